@@ -1,0 +1,58 @@
+"""Markers of scans that failed: one small JSON file per scan, read by the next pass.
+
+A marker lies in ``results/failures/<scan>.json`` and says which stage failed, why, where the log is and what the user
+can do. A step that succeeds removes the marker that it had left itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_json, write_json
+
+COLUMNS = ["scan", "stage", "reason", "file", "log", "remedy"]
+RETRY = "Read the log; when the cause is mended, run again with --config 'failures={retry: true}'."
+
+
+def marker_path(folder: str | Path, scan: str) -> Path:
+    """Where the marker of `scan` lies."""
+    return Path(folder) / f"{scan}.json"
+
+
+def mark(folder: str | Path, scan: str, stage: str, error: BaseException | str, log: str = "") -> None:
+    """Write down that `scan` failed in `stage`."""
+    known = isinstance(error, InputError)
+    if known:
+        reason = error.reason
+    elif isinstance(error, str):
+        reason = error
+    else:
+        reason = f"{type(error).__name__}: {error}"
+    write_json(
+        marker_path(folder, scan),
+        {
+            "scan": scan,
+            "stage": stage,
+            "reason": reason,
+            "file": error.file if known else "",
+            "log": log,
+            "remedy": (error.remedy if known else "") or RETRY,
+        },
+    )
+
+
+def clear(folder: str | Path, scan: str, stage: str) -> None:
+    """Remove the marker of `scan` if `stage` left it."""
+    path = marker_path(folder, scan)
+    if path.exists() and read_json(path).get("stage") == stage:
+        path.unlink()
+
+
+def failed(folder: str | Path) -> pd.DataFrame:
+    """All markers as a table (columns `COLUMNS`), sorted by scan."""
+    rows: list[dict[str, Any]] = [read_json(p) for p in sorted(Path(folder).rglob("*.json"))]
+    return pd.DataFrame(rows, columns=COLUMNS)

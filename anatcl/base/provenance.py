@@ -1,0 +1,125 @@
+"""What ran, with which versions, on what machine, for how long."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from anatcl import __version__
+from anatcl.base.files import write_json
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+# What a stage's results depend on. Cohort order is the order of the data flow.
+DEPENDS: dict[str, tuple[str, ...]] = {
+    "simulate": ("base", "images", "simulate"),
+    "bids": ("base", "bids"),
+    "preprocess": ("base", "images", "preprocess"),
+    "measures": ("base", "images", "measures"),
+    "pretrain": ("base", "models", "losses", "pretrain"),
+    "evaluate": ("base", "models", "evaluate"),
+    "report": ("base", "report"),
+}
+# Parts of `base` that shape no result: editing them must not rerun a cohort.
+NEUTRAL = ("base/config.py", "base/provenance.py", "base/failures.py", "base/errors.py")
+
+LIBRARIES = ("numpy", "scipy", "pandas", "nibabel", "nipype", "antspyx", "torch", "scikit-learn", "safetensors")
+
+
+@functools.cache
+def code_digest(stage: str, *modules: str) -> str:
+    """Digest of the code and data files that a rule's result depends on.
+
+    Parameters
+    ----------
+    stage : str
+        Part of the library (``"preprocess"``), see `DEPENDS`.
+    *modules : str
+        Files inside the stage (``"skullstrip.py"``) when a rule uses only some of them; all when none is named.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits. Comments and blank lines count: bytes are cheap to compare and never wrong.
+    """
+    files: list[Path] = []
+    for part in DEPENDS[stage]:
+        root = PACKAGE / part
+        if part == stage and modules:
+            files += [root / name for name in modules]
+        else:
+            files += sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    digest = hashlib.sha256()
+    for file in files:
+        name = file.relative_to(PACKAGE).as_posix()
+        if name in NEUTRAL:
+            continue
+        digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def versions(names: Sequence[str] = LIBRARIES) -> dict[str, str]:
+    """Versions of this package, Python and the libraries that are installed."""
+    found = {"anatcl": __version__, "python": platform.python_version()}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and memory of this machine; the GPU too when torch is loaded and sees one."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    found: dict[str, Any] = {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(pages * size / 2**30, 1),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process or of any child that ended, in MiB."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return round(max(own, children) / 1024, 1)
+
+
+@contextlib.contextmanager
+def recorded(folder: str | Path, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Time a block and write ``run.json`` into `folder` when it ends well.
+
+    The block may add keys to the dictionary it is given (metrics, seeds, counts).
+    """
+    record: dict[str, Any] = {"parameters": parameters}
+    start = time.monotonic()
+    yield record
+    record |= {
+        "seconds": round(time.monotonic() - start, 2),
+        "peak_memory_mb": peak_memory_mb(),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+    write_json(Path(folder) / "run.json", record)

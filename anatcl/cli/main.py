@@ -1,0 +1,54 @@
+"""Parse the command line, run one step, turn errors into sentences and markers."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from anatcl import __version__
+from anatcl.base import failures
+from anatcl.base.errors import InputError
+
+STAGES = ("simulate", "bids", "preprocess", "measures", "pretrain", "evaluate", "report", "run")
+log = logging.getLogger("anatcl")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all stages; each stage module adds its own steps."""
+    parser = argparse.ArgumentParser(prog="anatcl", description="From a BIDS dataset to AnatCL benchmark tables.")
+    parser.add_argument("--version", action="version", version=f"anatcl {__version__}")
+    stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
+    for stage in STAGES:
+        importlib.import_module(f"anatcl.cli.{stage}").register(stages)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one step; return the exit status (0 good, 1 failed, 2 wrong usage)."""
+    args = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s: %(message)s", stream=sys.stderr)
+    marked = getattr(args, "failures", None)
+    stage = f"{args.stage} {args.step}" if getattr(args, "step", None) else args.stage
+    try:
+        status = args.function(args)
+    except Exception as error:
+        if marked:
+            failures.mark(marked, args.scan, stage, error, args.log_path)
+        if isinstance(error, InputError):
+            log.error("%s", error)
+        else:
+            log.exception("%s failed: %s", stage, error)
+        return 1
+    if marked:
+        failures.clear(marked, args.scan, stage)
+    return int(status or 0)
+
+
+def scan_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that every per-scan step has: which scan, and where a failure is written down."""
+    parser.add_argument("--scan", required=True, help="BIDS path stem of the scan, e.g. sub-01/anat/sub-01")
+    parser.add_argument("--failures", metavar="DIR", help="folder of failure markers")
+    parser.add_argument("--log-path", default="", metavar="FILE", help="log file to name in the marker")
