@@ -1,0 +1,102 @@
+"""``python -m anatcl evaluate embed | task | scores``."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def register(stages: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Add the stage and its steps."""
+    parser = stages.add_parser("evaluate", help="frozen embeddings, probes, scores with intervals, tests")
+    steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
+    _embed(steps)
+    _task(steps)
+    _scores(steps)
+
+
+def _embed(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    step = steps.add_parser("embed", help="run a frozen encoder over the packed volumes")
+    step.add_argument("--arrays", required=True, metavar="DIR", help="folder of volumes.npy, rows.tsv, arrays.json")
+    step.add_argument("--encoder", required=True, metavar="DIR", help="folder of encoder.safetensors and model.json")
+    step.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute")
+    step.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads (default 1)")
+    step.add_argument("--batch", type=int, default=8, metavar="N", help="volumes per batch (default 8)")
+    step.add_argument("--out", required=True, metavar="FILE", help="embeddings.npz to write")
+    step.set_defaults(function=_run_embed)
+
+
+def _run_embed(args: argparse.Namespace) -> None:
+    from anatcl.evaluate.embed import embed
+
+    embed(args.arrays, args.encoder, args.out, device=args.device, threads=args.threads, batch=args.batch)
+
+
+def _task(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    step = steps.add_parser("task", help="probe one method on one task")
+    step.add_argument("--task", required=True, metavar="TASK", help="JSON, a YAML or JSON file, or a shipped name")
+    step.add_argument("--method", required=True, metavar="NAME", help="name of the method in the tables")
+    step.add_argument("--embeddings-dir", metavar="DIR", help="folder of fold-*/embeddings.npz of the method")
+    step.add_argument("--features", metavar="FILE", help="table of features instead (TSV or CSV)")
+    step.add_argument(
+        "--feature-set",
+        default="all",
+        metavar="SET",
+        help="regional-measures, tissue-volumes, all, or a regular expression of column names (default all)",
+    )
+    step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv with the phenotypes")
+    step.add_argument("--folds", required=True, metavar="FILE", help="folds.tsv: participant_id, fold")
+    step.add_argument("--measures", metavar="FILE", help="measures.tsv, whose global volumes (mm3) join the scans")
+    step.add_argument("--site-column", default="site", metavar="NAME", help="column of the site (default site)")
+    step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of folds and bootstrap (default 0)")
+    step.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples of people (default 1000)")
+    step.add_argument("--out-predictions", required=True, metavar="FILE", help="predictions to write (TSV)")
+    step.add_argument("--out-scores", required=True, metavar="FILE", help="scores to write (TSV)")
+    step.set_defaults(function=_run_task)
+
+
+def _run_task(args: argparse.Namespace) -> None:
+    from anatcl.evaluate.run import run_task
+
+    run_task(
+        args.task,
+        args.method,
+        args.scans,
+        args.folds,
+        args.out_predictions,
+        args.out_scores,
+        embeddings_dir=args.embeddings_dir,
+        features=args.features,
+        feature_set=args.feature_set,
+        measures=args.measures,
+        site_column=args.site_column,
+        seed=args.seed,
+        n_bootstrap=args.bootstrap,
+    )
+
+
+def _scores(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    step = steps.add_parser("scores", help="join the scores of all methods and tasks; compare methods two by two")
+    step.add_argument("--inputs", nargs="+", required=True, metavar="FILE", help="score tables of single tasks")
+    step.add_argument(
+        "--predictions", nargs="*", default=[], metavar="FILE", help="their predictions, for paired tests"
+    )
+    step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the paired bootstrap (default 0)")
+    step.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples of people (default 1000)")
+    step.add_argument("--out", required=True, metavar="FILE", help="scores.tsv to write")
+    step.add_argument("--out-comparisons", metavar="FILE", help="paired tests (default: comparisons.tsv beside --out)")
+    step.add_argument("--out-skipped", metavar="FILE", help="refused tasks (default: skipped.tsv beside --out)")
+    step.set_defaults(function=_run_scores)
+
+
+def _run_scores(args: argparse.Namespace) -> None:
+    from anatcl.evaluate.run import gather
+
+    gather(
+        args.inputs,
+        args.predictions,
+        args.out,
+        comparisons=args.out_comparisons,
+        skipped=args.out_skipped,
+        seed=args.seed,
+        n_bootstrap=args.bootstrap,
+    )

@@ -1,0 +1,53 @@
+"""Frozen embeddings of packed volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import atomic_path
+from anatcl.base.provenance import recorded
+from anatcl.pretrain.arrays import open_arrays
+from anatcl.pretrain.bundle import embed_arrays, load_encoder
+from anatcl.pretrain.device import resolve
+
+
+def embed(
+    arrays: str | Path,
+    encoder: str | Path,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    threads: int = 1,
+    batch: int = 8,
+) -> None:
+    """Run one encoder over all packed volumes and write ``embeddings.npz`` (and ``run.json`` beside it).
+
+    The file holds ``scan`` (N,), ``participant_id`` (N,) and ``embedding`` (N, D) float32, in the order of the volumes:
+    the output of the encoder before its head.
+
+    Raises
+    ------
+    InputError
+        The volumes are not of the shape, axes, grid or map that the encoder was trained on, or an embedding is not
+        finite.
+    """
+    packed = open_arrays(arrays)
+    where = resolve(device, precision="fp32", threads=threads)
+    parameters = {"arrays": str(arrays), "encoder": str(encoder), "batch": batch, "device": str(where)}
+    with recorded(Path(out).parent, parameters) as record:
+        model, _ = load_encoder(encoder, packed)
+        found = embed_arrays(model, packed, device=where, batch_size=batch).numpy()
+        record |= {"volumes": len(found), "features": found.shape[1]}
+        bad = ~np.isfinite(found).all(1)
+        if bad.any():
+            raise InputError(f"the embedding of {packed.rows['scan'][bad.argmax()]} is not finite.", file=encoder)
+        with atomic_path(out) as temporary, open(temporary, "wb") as stream:
+            np.savez(
+                stream,
+                scan=packed.rows["scan"].to_numpy(str),
+                participant_id=packed.rows["participant_id"].to_numpy(str),
+                embedding=found,
+            )

@@ -1,0 +1,145 @@
+"""What the probes see: embeddings of encoders, columns of a measures table, anybody's feature table, or nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_tsv
+
+REGIONAL = re.compile(r"(thickness|thicknessstd|volume|area)_[lr]h_.+")
+TISSUES = ("tiv_mm3", "gm_mm3", "wm_mm3", "csf_mm3")
+KEYS = ("scan", "participant_id", "session_id", "subject_id")
+
+
+@dataclasses.dataclass
+class Features:
+    """Feature matrices aligned with the rows of a scans table.
+
+    Attributes
+    ----------
+    matrices : dict of int to ndarray of shape (n, d)
+        One matrix per encoder fold; a single matrix under the key -1 serves every fold.
+    present : ndarray of shape (n,), bool
+        False where a row has no features (its matrix rows are NaN).
+    names : list of d str
+        Names of the features.
+    """
+
+    matrices: dict[int, np.ndarray]
+    present: np.ndarray
+    names: list[str]
+
+    def of(self, fold: int) -> np.ndarray:
+        """Matrix for the outer fold `fold`, shape (n, d)."""
+        if -1 in self.matrices:
+            return self.matrices[-1]
+        if fold not in self.matrices:
+            raise InputError(f"no embeddings of the encoder of fold {fold}.", remedy=f"Found: {sorted(self.matrices)}.")
+        return self.matrices[fold]
+
+    def take(self, rows: np.ndarray) -> Features:
+        """The same features for some rows only."""
+        return Features({k: m[rows] for k, m in self.matrices.items()}, self.present[rows], self.names)
+
+
+def no_features(n: int) -> Features:
+    """No feature at all, for the method that guesses the median or the majority."""
+    return Features({-1: np.zeros((n, 0))}, np.ones(n, bool), [])
+
+
+def load_embeddings(folder: str | Path, scans: pd.Series) -> Features:
+    """Read ``fold-{k}/embeddings.npz`` of one method and align them with `scans`.
+
+    Raises
+    ------
+    InputError
+        No file, or a file without the arrays ``scan`` and ``embedding``.
+    """
+    files = sorted(Path(folder).glob("fold-*/embeddings.npz"))
+    if not files:
+        raise InputError("no fold-*/embeddings.npz.", folder, "Run `python -m anatcl evaluate embed` first.")
+    matrices, present = {}, np.ones(len(scans), bool)
+    for file in files:
+        matrix = _aligned(file, scans)
+        matrices[int(file.parent.name.removeprefix("fold-"))] = matrix
+        present &= np.isfinite(matrix).all(1)
+    return Features(matrices, present, [f"e{i:03d}" for i in range(matrix.shape[1])])
+
+
+def _aligned(file: Path, scans: pd.Series) -> np.ndarray:
+    with np.load(file, allow_pickle=False) as data:
+        if not {"scan", "embedding"} <= set(data.files):
+            raise InputError("the file lacks the arrays `scan` and `embedding`.", file=file)
+        names, embedding = data["scan"].astype(str), data["embedding"].astype(float)
+    place = pd.Index(names)
+    if not place.is_unique:
+        raise InputError("a scan stands in the embeddings more than once.", file=file)
+    where = place.get_indexer(scans.astype(str))
+    return np.where(where[:, None] >= 0, embedding[where], np.nan)
+
+
+def load_table(path: str | Path, feature_set: str, scans: pd.DataFrame) -> Features:
+    """Read features from a table and align them with the scans table.
+
+    Parameters
+    ----------
+    path : str or Path
+        TSV or CSV with a column ``scan``, or ``participant_id`` (and ``session_id``) where features are per person.
+    feature_set : str
+        ``regional-measures`` (every thickness, volume and area of a region), ``tissue-volumes`` (TIV, GM, WM, CSF),
+        ``all`` (every numeric column), or a regular expression that whole column names must match.
+    scans : DataFrame of n rows
+        Columns ``scan``, ``participant_id`` and perhaps ``session_id``.
+    """
+    table = read_table(path)
+    columns = select_columns(table, feature_set, path)
+    keys = _keys(table, scans, path)
+    table = table.dropna(subset=keys[:1])
+    if table.duplicated(keys).any():
+        raise InputError(f"rows of the feature table repeat the same {keys}.", file=path)
+    where = pd.Index(_joined(table, keys)).get_indexer(_joined(scans, keys))
+    values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    matrix = np.where((where >= 0)[:, None], values[where] if len(values) else np.nan, np.nan)
+    return Features({-1: matrix}, np.isfinite(matrix).any(1), columns)
+
+
+def _joined(table: pd.DataFrame, keys: list[str]) -> pd.Series:
+    """Key columns as one text per row."""
+    return table[keys].fillna("n/a").astype(str).agg("\t".join, axis=1)
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a TSV, or a CSV by its suffix, identifiers as text."""
+    return read_tsv(path) if Path(path).suffix != ".csv" else pd.read_csv(path, dtype=dict.fromkeys(KEYS, str))
+
+
+def select_columns(table: pd.DataFrame, feature_set: str, path: str | Path = "") -> list[str]:
+    """Names of the columns of a feature set, in a stable order that does not depend on the file's."""
+    numeric = [c for c in table.columns if c not in KEYS and pd.api.types.is_numeric_dtype(table[c])]
+    if feature_set == "regional-measures":
+        chosen = [c for c in numeric if REGIONAL.fullmatch(c)]
+    elif feature_set == "tissue-volumes":
+        chosen = [c for c in TISSUES if c in numeric]
+    elif feature_set == "all":
+        chosen = numeric
+    else:
+        chosen = [c for c in numeric if re.fullmatch(feature_set, c)]
+    if not chosen:
+        raise InputError(f"no column belongs to the feature set {feature_set!r}.", path, f"Columns: {numeric[:20]}.")
+    return sorted(chosen)
+
+
+def _keys(table: pd.DataFrame, scans: pd.DataFrame, path: str | Path) -> list[str]:
+    """By what to join: the scan, else participant and session, else the participant."""
+    if "scan" in table:
+        return ["scan"]
+    if "participant_id" not in table:
+        raise InputError("the feature table has neither `scan` nor `participant_id`.", file=path)
+    both = "session_id" in table and "session_id" in scans and table["session_id"].notna().any()
+    return ["participant_id", "session_id"] if both else ["participant_id"]

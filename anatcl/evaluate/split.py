@@ -1,0 +1,98 @@
+"""Who is trained on and who is tested: splits by participant, never by scan."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from anatcl.base.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Row numbers of one outer split.
+
+    Attributes
+    ----------
+    train, test : ndarray of int
+        Row numbers.
+    fold : int
+        Which fold is tested.
+    repeat : int
+        Which repetition of the cross-validation.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    fold: int
+    repeat: int = 0
+
+
+def deal(groups: np.ndarray, y: np.ndarray, k: int, rng: np.random.Generator, continuous: bool) -> np.ndarray:
+    """Deal participants to `k` folds, stratified by their label.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n,)
+        Participant of each row.
+    y : ndarray of shape (n,)
+        Labels; a participant's stratum is that of the first row (classes) or the mean (continuous).
+    k : int
+        Number of folds.
+    rng : Generator
+        Source of the shuffle.
+    continuous : bool
+        Stratify by rank (blocks of `k` neighbours) instead of by class.
+
+    Returns
+    -------
+    ndarray of shape (n,), int
+        Fold of each row. Fold sizes differ by at most one participant, in each class as well.
+    """
+    names, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    if continuous:
+        mean = np.bincount(inverse, weights=y) / np.bincount(inverse)
+        stratum = mean.argsort(kind="stable").argsort(kind="stable") // k
+    else:
+        stratum = y[first]
+    order = np.lexsort((rng.random(len(names)), stratum))
+    fold = np.empty(len(names), int)
+    fold[order] = np.arange(len(names)) % k
+    return fold[inverse]
+
+
+def inner_folds(
+    groups: np.ndarray, y: np.ndarray, k: int, rng: np.random.Generator, continuous: bool
+) -> np.ndarray | None:
+    """Folds inside a training set, fewer where classes are small; None where not even two are possible."""
+    cells = [groups] if continuous else [groups[y == c] for c in np.unique(y)]
+    k = min(k, *(len(np.unique(cell)) for cell in cells))
+    return None if k < 2 else deal(groups, y, k, rng, continuous)
+
+
+def fold_column(participants: pd.Series, folds: pd.DataFrame) -> np.ndarray:
+    """Fold of each row from the folds table.
+
+    A participant who is in no pretraining fold was seen by no encoder and may be tested with any of them: the folds
+    are dealt in the order of the names.
+    """
+    missing = {"participant_id", "fold"} - set(folds.columns)
+    if missing:
+        raise InputError(f"the folds table lacks the columns {sorted(missing)}.")
+    if folds["participant_id"].duplicated().any():
+        twice = folds.loc[folds["participant_id"].duplicated(), "participant_id"].iloc[0]
+        raise InputError(f"participant {twice} stands in the folds table more than once.")
+    known = dict(zip(folds["participant_id"].astype(str), folds["fold"].astype(int), strict=True))
+    names = sorted(set(known.values()))
+    strangers = sorted(set(participants.astype(str)) - set(known))
+    known |= {person: names[i % len(names)] for i, person in enumerate(strangers)}
+    return participants.astype(str).map(known).to_numpy(int)
+
+
+def fixed_folds(fold: np.ndarray) -> Iterator[Split]:
+    """One split per value of `fold`: tested once each."""
+    for value in np.unique(fold):
+        yield Split(np.flatnonzero(fold != value), np.flatnonzero(fold == value), int(value))

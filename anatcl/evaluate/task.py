@@ -1,0 +1,251 @@
+"""What is to be predicted: a task is data (YAML or JSON), never code."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from anatcl.base.errors import InputError
+
+SHIPPED = Path(__file__).parent / "tasks"
+KINDS = ("regression", "binary", "multiclass")
+NAME_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One prediction task.
+
+    Parameters
+    ----------
+    name : str
+        Used in file names and tables.
+    kind : {"regression", "binary", "multiclass"}
+        What the target is.
+    target : str
+        Column of the scans table.
+    positives, negatives : tuple of str
+        Values of the target that are the two classes of a binary task; other values are left out. Numbers may be
+        written as numbers: 1, 1.0 and "1" are the same value.
+    classes : tuple of str
+        Values of a multiclass target that count; empty takes every value with enough participants.
+    query : str
+        `pandas.DataFrame.query` expression over the scans table: which rows take part.
+    group : str
+        Column whose equal values must stay in one fold.
+    metrics : tuple of str
+        Metrics to report; empty takes all of the kind.
+    min_participants : int
+        Fewer participants (regression) refuse the task.
+    min_per_class : int
+        Fewer participants in a class refuse the task (binary) or leave the class out (multiclass).
+    unit : str
+        Unit of a regression target, for tables.
+    """
+
+    name: str
+    kind: str
+    target: str
+    positives: tuple[str, ...] = ()
+    negatives: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    query: str = ""
+    group: str = "participant_id"
+    metrics: tuple[str, ...] = ()
+    min_participants: int = 8
+    min_per_class: int = 4
+    unit: str = ""
+
+
+@dataclasses.dataclass
+class Problem:
+    """A task joined with a cohort: the rows that take part and their labels.
+
+    Attributes
+    ----------
+    task : Task
+        The task.
+    rows : DataFrame of n rows
+        Rows of the scans table that take part, sorted by scan, index 0..n-1.
+    y : ndarray of shape (n,)
+        float64 values (regression) or int64 class codes; code 1 is the positive class of a binary task.
+    classes : tuple of str
+        Names of the codes.
+    n_dropped : int
+        Rows left out because the target is missing, is none of the classes, or lacks features.
+    """
+
+    task: Task
+    rows: pd.DataFrame
+    y: np.ndarray
+    classes: tuple[str, ...]
+    n_dropped: int
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Group of each row, text, shape (n,)."""
+        return self.rows[self.task.group].astype(str).to_numpy()
+
+
+class Refused(InputError):
+    """A task that this cohort cannot answer; the reason has the counts."""
+
+    def __init__(self, reason: str, problem: Problem) -> None:
+        super().__init__(reason)
+        self.problem = problem
+
+
+def canonical(value: Any) -> str:
+    """Text of a value such that 1, 1.0, "1" and " 1 " agree; missing values give an empty string."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    text = str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if np.isfinite(number) and number.is_integer() else text
+
+
+def load_task(source: str | Path | dict[str, Any]) -> Task:
+    """Read a task from a dictionary, a JSON string, a YAML or JSON file, or the name of a shipped one."""
+    if isinstance(source, dict):
+        return task_from(source)
+    text = str(source)
+    if text.lstrip().startswith("{"):
+        try:
+            return task_from(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise InputError(f"the task is not valid JSON: {error}.", remedy="Check quotes and commas.") from error
+    for path in (Path(text), SHIPPED / f"{text}.yaml"):
+        if path.is_file():
+            return task_from(yaml.safe_load(path.read_text(encoding="utf-8")), path)
+    known = sorted(p.stem for p in SHIPPED.glob("*.yaml"))
+    raise InputError(f"no task {text!r}: neither JSON, nor a file, nor one of {known}.")
+
+
+def task_from(data: Any, file: Path | None = None) -> Task:
+    """Build a task from a mapping and check it."""
+    if not isinstance(data, dict):
+        raise InputError("a task must be a mapping with at least name, kind and target.", file=file)
+    fields = {field.name for field in dataclasses.fields(Task)}
+    for key in data:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), sorted(fields), n=1)
+            raise InputError(f"unknown task key {key!r}.", file, f"Did you mean {near[0]!r}?" if near else "")
+    for key in ("name", "kind", "target"):
+        if not data.get(key):
+            raise InputError(f"the task lacks {key!r}.", file)
+    lists = ("positives", "negatives", "classes")
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        values[key] = tuple(canonical(v) for v in _listed(value)) if key in lists else value
+    if "metrics" in values:
+        values["metrics"] = tuple(_listed(values["metrics"]))
+    task = Task(**values)
+    _check(task, file)
+    return task
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _check(task: Task, file: Path | None) -> None:
+    if task.kind not in KINDS:
+        raise InputError(f"task {task.name}: kind {task.kind!r} is none of {KINDS}.", file)
+    if not set(task.name) <= NAME_CHARACTERS:
+        raise InputError(f"task name {task.name!r} has characters unfit for a file name.", file)
+    if task.kind == "binary" and not (task.positives and task.negatives):
+        raise InputError(f"task {task.name}: a binary task needs positives and negatives.", file)
+    both = set(task.positives) & set(task.negatives)
+    if both:
+        raise InputError(f"task {task.name}: {sorted(both)} are positive and negative at once.", file)
+
+
+def make_problem(task: Task, table: pd.DataFrame, has_features: np.ndarray | None = None) -> Problem:
+    """Select the rows that take part in a task and make their labels.
+
+    Parameters
+    ----------
+    task : Task
+        The task.
+    table : DataFrame of N rows
+        Scans with phenotypes, a column ``scan``.
+    has_features : ndarray of shape (N,), optional
+        False where a scan has no features; such rows count as dropped.
+
+    Raises
+    ------
+    Refused
+        Too few cases, one class, or a constant target.
+    InputError
+        A column does not exist, or the query is wrong.
+    """
+    for column in (task.target, task.group):
+        if column not in table:
+            empty = Problem(task, table.iloc[:0], np.empty(0), (), 0)
+            raise Refused(f"no column {column!r} in the scans table.", empty)
+    table = table.assign(_usable=True if has_features is None else has_features)
+    table = _selected(task, table).sort_values("scan").reset_index(drop=True)
+    y, classes = _regression(task, table) if task.kind == "regression" else _classification(task, table)
+    keep = table["_usable"].to_numpy(bool) & np.isfinite(y) & table[task.group].notna().to_numpy()
+    rows = table[keep].drop(columns="_usable").reset_index(drop=True)
+    labels = y[keep] if task.kind == "regression" else y[keep].astype(np.int64)
+    problem = Problem(task, rows, labels, classes, int((~keep).sum()))
+    _refuse(problem)
+    return problem
+
+
+def _selected(task: Task, table: pd.DataFrame) -> pd.DataFrame:
+    if not task.query:
+        return table
+    try:
+        return table.query(task.query)
+    except Exception as error:  # pandas raises many kinds for a wrong expression
+        raise InputError(
+            f"task {task.name}: query {task.query!r} fails: {error}.", remedy=f"Columns: {list(table.columns)}."
+        ) from error
+
+
+def _regression(task: Task, table: pd.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:
+    y = pd.to_numeric(table[task.target], errors="coerce").to_numpy(float)
+    return np.where(np.isfinite(y), y, np.nan), ()
+
+
+def _classification(task: Task, table: pd.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:
+    values = table[task.target].map(canonical)
+    if task.kind == "binary":
+        y = np.select([values.isin(task.positives), values.isin(task.negatives)], [1.0, 0.0], np.nan)
+        return y, ("negative", "positive")
+    counts = table[values != ""].groupby(values[values != ""])[task.group].nunique()
+    allowed = [c for c in (task.classes or sorted(counts.index)) if counts.get(c, 0) >= task.min_per_class]
+    codes = {name: float(code) for code, name in enumerate(allowed)}
+    return values.map(codes).to_numpy(float), tuple(allowed)
+
+
+def _refuse(problem: Problem) -> None:
+    """Raise `Refused` where the cohort is too small, or has one class or a constant target."""
+    task, groups = problem.task, problem.groups
+    total = len(set(groups))
+    if task.kind == "regression":
+        if total < task.min_participants:
+            raise Refused(f"{total} participants with a target, {task.min_participants} needed.", problem)
+        if np.ptp(problem.y) == 0:
+            raise Refused(f"the target is constant ({problem.y[0]:g}) in {total} participants.", problem)
+        return
+    per_class = {name: len(set(groups[problem.y == code])) for code, name in enumerate(problem.classes)}
+    counts = ", ".join(f"{name}: {n}" for name, n in per_class.items()) or "none"
+    if len(per_class) < 2 or min(per_class.values()) == 0:
+        raise Refused(f"fewer than two classes among {total} participants (participants per class: {counts}).", problem)
+    if min(per_class.values()) < task.min_per_class:
+        raise Refused(f"participants per class {counts}; {task.min_per_class} needed in each.", problem)

@@ -1,0 +1,47 @@
+"""Frozen embeddings: the encoder's output, in the order of the volumes, on the right input only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_json
+from anatcl.evaluate.embed import embed
+from anatcl.models import build_model
+from anatcl.pretrain.arrays import array_meta, open_arrays, write_arrays
+from anatcl.pretrain.bundle import input_contract, save_encoder
+
+SHAPE = (17, 18, 19)
+
+
+@pytest.fixture
+def packed(tmp_path, rng):
+    rows = pd.DataFrame({"scan": [f"sub-{i}/anat/sub-{i}" for i in range(5)]})
+    rows["participant_id"] = rows["scan"].str.slice(0, 5)
+    volumes = rng.random((5, *SHAPE)).astype(np.float32)
+    write_arrays(tmp_path / "arrays", volumes, rows, array_meta(SHAPE, np.eye(4), "vbm", [[0, n] for n in SHAPE]))
+    return open_arrays(tmp_path / "arrays")
+
+
+def test_embeddings_are_the_encoders_output(tmp_path, packed):
+    torch.manual_seed(0)
+    model = build_model("resnet-tiny").eval()
+    save_encoder(tmp_path / "m", model, {"architecture": "resnet-tiny", "input": input_contract(packed.meta)})
+    out = tmp_path / "e" / "embeddings.npz"
+    embed(packed.folder, tmp_path / "m", out, device="cpu", batch=2)
+    with np.load(out) as found, torch.no_grad():
+        assert found["scan"].tolist() == packed.rows["scan"].tolist()
+        assert found["embedding"].dtype == np.float32
+        expected = model.encoder(torch.from_numpy(np.stack([packed.true(i) for i in range(5)])[:, None]))
+        np.testing.assert_allclose(found["embedding"], expected.numpy(), atol=1e-5)
+    assert read_json(out.parent / "run.json")["volumes"] == 5
+
+
+def test_volumes_of_another_shape_are_refused(tmp_path, packed):
+    wrong = input_contract(packed.meta) | {"shape": [9, 9, 9]}
+    save_encoder(tmp_path / "m", build_model("resnet-tiny"), {"architecture": "resnet-tiny", "input": wrong})
+    with pytest.raises(InputError, match="shape"):
+        embed(packed.folder, tmp_path / "m", tmp_path / "e.npz", device="cpu")
