@@ -1,0 +1,239 @@
+"""``python -m anatcl preprocess <step>``: bias_correct, skullstrip, register, segment, qc; and template, once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from anatcl.cli.main import scan_flags
+
+
+def register(stages: Any) -> None:
+    """Add the stage's steps to the command line."""
+    stage = stages.add_parser("preprocess", help="masks, registration and tissue maps of one scan, by ANTs")
+    steps = stage.add_subparsers(dest="step", metavar="STEP", required=True)
+    _template(steps)
+    _bias_correct(steps)
+    _skullstrip(steps)
+    _register(steps)
+    _segment(steps)
+    _qc(steps)
+    _describe(steps)
+
+
+def _step(steps: Any, name: str, text: str, function: Any) -> argparse.ArgumentParser:
+    parser = steps.add_parser(name, help=text, description=text)
+    scan_flags(parser)
+    parser.add_argument("--recipe", required=True, help="precise, fast, testing, or a JSON file")
+    parser.add_argument("--threads", type=int, default=1, help="ITK threads; 1 gives equal bytes on every run")
+    parser.add_argument("--seed", type=int, default=0, help="seed of ITK's sampling")
+    parser.set_defaults(function=function)
+    return parser
+
+
+def _paths(parser: argparse.ArgumentParser, **flags: str) -> None:
+    for name, text in flags.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH", help=text)
+
+
+def _template(steps: Any) -> None:
+    parser = steps.add_parser("template", help="write the template's volumes for all scans, once")
+    parser.add_argument("--template", required=True, help="shipped name or YAML file")
+    parser.add_argument("--recipe", required=True, help="its template_mm sets the voxel size")
+    _paths(parser, out_dir="folder for the volumes")
+    parser.set_defaults(function=_run_template)
+
+
+def _run_template(args: argparse.Namespace) -> None:
+    from anatcl.preprocess.recipe import load_recipe
+    from anatcl.preprocess.template import prepare
+
+    prepare(args.template, load_recipe(args.recipe, "template_mm"), args.out_dir)
+
+
+def _bias_correct(steps: Any) -> None:
+    parser = _step(steps, "bias_correct", "check one scan and remove its bias field (N4)", _run_bias_correct)
+    _paths(parser, image="raw T1w scan", out="corrected scan, on the raw grid")
+
+
+def _run_bias_correct(args: argparse.Namespace) -> None:
+    from anatcl.preprocess.bias_correct import bias_correct
+    from anatcl.preprocess.recipe import load_recipe
+    from anatcl.preprocess.sidecar import described
+
+    settings = load_recipe(args.recipe, "bias_correct")
+    with described([args.out], [args.image], **_facts(args, settings), SkullStripped=False) as record:
+        record |= bias_correct(args.image, args.out, settings, args.threads, args.seed)
+
+
+def _skullstrip(steps: Any) -> None:
+    parser = _step(steps, "skullstrip", "find the brain mask and the intracranial mask", _run_skullstrip)
+    _paths(
+        parser,
+        image="bias-corrected scan",
+        template_dir="folder of the step template",
+        out_brain="brain mask",
+        out_icv="intracranial mask; its volume is TIV",
+        out_affine="affine from template to scan, where the registration starts (ITK text)",
+    )
+    parser.add_argument("--method", choices=["ants", "mask", "none"], default="ants", help="where the masks come from")
+    parser.add_argument("--mask", type=Path, metavar="PATH", help="given brain mask, for --method mask")
+
+
+def _run_skullstrip(args: argparse.Namespace) -> None:
+    from anatcl.base.errors import InputError
+    from anatcl.preprocess.recipe import load_recipe
+    from anatcl.preprocess.sidecar import described
+    from anatcl.preprocess.skullstrip import skullstrip
+    from anatcl.preprocess.template import Template
+
+    settings = load_recipe(args.recipe, "skullstrip")
+    if args.method == "mask" and args.mask is None:
+        raise InputError("no mask was given for this scan.", None, "Set preprocess: skullstrip: masks.")
+    sources = [args.image] + ([args.mask] if args.method == "mask" else [])
+    with described([args.out_brain, args.out_icv], sources, **_facts(args, settings), Type="Brain") as record:
+        record |= skullstrip(
+            args.image,
+            Template(args.template_dir),
+            args.out_brain,
+            args.out_icv,
+            args.out_affine,
+            settings,
+            args.method,
+            args.mask,
+            args.threads,
+            args.seed,
+        )
+
+
+def _register(steps: Any) -> None:
+    parser = _step(steps, "register", "register the brain to the template (affine, then SyN)", _run_register)
+    _paths(
+        parser,
+        image="bias-corrected scan",
+        mask="brain mask",
+        start="affine of the step skullstrip",
+        template_dir="folder of the step template",
+        out_affine="affine, scan to template (.mat)",
+        out_forward="composite, scan to template (.h5)",
+        out_inverse="composite, template to scan (.h5)",
+    )
+
+
+def _run_register(args: argparse.Namespace) -> None:
+    from anatcl.preprocess.recipe import load_recipe
+    from anatcl.preprocess.register import register as run
+    from anatcl.preprocess.sidecar import described
+    from anatcl.preprocess.template import Template
+
+    settings = load_recipe(args.recipe, "register")
+    outputs = [args.out_affine, args.out_forward, args.out_inverse]
+    with described(outputs, [args.image, args.mask], **_facts(args, settings)) as record:
+        record |= run(
+            args.image,
+            args.mask,
+            args.start,
+            Template(args.template_dir),
+            *outputs,
+            settings,
+            args.threads,
+            args.seed,
+        )
+
+
+def _segment(steps: Any) -> None:
+    parser = _step(steps, "segment", "tissue maps (Atropos), VBM map and quasi-raw map", _run_segment)
+    _paths(
+        parser,
+        image="bias-corrected scan",
+        brain="brain mask",
+        icv="intracranial mask",
+        affine="affine, scan to template",
+        forward="composite, scan to template",
+        inverse="composite, template to scan",
+        template_dir="folder of the step template",
+        out_dseg="labels 1 CSF, 2 GM, 3 WM",
+        out_csf="posterior of CSF",
+        out_gm="posterior of grey matter",
+        out_wm="posterior of white matter",
+        out_vbm="modulated grey matter, 1.5 mm, 121 x 145 x 121",
+        out_quasi_raw="stripped scan by the affine alone, 1 mm, 182 x 218 x 182",
+    )
+
+
+def _run_segment(args: argparse.Namespace) -> None:
+    from anatcl.preprocess.recipe import load_recipe
+    from anatcl.preprocess.segment import Paths, segment
+    from anatcl.preprocess.sidecar import described
+    from anatcl.preprocess.template import Template
+
+    recipe = load_recipe(args.recipe)
+    out = Paths(args.out_dseg, args.out_csf, args.out_gm, args.out_wm, args.out_vbm, args.out_quasi_raw)
+    outputs = [out.dseg, out.csf, out.gm, out.wm, out.vbm, out.quasi_raw]
+    with described(outputs, [args.image, args.brain, args.icv], **_facts(args, recipe["segment"])) as record:
+        record |= segment(
+            args.image,
+            args.brain,
+            args.icv,
+            args.affine,
+            args.forward,
+            args.inverse,
+            Template(args.template_dir),
+            out,
+            recipe["segment"],
+            recipe["bias_correct"],
+            args.threads,
+            args.seed,
+        )
+
+
+def _qc(steps: Any) -> None:
+    parser = _step(steps, "qc", "quality numbers and one picture of a scan", _run_qc)
+    _paths(
+        parser,
+        image="bias-corrected scan",
+        brain="brain mask",
+        icv="intracranial mask",
+        dseg="tissue labels",
+        forward="composite, scan to template",
+        vbm="VBM map (its sidecar holds the Jacobian)",
+        template_dir="folder of the step template",
+        out_json="numbers",
+        out_png="picture",
+    )
+
+
+def _run_qc(args: argparse.Namespace) -> None:
+    from anatcl.preprocess.qc import qc
+    from anatcl.preprocess.template import Template
+
+    qc(
+        args.image,
+        args.brain,
+        args.icv,
+        args.dseg,
+        args.forward,
+        args.vbm,
+        Template(args.template_dir),
+        args.out_json,
+        args.out_png,
+        args.threads,
+        args.seed,
+    )
+
+
+def _describe(steps: Any) -> None:
+    parser = steps.add_parser("describe", help="write dataset_description.json of the derivatives")
+    _paths(parser, template_dir="folder of the step template", out="dataset_description.json")
+    parser.set_defaults(function=_run_describe)
+
+
+def _run_describe(args: argparse.Namespace) -> None:
+    from anatcl.preprocess.dataset import describe
+
+    describe(args.template_dir, args.out)
+
+
+def _facts(args: argparse.Namespace, settings: Any) -> dict[str, Any]:
+    return {"Recipe": str(args.recipe), "Parameters": settings, "Seed": args.seed, "Threads": args.threads}

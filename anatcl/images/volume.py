@@ -1,0 +1,90 @@
+"""A 3-D array with its affine, read from and written to NIfTI (or MGZ)."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import atomic_path
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """A volume and where it lies.
+
+    Attributes
+    ----------
+    data : ndarray of shape (X, Y, Z)
+    affine : ndarray of shape (4, 4)
+        Voxel index to RAS+ coordinate in mm.
+    """
+
+    data: NDArray
+    affine: NDArray
+
+    @property
+    def spacing(self) -> NDArray:
+        """Voxel size along each array axis, in mm."""
+        return nib.affines.voxel_sizes(self.affine)
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of one voxel, in mm3."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def like(self, data: NDArray) -> Volume:
+        """Return `data` on the grid of this volume."""
+        if data.shape != self.data.shape:
+            raise ValueError(f"shape {data.shape} does not fit the grid {self.data.shape}")
+        return Volume(data, self.affine)
+
+
+def load(path: str | Path, dtype: DTypeLike = np.float32) -> Volume:
+    """Read a 3-D image, scaled as its header says.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is not 3-D (a fourth axis of length one is dropped).
+    """
+    try:
+        image = nib.load(path)
+        data = np.asarray(image.get_fdata(dtype=np.float32), dtype=dtype)
+    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise InputError(f"the image cannot be read ({error}).", path, "Copy the file again from its source.") from error
+    if data.ndim > 3 and all(n == 1 for n in data.shape[3:]):
+        data = data.reshape(data.shape[:3])
+    if data.ndim != 3:
+        raise InputError(f"the image has {data.ndim} axes of shape {data.shape}, not 3.", path, "Give a 3-D T1w image.")
+    return Volume(data, np.asarray(image.affine, dtype=np.float64))
+
+
+def save(path: str | Path, volume: Volume, dtype: DTypeLike | None = None) -> None:
+    """Write a volume as NIfTI, atomically, with equal sform and qform and no time stamp.
+
+    Parameters
+    ----------
+    path : path
+        ``.nii`` or ``.nii.gz``.
+    volume : Volume
+    dtype : dtype, optional
+        Type on disk; that of the array by default (booleans become uint8).
+    """
+    target = np.dtype(dtype or volume.data.dtype)
+    if target == bool:
+        target = np.dtype(np.uint8)
+    # Float data on an integer type are scaled by nibabel, which sets scl_slope.
+    image = nib.Nifti1Image(volume.data if target.kind in "iu" else volume.data.astype(target), volume.affine)
+    image.set_data_dtype(target)
+    if volume.data.dtype == bool:
+        image = nib.Nifti1Image(volume.data.astype(target), volume.affine)
+    image.set_sform(volume.affine, code=1)
+    image.set_qform(volume.affine, code=1)
+    image.header.set_xyzt_units("mm", "sec")
+    with atomic_path(path) as temporary:
+        nib.save(image, temporary)

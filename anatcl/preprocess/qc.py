@@ -1,0 +1,165 @@
+"""Quality of one scan: numbers, and one picture with a row per step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from anatcl.base.files import read_json, write_json
+from anatcl.images import Volume, load
+from anatcl.preprocess.ants import workspace
+from anatcl.preprocess.sidecar import sidecar_path
+from anatcl.preprocess.template import Template
+
+
+def qc(
+    image: Path,
+    brain: Path,
+    icv: Path,
+    dseg: Path,
+    forward: Path,
+    vbm: Path,
+    template: Template,
+    out_json: Path,
+    out_png: Path,
+    threads: int = 1,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Measure and picture the steps of one scan.
+
+    Returns
+    -------
+    dict
+        ``brain_ml``, ``icv_ml``, ``csf_ml``, ``gm_ml``, ``wm_ml``; ``template_correlation`` and ``template_dice`` (of
+        the warped brain); ``cjv`` (coefficient of joint variation of GM and WM, lower is better); ``cnr`` (contrast
+        of WM and GM over the noise); ``jacobian_min``, ``jacobian_max``, ``jacobian_nonpositive_share``;
+        ``modulation_ratio`` (sum of the VBM map over native GM volume).
+    """
+    scan, mask, skull, tissue = load(image), load(brain), load(icv), load(dseg)
+    with workspace(threads, seed) as room:
+        room.put("scan.nii", scan.like(scan.data * (mask.data > 0.5)))
+        room.put("mask.nii", mask)
+        room.link("template.nii.gz", template.path("brain"))
+        room.link("forward.h5", forward)
+        warped = room.apply("scan.nii", "template.nii.gz", ["forward.h5"], "warped.nii")
+        warped_mask = room.apply("mask.nii", "template.nii.gz", ["forward.h5"], "warped-mask.nii").data > 0.5
+    numbers = volumes(mask, skull, tissue) | contrast(scan.data, tissue.data)
+    numbers |= agreement(warped.data, warped_mask, template)
+    facts = read_json(sidecar_path(vbm))
+    numbers |= {
+        "jacobian_min": facts["JacobianMin"],
+        "jacobian_max": facts["JacobianMax"],
+        "jacobian_nonpositive_share": facts["JacobianNonPositiveShare"],
+        "modulation_ratio": facts["ModulatedToNativeVolume"],
+    }
+    numbers = {key: round(float(value), 5) for key, value in numbers.items()}
+    picture(scan, mask, skull, tissue, warped, template.volume("gm"), out_png)
+    write_json(out_json, numbers)
+    return numbers
+
+
+def volumes(mask: Volume, icv: Volume, tissue: Volume) -> dict[str, float]:
+    """Volumes of masks and tissues in millilitres."""
+    unit = mask.voxel_volume / 1000
+    found = {"brain_ml": (mask.data > 0.5).sum() * unit, "icv_ml": (icv.data > 0.5).sum() * unit}
+    return found | {f"{k}_ml": (tissue.data == n).sum() * unit for n, k in enumerate(("csf", "gm", "wm"), 1)}
+
+
+def contrast(data: NDArray, tissue: NDArray) -> dict[str, float]:
+    """Coefficient of joint variation and contrast-to-noise ratio of grey and white matter (MRIQC's definitions)."""
+    gm, wm = data[tissue == 2], data[tissue == 3]
+    if gm.size < 2 or wm.size < 2:
+        return {"cjv": np.nan, "cnr": np.nan}
+    gap = abs(wm.mean() - gm.mean())
+    return {
+        "cjv": (gm.std() + wm.std()) / max(gap, 1e-6),
+        "cnr": gap / max(float(np.hypot(gm.std(), wm.std())), 1e-6),
+    }
+
+
+def agreement(warped: NDArray, mask: NDArray, template: Template) -> dict[str, float]:
+    """How well the warped brain fits the template: intensity correlation and overlap of the masks."""
+    fixed, inside = template.volume("brain").data, template.volume("brain_mask").data > 0.5
+    both = inside | mask
+    return {
+        "template_correlation": np.corrcoef(warped[both], fixed[both])[0, 1],
+        "template_dice": 2 * (inside & mask).sum() / (inside.sum() + mask.sum()),
+    }
+
+
+def picture(
+    scan: Volume, mask: Volume, icv: Volume, tissue: Volume, warped: Volume, grey: Volume, out: Path, slices: int = 7
+) -> None:
+    """Draw three rows of axial slices: masks on the scan, tissue borders, and the template's cortex on the warped scan.
+
+    The picture shows the brain only where the masks are right: nothing is hidden, so that a bad mask is seen.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = [
+        ("masks", canonical(scan), [(canonical(mask), 0.5, "#e4572e"), (canonical(icv), 0.5, "#3fa7d6")], mask),
+        ("tissues", canonical(scan), [(canonical(tissue), 1.5, "#59cd90"), (canonical(tissue), 2.5, "#fac05e")], mask),
+        ("registration", canonical(warped), [(canonical(grey), 0.5, "#e4572e")], warped),
+    ]
+    figure, axes = plt.subplots(3, slices, figsize=(slices * 1.5, 3 * 1.75), facecolor="black", dpi=80)
+    for line, (title, base, contours, extent) in zip(axes, rows, strict=True):
+        levels = spread(canonical(extent), slices)
+        top = np.percentile(base.data[base.data > 0], 99.5) if (base.data > 0).any() else 1.0
+        for axis, z in zip(line, levels, strict=True):
+            axis.set_axis_off()
+            aspect = base.spacing[1] / base.spacing[0]
+            axis.imshow(base.data[:, :, z].T, cmap="gray", origin="lower", vmin=0, vmax=top, aspect=aspect)
+            for volume, level, colour in contours:
+                cut = volume.data[:, :, z].T
+                if cut.min() < level < cut.max():
+                    axis.contour(cut, [level], colors=[colour], linewidths=0.7)
+        line[0].text(0.02, 0.98, title, color="white", fontsize=7, va="top", transform=line[0].transAxes)
+    figure.subplots_adjust(0, 0, 1, 1, 0.01, 0.01)
+    from anatcl.base.files import atomic_path
+
+    with atomic_path(out) as temporary:
+        # No version or date in the file: equal pictures are equal bytes.
+        figure.savefig(temporary, facecolor="black", metadata={"Software": None}, pil_kwargs={"optimize": True})
+    plt.close(figure)
+
+
+def canonical(volume: Volume) -> Volume:
+    """The volume with its axes flipped and swapped to RAS+; no interpolation."""
+    image = nib.as_closest_canonical(nib.Nifti1Image(volume.data.astype(np.float32), volume.affine))
+    return Volume(np.asanyarray(image.dataobj), image.affine)
+
+
+def spread(volume: Volume, count: int) -> list[int]:
+    """Indices of `count` axial slices spread over the non-zero part."""
+    filled = np.flatnonzero((volume.data > 0).any(axis=(0, 1)))
+    low, high = (filled[0], filled[-1]) if filled.size else (0, volume.data.shape[2] - 1)
+    return [int(v) for v in np.linspace(low + 0.12 * (high - low), high - 0.08 * (high - low), count)]
+
+
+def gate(numbers: dict[str, Any], thresholds: dict[str, tuple[float | None, float | None]]) -> list[str]:
+    """Which thresholds a scan breaks, as sentences (``cjv 1.4 is above 1.2``).
+
+    Parameters
+    ----------
+    numbers : dict
+        Of :func:`qc`.
+    thresholds : dict
+        Name to (lowest, highest) allowed value; ``None`` is no limit. A number that is missing or NaN breaks.
+    """
+    broken = []
+    for name, (low, high) in thresholds.items():
+        value = numbers.get(name)
+        if value is None or np.isnan(value):
+            broken.append(f"{name} could not be measured")
+        elif low is not None and value < low:
+            broken.append(f"{name} {value:g} is below {low:g}")
+        elif high is not None and value > high:
+            broken.append(f"{name} {value:g} is above {high:g}")
+    return broken

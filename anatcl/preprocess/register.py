@@ -1,0 +1,61 @@
+"""Registration of one scan's brain to the template: affine, then SyN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anatcl.images import Volume, load
+from anatcl.preprocess import registration
+from anatcl.preprocess.ants import workspace
+from anatcl.preprocess.geometry import bounding_box, coarsen, crop, dilate_mm
+from anatcl.preprocess.template import Template
+
+
+def register(
+    image: str | Path,
+    mask: str | Path,
+    start: str | Path,
+    template: Template,
+    out_affine: str | Path,
+    out_forward: str | Path,
+    out_inverse: str | Path,
+    settings: dict[str, Any],
+    threads: int = 1,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Register the masked scan and write the affine and both composite transforms.
+
+    Parameters
+    ----------
+    image, mask : path
+        Bias-corrected scan and its brain mask.
+    start : path
+        Affine (template to scan) found by the skull-strip.
+    out_affine : path
+        ITK affine that carries the scan to the template (``.mat``).
+    out_forward, out_inverse : path
+        Composite transforms ``.h5``: scan to template, template to scan.
+    """
+    scan, brain = load(image), load(mask)
+    box = bounding_box(dilate_mm(brain.data > 0.5, brain, 10.0))
+    masked = crop(scan.like(scan.data * (brain.data > 0.5)), box)
+    fixed = template.volume("brain")
+    # Finer than the template's grid the scan holds nothing that the metric sees.
+    moving = coarsen(masked, 0.75 * float(fixed.spacing.min()))
+    near = dilate_mm(template.volume("brain_mask").data > 0.5, fixed, 8.0)
+    with workspace(threads, seed) as room:
+        room.put("fixed.nii", fixed)
+        room.put("moving.nii", moving)
+        room.put("near.nii", Volume(near.astype(np.uint8), fixed.affine))
+        room.link("start.txt", start)
+        affine = registration.linear(room, "fixed.nii", "moving.nii", "start.txt", settings, "affine_", "near.nii")
+        forward, inverse = registration.deformable(
+            room, "fixed.nii", "moving.nii", affine, settings, "syn_", "near.nii"
+        )
+        room.take(forward, out_forward)
+        room.take(inverse, out_inverse)
+        room.take(affine, out_affine)
+        return {"Calls": room.calls}

@@ -1,0 +1,204 @@
+"""Brain mask and intracranial mask of one scan.
+
+``ants``: a robust start, affine and a coarse SyN on the template's head inside the dilated intracranial region; the
+template's two masks carried to the scan in one interpolation; the brain mask refined by tissue classes (Atropos),
+largest component and closing, in the manner of antsBrainExtraction. ``mask``: a mask that somebody else made.
+``none``: the scan is already stripped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from anatcl.base.errors import InputError
+from anatcl.images import Volume, load, save
+from anatcl.preprocess import registration
+from anatcl.preprocess.alignment import find_pose, write_itk
+from anatcl.preprocess.ants import Workspace, workspace
+from anatcl.preprocess.bias_correct import head_mask
+from anatcl.preprocess.geometry import close_mm, coarsen, dilate_mm, erode_mm, largest_component
+from anatcl.preprocess.template import Template
+
+# Linear scale between two adult heads; outside it the affine has collapsed.
+SCALE_LIMITS = (0.6, 1.6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Masks:
+    """Boolean masks of shape (X, Y, Z) on the scan's grid, and the RAS matrix template → scan."""
+
+    brain: NDArray
+    icv: NDArray
+    matrix: NDArray
+
+
+def skullstrip(
+    image: str | Path,
+    template: Template,
+    out_brain: str | Path,
+    out_icv: str | Path,
+    out_affine: str | Path,
+    settings: dict[str, Any],
+    method: str = "ants",
+    given: str | Path | None = None,
+    threads: int = 1,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Write both masks, and the affine (template to scan) that the registration starts from.
+
+    Returns
+    -------
+    dict
+        Facts for the sidecar.
+
+    Raises
+    ------
+    InputError
+        The scan is stripped already, the given mask does not fit, or no plausible brain was found.
+    """
+    scan = load(image)
+    with workspace(threads, seed) as room:
+        if method == "ants":
+            refuse_stripped(scan, image)
+            masks = by_template(room, scan, template, settings)
+        else:
+            masks = from_mask(scan, template, given if method == "mask" else None)
+        check_size(masks, scan, image)
+        write_itk(room.folder / "affine.txt", masks.matrix)
+        room.take("affine.txt", out_affine)
+        calls = room.calls
+    save(out_brain, scan.like(masks.brain))
+    save(out_icv, scan.like(masks.icv))
+    millilitres = scan.voxel_volume / 1000
+    return {
+        "Method": method,
+        "Calls": calls,
+        "BrainMl": float(masks.brain.sum() * millilitres),
+        "IntracranialMl": float(masks.icv.sum() * millilitres),
+    }
+
+
+def by_template(room: Workspace, scan: Volume, template: Template, settings: dict[str, Any]) -> Masks:
+    """Masks carried from the template by registration, then refined."""
+    head, icv = template.volume("head"), template.volume("icv_mask")
+    matrix = find_pose(scan, head_mask(scan), head, icv.data > 0.5, settings["starts"])
+    near = dilate_mm(icv.data > 0.5, icv, 12.0).astype(np.float32)
+    work = settings["work_mm"]
+    room.put("fixed.nii", coarsen(head, work))
+    room.put("near.nii", coarsen(Volume(near, icv.affine), work))
+    room.put("moving.nii", coarsen(scan, work))
+    room.put("scan.nii", scan)
+    write_itk(room.folder / "start.txt", matrix)
+    affine = registration.linear(room, "fixed.nii", "moving.nii", "start.txt", settings, "affine_", "near.nii")
+    levels = len(settings["deformable"])
+    options = settings | {
+        "shrink": [2**k for k in reversed(range(levels))],
+        "sigmas_mm": [work * 2**k / 2 for k in reversed(range(levels))],
+        "gradient_step": 0.2,
+        "flow_sigma": 3.0,
+    }
+    _, inverse = registration.deformable(room, "fixed.nii", "moving.nii", affine, options, "syn_", "near.nii")
+    icv_here, brain_here = (carry(room, template, key, inverse) for key in ("icv_mask", "brain_mask"))
+    icv_mask = ndimage.binary_fill_holes(largest_component(icv_here > 0.5))
+    brain = refine(room, scan, brain_here > 0.5, icv_mask, settings["segment_iterations"])
+    return Masks(brain, icv_mask, read_matrix(room.folder / affine))
+
+
+def carry(room: Workspace, template: Template, volume: str, transform: str) -> NDArray:
+    """A template volume on the grid of ``scan.nii``."""
+    room.link(f"{volume}.nii.gz", template.path(volume))
+    return room.apply(f"{volume}.nii.gz", "scan.nii", [transform], f"{volume}_here.nii").data
+
+
+def refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iterations: int) -> NDArray:
+    """Let tissue decide the rim: grey and white matter near the carried mask in, CSF and dura out.
+
+    Parameters
+    ----------
+    brain, icv : ndarray of bool, shape (X, Y, Z)
+        Carried masks.
+    iterations : int
+        Atropos iterations.
+    """
+    room.put("icv.nii", scan.like(icv.astype(np.uint8)))
+    room.run(
+        "Atropos",
+        dimension=3,
+        intensity_images=["scan.nii"],
+        mask_image="icv.nii",
+        initialization="KMeans",
+        number_of_tissue_classes=3,
+        likelihood_model="Gaussian",
+        mrf_smoothing_factor=0.1,
+        mrf_radius=[1, 1, 1],
+        n_iterations=iterations,
+        convergence_threshold=0.0,
+        use_random_seed=False,
+        out_classified_image_name="classes.nii.gz",
+    )
+    tissue = room.get("classes.nii.gz").data >= 2
+    rim = 2 * float(scan.spacing.min())
+    near = tissue & dilate_mm(brain, scan, 4.0) & icv
+    core = erode_mm(brain, scan, max(3.0, rim))
+    # Opening cuts the bridges of vessels and dura that tie the cortex to the skull's inside.
+    kept = largest_component(ndimage.binary_opening(near | core))
+    closed = close_mm(kept, scan, max(3.0, rim)) & icv
+    return ndimage.binary_fill_holes(largest_component(closed))
+
+
+def from_mask(scan: Volume, template: Template, given: str | Path | None) -> Masks:
+    """Masks from a given brain mask, or from the non-zero voxels of a stripped scan."""
+    if given is None:
+        brain = ndimage.binary_fill_holes(largest_component(scan.data > 0))
+    else:
+        mask = load(given)
+        if mask.data.shape != scan.data.shape or not np.allclose(mask.affine, scan.affine, atol=1e-2):
+            raise InputError("the mask's grid differs from the scan's.", given, "Resample the mask onto the scan.")
+        brain = mask.data > 0.5
+    icv = close_mm(brain, scan, 7.0)
+    head, inside = template.volume("brain"), template.volume("icv_mask")
+    return Masks(brain, icv, find_pose(scan.like(scan.data * brain), icv, head, inside.data > 0.5))
+
+
+def refuse_stripped(scan: Volume, path: str | Path) -> None:
+    """Raise when the scan has no skull: most voxels exactly zero and a brain-sized rest."""
+    positive = (scan.data > 0).sum() * scan.voxel_volume / 1000
+    if (scan.data == 0).mean() > 0.4 and positive < 2200:
+        raise InputError(
+            f"the scan seems to be skull-stripped already ({positive:.0f} ml of non-zero voxels).",
+            path,
+            "Set preprocess: skullstrip: method: none.",
+        )
+
+
+def check_size(masks: Masks, scan: Volume, path: str | Path) -> None:
+    """Raise when what was found cannot be a human brain."""
+    millilitres = masks.brain.sum() * scan.voxel_volume / 1000
+    scale = np.linalg.det(masks.matrix[:3, :3])
+    low, high = SCALE_LIMITS
+    if not (400 < millilitres < 2500 and low < np.cbrt(abs(scale)) < high):
+        raise InputError(
+            f"no plausible brain was found (mask of {millilitres:.0f} ml, scale {np.cbrt(abs(scale)):.2f}).",
+            path,
+            "Look at the scan; give a mask with preprocess: skullstrip: method: mask, or exclude it.",
+        )
+
+
+def read_matrix(path: Path) -> NDArray:
+    """Read ITK's binary affine (``.mat``, MATLAB level 4) as a RAS matrix, fixed to moving."""
+    from scipy.io import loadmat
+
+    content = loadmat(path)
+    name = next(k for k in content if k.startswith("AffineTransform"))
+    numbers, centre = content[name].ravel(), content["fixed"].ravel()
+    lps = np.eye(4)
+    lps[:3, :3] = numbers[:9].reshape(3, 3)
+    lps[:3, 3] = numbers[9:12] + centre - lps[:3, :3] @ centre
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+    return flip @ lps @ flip

@@ -1,0 +1,157 @@
+"""The template: a head and a brain with masks and tissue priors on one grid, packaged or from files.
+
+A template is a YAML file (shipped: ``templates/*.yaml``)::
+
+    name: MyTemplate                # goes into file names: letters and digits only
+    space: MNI152NLin2009cAsym      # the atlas must be made for a compatible space
+    head: head_T1w.nii.gz           # whole head; built around the brain when absent
+    brain_mask: brain_mask.nii.gz
+    icv_mask: icv_mask.nii.gz       # intracranial; derived from the brain mask when absent
+    gm: gm.nii.gz                   # tissue fractions, 0 to 1
+    wm: wm.nii.gz
+    csf: csf.nii.gz                 # mask - gm - wm when absent
+
+Relative paths are relative to the YAML file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_json, sha256, write_json
+from anatcl.images import Volume, load, save
+from anatcl.preprocess.geometry import bounding_box, coarsen, crop, dilate_mm
+
+FOLDER = Path(__file__).with_name("templates")
+VOLUMES = ("head", "brain", "brain_mask", "icv_mask", "gm", "wm", "csf")
+KEYS = {"name", "space", "packaged", "head", "brain_mask", "icv_mask", "gm", "wm", "csf", "citation"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Template:
+    """A template as a folder of NIfTI files that all steps read.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds ``head.nii.gz``, ``brain.nii.gz``, ``brain_mask.nii.gz``, ``icv_mask.nii.gz``, ``gm.nii.gz``,
+        ``wm.nii.gz``, ``csf.nii.gz`` and ``template.json``.
+    """
+
+    folder: Path
+
+    def path(self, volume: str) -> Path:
+        """Path of one of `VOLUMES`."""
+        return self.folder / f"{volume}.nii.gz"
+
+    def volume(self, volume: str) -> Volume:
+        """One of `VOLUMES`, read."""
+        return load(self.path(volume))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Name, space, source and hashes."""
+        return read_json(self.folder / "template.json")
+
+
+def load_spec(name: str | Path) -> dict[str, Any]:
+    """Read a template's YAML by shipped name or path; check its keys and files.
+
+    Raises
+    ------
+    InputError
+        No such template, a key that is unknown or missing, or a file that does not exist.
+    """
+    path = FOLDER / f"{name}.yaml"
+    if not path.exists():
+        path = Path(name)
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
+        raise InputError(f"there is no template '{name}'.", None, f"Use {shipped}, or the path of a YAML file.")
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(spec, dict) or not {"name", "space"} <= set(spec) <= KEYS:
+        raise InputError(f"a template needs name and space, and knows only {sorted(KEYS)}.", path, "Mend its keys.")
+    if not re.fullmatch("[A-Za-z0-9]+", str(spec["name"])):
+        raise InputError(f"the name '{spec['name']}' must be letters and digits only.", path, "It goes in file names.")
+    if spec.get("packaged"):
+        return spec
+    for key in ("brain_mask", "gm", "wm"):
+        if key not in spec:
+            raise InputError(f"the template lacks '{key}'.", path, "Give the path of that map.")
+    for key in KEYS & set(spec) - {"name", "space", "packaged", "citation"}:
+        spec[key] = str((path.parent / spec[key]).resolve())
+        if not Path(spec[key]).is_file():
+            raise InputError(f"the template's {key} does not exist.", spec[key], f"Mend the path in {path}.")
+    return spec
+
+
+def prepare(name: str | Path, voxel_mm: float, out: str | Path) -> Template:
+    """Write a template's volumes on a grid of about `voxel_mm`, cut to the region that matters, into a folder."""
+    spec = load_spec(name)
+    volumes, affine = _packaged(voxel_mm) if spec.get("packaged") else _from_files(spec, voxel_mm)
+    # Below the skull base nothing is matched: the face and neck only pull.
+    near = dilate_mm(volumes["icv_mask"] > 0.5, Volume(volumes["icv_mask"], affine), 25.0)
+    box = bounding_box(near)
+    folder = Path(out)
+    hashes = {}
+    for key in VOLUMES:
+        volume = crop(Volume(volumes[key], affine), box)
+        path = folder / f"{key}.nii.gz"
+        save(path, volume, np.uint8 if key.endswith("mask") else np.float32)
+        hashes[path.name] = sha256(path)
+    sources = {k: sha256(v) for k, v in spec.items() if isinstance(v, str) and Path(v).is_file()}
+    write_json(
+        folder / "template.json",
+        {"name": spec["name"], "space": spec["space"], "voxel_mm": voxel_mm, "sources": sources, "sha256": hashes},
+    )
+    return Template(folder)
+
+
+def _packaged(voxel_mm: float) -> tuple[dict[str, NDArray], NDArray]:
+    from anatcl.preprocess.head import packaged_head
+
+    head = packaged_head(voxel_mm)
+    volumes = {"head": head.head_t1, "brain": head.brain_t1, "brain_mask": head.brain_mask, "icv_mask": head.icv_mask}
+    volumes |= {"gm": head.gm, "wm": head.wm, "csf": head.csf}
+    return {k: v.astype(np.float32) for k, v in volumes.items()}, head.affine
+
+
+def _from_files(spec: dict[str, Any], voxel_mm: float) -> tuple[dict[str, NDArray], NDArray]:
+    from anatcl.preprocess.head import HeadParameters, build_head, intracranial_mask
+
+    found = {k: load(spec[k]) for k in ("head", "brain_mask", "icv_mask", "gm", "wm", "csf") if k in spec}
+    grid = found["brain_mask"]
+    for key, volume in found.items():
+        if volume.data.shape != grid.data.shape or not np.allclose(volume.affine, grid.affine, atol=1e-3):
+            raise InputError(f"the template's {key} and brain_mask differ in grid.", spec[key], "Resample one of them.")
+    data = {k: v.data for k, v in found.items()}
+    mask = data["brain_mask"] > 0.5
+    if "icv_mask" not in data:
+        data["icv_mask"] = intracranial_mask(mask, grid.spacing, HeadParameters()).astype(np.float32)
+    data.setdefault("csf", np.clip(mask - data["gm"] - data["wm"], 0, 1))
+    affine = grid.affine
+    if "head" not in data:
+        # Plausible T1 contrast from the tissue maps where a template brings maps alone.
+        contrast = 90 * data["wm"] + 60 * data["gm"] + 20 * data["csf"]
+        built = build_head(contrast, mask, affine)
+        data = {k: _place(v, affine, built.t1.shape, built.affine) for k, v in data.items()}
+        data["head"], affine = built.t1, built.affine
+    data["brain"] = data["head"] * (data["brain_mask"] > 0.5)
+    coarse = {k: coarsen(Volume(v.astype(np.float32), affine), voxel_mm) for k, v in data.items()}
+    return {k: v.data for k, v in coarse.items()}, coarse["brain"].affine
+
+
+def _place(data: NDArray, affine: NDArray, shape: tuple[int, ...], target: NDArray) -> NDArray:
+    """Put an array into a larger grid of the same orientation and voxel size."""
+    from scipy import ndimage
+
+    matrix = np.linalg.inv(affine) @ target
+    return ndimage.affine_transform(data.astype(np.float32), matrix[:3, :3], matrix[:3, 3], shape, order=0)
