@@ -1,0 +1,133 @@
+"""Steps of the pretrain stage: folds, pack, train."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+# Flags of `train` that are options of the run: (flag, type, default, help). The rest travels in --options.
+TRAIN_OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
+    ("--encoder", str, "resnet18", "network: resnet18, resnet34, resnet50, densenet121 or resnet-tiny"),
+    ("--epochs", int, 300, "passes over the training scans"),
+    ("--batch-size", int, 32, "subjects in a batch, over all processes"),
+    ("--learning-rate", float, 1e-4, "Adam's learning rate"),
+    ("--temperature", float, 0.1, "temperature of the similarities"),
+    ("--age-sigma", float, 2.0, "width of the age kernel, years"),
+    ("--lambda", float, 1.0, "factor of the anatomical term"),
+    ("--alpha-age", float, 1.0, "factor of the age term"),
+    ("--seed", int, 0, "seed of initial weights, batches and augmentations"),
+)
+
+
+def register(stages: Any) -> None:
+    """Add the stage's parser and its steps."""
+    stage = stages.add_parser("pretrain", help="pretrain encoders", description=__doc__)
+    steps = stage.add_subparsers(dest="step", metavar="STEP", required=True)
+    _folds(steps.add_parser("folds", help="assign participants to folds"))
+    _pack(steps.add_parser("pack", help="pack maps of a cohort into one memory-mapped array"))
+    _train(steps.add_parser("train", help="pretrain one method without one fold; goes on where it was interrupted"))
+
+
+def device_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what the device resolver takes."""
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"), help="number type")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
+    parser.add_argument(
+        "--deterministic",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="same machine and threads, same result",
+    )
+
+
+def _folds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scans", required=True, metavar="TSV", help="scans.tsv with participant_id and phenotypes")
+    parser.add_argument("--measures", metavar="TSV", help="measures.tsv: only its scans are in the cohort")
+    parser.add_argument("--folds", type=int, default=5, help="number of folds")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the assignment")
+    parser.add_argument("--group", default="participant_id", help="column kept whole in a fold, e.g. site")
+    parser.add_argument("--out", required=True, metavar="TSV", help="folds.tsv to write")
+    parser.set_defaults(function=run_folds)
+
+
+def _pack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scans", required=True, metavar="TSV", help="scans.tsv with participant_id and phenotypes")
+    parser.add_argument("--measures", metavar="TSV", help="measures.tsv: only its scans are in the cohort")
+    parser.add_argument("--maps-dir", required=True, metavar="DIR", help="preprocess folder with the maps")
+    parser.add_argument("--map", default="vbm", choices=("vbm", "quasi-raw"), help="which map the encoder sees")
+    parser.add_argument("--template", default="", help="template name in the maps' file names")
+    parser.add_argument("--pattern", default="", help="file name with {scan} and {template}, for other maps")
+    parser.add_argument("--voxel-mm", type=float, default=0.0, help="packed voxel size in mm (0: as the maps)")
+    parser.add_argument("--crop", default="", help='JSON [[x0,x1],[y0,y1],[z0,z1]] in map voxels; "" = automatic')
+    parser.add_argument("--dtype", default="float16", choices=("float16", "uint8", "float32"), help="stored type")
+    parser.add_argument("--scale", type=float, default=0.0, help="true value of a stored 1 (0: automatic)")
+    parser.add_argument("--threads", type=int, default=1, help="maps read at a time")
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the packed arrays")
+    parser.set_defaults(function=run_pack)
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--arrays", required=True, metavar="DIR", help="folder of packed arrays")
+    parser.add_argument("--measures", metavar="TSV", help="measures.tsv, for methods that need measures")
+    parser.add_argument("--folds", required=True, metavar="TSV", help="folds.tsv")
+    parser.add_argument("--fold", type=int, required=True, help="fold that is held out (-1: nobody)")
+    parser.add_argument("--method", required=True, help="pretraining method, e.g. anatcl-global")
+    parser.add_argument("--query", default="", help="pandas query on rows.tsv: who belongs to the cohort")
+    for flag, kind, default, text in TRAIN_OPTIONS:
+        name = "lambda_" if flag == "--lambda" else flag[2:].replace("-", "_")
+        parser.add_argument(flag, dest=name, type=kind, default=default, help=f"{text} (default {default})")
+    parser.add_argument("--options", default="{}", help="JSON of further options; overrides the flags")
+    device_flags(parser)
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the encoder")
+    parser.set_defaults(function=run_train)
+
+
+def _cohort(scans: str, measures: str | None) -> Any:
+    from anatcl.base.files import read_tsv
+
+    table = read_tsv(scans)
+    return table[table["scan"].isin(read_tsv(measures)["scan"])] if measures else table
+
+
+def run_folds(args: argparse.Namespace) -> None:
+    """Write folds.tsv."""
+    from anatcl.base.files import write_tsv
+    from anatcl.pretrain.folds import make_folds
+
+    write_tsv(args.out, make_folds(_cohort(args.scans, args.measures), args.folds, args.seed, args.group))
+
+
+def run_pack(args: argparse.Namespace) -> None:
+    """Write volumes.npy, rows.tsv and arrays.json."""
+    import json
+
+    from anatcl.pretrain.pack import pack
+
+    crop = json.loads(args.crop) if args.crop else None
+    pack(
+        _cohort(args.scans, args.measures),
+        args.maps_dir,
+        args.out_dir,
+        args.map,
+        args.template,
+        args.voxel_mm,
+        crop,
+        args.pattern,
+        args.dtype,
+        args.scale,
+        args.threads,
+    )
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """Train one method without one fold."""
+    import json
+
+    from anatcl.pretrain.options import Options
+    from anatcl.pretrain.train import Inputs, train
+
+    flags = ("lambda_" if flag == "--lambda" else flag[2:].replace("-", "_") for flag, *_ in TRAIN_OPTIONS)
+    options = Options.parse({name: getattr(args, name) for name in flags} | json.loads(args.options))
+    inputs = Inputs(args.arrays, args.folds, args.fold, args.method, args.out_dir, args.measures, args.query)
+    return train(inputs, options, args.device, args.precision, args.deterministic, args.threads)

@@ -1,0 +1,27 @@
+"""AnatCL-global: each measure compared over all regions at once."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from anatcl.losses.anatcl import Anatomical
+from anatcl.losses.kernels import cosine_mean, unit_vectors
+
+
+class AnatCLGlobal(Anatomical):
+    """Weights ``beta_ij = (1/M) sum_m cos(omega_m^i, omega_m^j)``.
+
+    ``omega_m`` in R^K is measure m (of M = 3: thickness, grey-matter volume, area) over the K = 68 regions, raw.
+    Source: Barbano et al., arXiv 2408.07079, by the authors' pages and a third-party reading of the paper.
+    """
+
+    groups = 3
+
+    def prepare(self, measures: Tensor) -> Tensor:
+        """Turn measures (B, K, M) into M unit vectors per subject, (B, M * K)."""
+        self.groups = measures.shape[2]
+        return unit_vectors(measures.transpose(1, 2))
+
+    def anatomy(self, features: Tensor) -> Tensor:
+        """Return beta (B, B)."""
+        return cosine_mean(features, self.groups)

@@ -1,0 +1,40 @@
+"""AnatCL-local: region by region, the three measures compared."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anatcl.losses.anatcl import Anatomical
+from anatcl.losses.kernels import cosine_mean, unit_vectors
+
+
+def min_max(measures: Tensor) -> Tensor:
+    """Scale each measure to 0..1 across the regions of that subject; a constant measure becomes 0.
+
+    Parameters
+    ----------
+    measures : Tensor of shape (B, K, M)
+    """
+    low = measures.amin(dim=1, keepdim=True)
+    span = measures.amax(dim=1, keepdim=True) - low
+    return (measures - low) / torch.where(span > 0, span, torch.ones_like(span))
+
+
+class AnatCLLocal(Anatomical):
+    """Weights ``alpha_ij = (1/K) sum_k cos(g(phi_k^i), g(phi_k^j))``.
+
+    ``phi_k`` in R^M holds the M = 3 measures (thickness, grey-matter volume, area) of region k of K = 68, and ``g`` is
+    min-max per measure across the regions of that subject. Source: as for AnatCL-global.
+    """
+
+    groups = 68
+
+    def prepare(self, measures: Tensor) -> Tensor:
+        """Turn measures (B, K, M) into K unit vectors per subject, (B, K * M)."""
+        self.groups = measures.shape[1]
+        return unit_vectors(min_max(measures))
+
+    def anatomy(self, features: Tensor) -> Tensor:
+        """Return alpha (B, B)."""
+        return cosine_mean(features, self.groups)

@@ -1,0 +1,185 @@
+"""What the losses share: the row format, the soft-target InfoNCE, checks of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+Targets = Mapping[str, Tensor]
+# Rows per block of the log-sum-exp: bounds its working memory at BLOCK x N numbers (128 MiB at N = 8,192).
+BLOCK = 4096
+
+
+class Loss(nn.Module):
+    """Base of all losses.
+
+    Attributes
+    ----------
+    needs : tuple of str
+        Keys of `targets` that the loss reads.
+    head : str
+        Head that feeds it, see `anatcl.models.ContrastiveModel`.
+    """
+
+    needs: tuple[str, ...] = ()
+    head = "projection"
+
+    def forward(self, z: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Return scalars; ``"loss"`` is the one to minimise, the others are its terms (detached or not)."""
+        raise NotImplementedError
+
+    def fit(self, raw: Targets) -> dict[str, Tensor]:
+        """Learn statistics from the training part and return the targets that `forward` reads.
+
+        Parameters
+        ----------
+        raw : mapping
+            Labels of the n training scans: ``age`` (n,) years, ``measures`` (n, K, M), ``covariates`` (n, C).
+        """
+        return {name: raw[name] for name in self.needs}
+
+    def statistics(self) -> dict[str, list[float] | float]:
+        """Return what `fit` learned, for model.json."""
+        return {}
+
+    def check(self, targets: Targets) -> None:
+        """Raise ValueError when a label that the loss needs is absent or not finite.
+
+        Meant to be called once before training: on a GPU it waits for the device, so no step calls it.
+        """
+        for name in self.needs:
+            if name not in targets:
+                raise ValueError(f"{type(self).__name__} needs {name!r}, which was not given")
+            bad = int((~torch.isfinite(targets[name])).sum())
+            if bad:
+                raise ValueError(f"{type(self).__name__}: {bad} values of {name!r} are missing or not finite")
+
+
+def upcast(x: Tensor) -> Tensor:
+    """Return `x` in float32, or as it is when it is float64."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def views_of(z: Tensor, subjects: int) -> int:
+    """Return V, the number of views in `z`.
+
+    Raises
+    ------
+    ValueError
+        When the rows are no multiple of the subjects, or when there is only one row (no pair).
+    """
+    rows = z.shape[0]
+    if subjects == 0 or rows % subjects:
+        raise ValueError(f"{rows} embeddings do not make whole views of {subjects} subjects")
+    if rows < 2:
+        raise ValueError("a contrastive loss needs at least two rows: two subjects, or two views of one")
+    return rows // subjects
+
+
+def check_labels(z: Tensor, labels: Tensor, name: str) -> Tensor:
+    """Return `labels` in the type of the loss; on the CPU, where it costs no synchronisation, refuse NaN."""
+    labels = labels.to(torch.float64 if z.dtype == torch.float64 else torch.float32)
+    if labels.device.type == "cpu" and not torch.isfinite(labels).all():
+        raise ValueError(f"{name} holds values that are missing or not finite")
+    return labels
+
+
+def similarities(z: Tensor, temperature: float) -> Tensor:
+    """Return ``s`` (N, N) = z z^T / temperature in float32 or float64, autocast switched off."""
+    with torch.autocast(z.device.type, enabled=False):
+        z = upcast(z)
+        return z @ z.T / temperature
+
+
+def without_diagonal(s: Tensor, value: float = float("-inf")) -> Tensor:
+    """Return a copy of square `s` whose diagonal is `value`."""
+    return s.masked_fill(torch.eye(s.shape[0], dtype=torch.bool, device=s.device), value)
+
+
+def _block_logsumexp(z: Tensor, start: int, stop: int, temperature: float) -> Tensor:
+    s = z[start:stop] @ z.T / temperature
+    own = torch.arange(start, stop, device=z.device)
+    s[torch.arange(stop - start, device=z.device), own] = float("-inf")
+    return torch.logsumexp(s, dim=1)
+
+
+def log_denominators(z: Tensor, temperature: float) -> Tensor:
+    """Return ``log sum_{t != i} exp(s_it)`` for every row i, shape (N,).
+
+    Beyond `BLOCK` rows it goes block by block and recomputes each block in the backward pass, so that the memory grows
+    with N and not with N^2.
+    """
+    rows = z.shape[0]
+    with torch.autocast(z.device.type, enabled=False):
+        z = upcast(z)
+        if rows <= BLOCK:
+            return _block_logsumexp(z, 0, rows, temperature)
+        step = max(1, BLOCK * BLOCK // rows)
+        parts = [
+            checkpoint(_block_logsumexp, z, i, min(i + step, rows), temperature, use_reentrant=False)
+            for i in range(0, rows, step)
+        ]
+        return torch.cat(parts)
+
+
+def soft_info_nce(z: Tensor, weights: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
+    """Soft-target InfoNCE for one or several weight matrices at once.
+
+    ``L_w = -(1/N) sum_i sum_{j != i} w~_ij log( exp(s_ij) / sum_{t != i} exp(s_it) )``, where ``w~`` are the weights of
+    the N rows (those of the subjects, repeated over the views, so that a twin view has the diagonal's weight), with
+    rows normalised to one without the diagonal. See Dufumier et al. 2021 (arXiv 2106.08808), Barbano et al. 2023
+    (arXiv 2211.08326).
+
+    The rows of ``w~`` sum to one, so the loss is ``mean_i lse_i - (1/N) sum_ij w~_ij s_ij``; the second sum over views
+    needs only the views' sums ``Z_i = sum_v z_iv``: B x B numbers instead of N x N.
+
+    Parameters
+    ----------
+    z : Tensor of shape (N, D)
+    weights : mapping of name to Tensor of shape (B, B)
+        Non-negative where they should attract; symmetric or not.
+    temperature : float
+
+    Returns
+    -------
+    dict of name to scalar Tensor
+        One loss for each weight matrix.
+    """
+    subjects = next(iter(weights.values())).shape[0]
+    views = views_of(z, subjects)
+    z = upcast(z)
+    repulsion = log_denominators(z, temperature).reshape(views, subjects).sum(0)
+    with torch.autocast(z.device.type, enabled=False):
+        stacked = z.reshape(views, subjects, -1)
+        total = stacked.sum(0)
+        pairs = total @ total.T
+        own = stacked.square().sum((0, 2))
+        twins = pairs.diagonal() - own if views > 1 else torch.zeros_like(own)
+        return {
+            name: _soft_term(pairs / temperature, twins / temperature, repulsion, w, views)
+            for name, w in weights.items()
+        }
+
+
+def _soft_term(pairs: Tensor, twins: Tensor, repulsion: Tensor, w: Tensor, views: int) -> Tensor:
+    """Mean over the rows, from sums over views; a row without any positive weight counts as 0.
+
+    Parameters
+    ----------
+    pairs : Tensor of shape (B, B)
+        ``sum_{v, u} s_(iv)(ju)``.
+    twins : Tensor of shape (B,)
+        ``sum_{v != u} s_(iv)(iu)``.
+    repulsion : Tensor of shape (B,)
+        ``sum_v lse_(iv)``.
+    w : Tensor of shape (B, B)
+    views : int
+    """
+    others = without_diagonal(w, 0.0)
+    mass = views * others.sum(1) + (views - 1) * w.diagonal()
+    some = mass > 0
+    attraction = ((others * pairs).sum(1) + w.diagonal() * twins) / torch.where(some, mass, torch.ones_like(mass))
+    return torch.where(some, repulsion - attraction, torch.zeros_like(mass)).sum() / (views * w.shape[0])

@@ -1,0 +1,114 @@
+"""Trained encoders on disk: ``encoder.safetensors`` and ``model.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import atomic_path, read_json, write_json
+from anatcl.models import ContrastiveModel, build_model
+from anatcl.pretrain.arrays import CONTRACT, PackedArrays, check_contract
+
+FORMAT = 1
+
+
+def save_encoder(folder: str | Path, model: ContrastiveModel, description: Mapping[str, Any]) -> None:
+    """Write weights (keys ``encoder.*``, ``head.*``) and description, each atomically, the description last."""
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    with atomic_path(folder / "encoder.safetensors") as temporary:
+        save_file(state, temporary)
+    write_json(folder / "model.json", {"format": FORMAT, **description})
+
+
+def load_encoder(folder: str | Path, arrays: PackedArrays | None = None) -> tuple[ContrastiveModel, dict[str, Any]]:
+    """Read an encoder; no code of the files is executed.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``encoder.safetensors`` and ``model.json``.
+    arrays : PackedArrays, optional
+        Volumes that it is to embed; their shape, axes, affine, map and intensity are checked.
+
+    Returns
+    -------
+    module : ContrastiveModel
+        On the CPU, in evaluation mode; ``module.embed(x)`` maps (N, 1, X, Y, Z) true values to (N, D).
+    model_json : dict
+
+    Raises
+    ------
+    InputError
+        When a file is missing or does not fit, or the arrays break the contract.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    for name in ("model.json", "encoder.safetensors"):
+        if not (folder / name).is_file():
+            raise InputError(f"{name} of the encoder is missing.", file=folder, remedy="Pretrain first.")
+    description = read_json(folder / "model.json")
+    model = build_model(description["architecture"], description.get("head", "projection"))
+    try:
+        model.load_state_dict(load_file(folder / "encoder.safetensors"))
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(
+            f"the weights do not fit {description['architecture']}: {error}",
+            file=folder / "encoder.safetensors",
+            remedy="Pretrain again; the file is damaged or of another network.",
+        ) from error
+    if arrays is not None:
+        check_contract(description["input"], arrays.meta, arrays.folder)
+    return model.eval(), description
+
+
+def input_contract(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what model.json says about the input, from the content of arrays.json."""
+    keys = (*CONTRACT, "voxel_mm", "crop", "source_shape", "template", "scale")
+    return {key: meta[key] for key in keys if key in meta}
+
+
+@torch.inference_mode()
+def embed_arrays(
+    model: ContrastiveModel, arrays: PackedArrays, rows: Any = None, device: Any = None, batch_size: int = 16
+) -> torch.Tensor:
+    """Embed packed volumes with a frozen encoder.
+
+    Parameters
+    ----------
+    model : ContrastiveModel
+    arrays : PackedArrays
+    rows : sequence of int, optional
+        Which volumes; all by default.
+    device : anatcl.pretrain.device.Device, optional
+        Default: ``resolve()``.
+    batch_size : int
+
+    Returns
+    -------
+    Tensor of shape (len(rows), D), float32, on the CPU
+    """
+    import numpy as np
+
+    from anatcl.pretrain.batches import Reader
+    from anatcl.pretrain.device import resolve
+
+    device = device or resolve()
+    model = model.to(device.device).eval()
+    rows = np.arange(len(arrays.rows)) if rows is None else np.asarray(rows)
+    reader = Reader(arrays, device.device)
+    parts = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    found = []
+    for x in reader.batches(parts):
+        with device.autocast():
+            found.append(model.embed(x).float().cpu())
+    reader.close()
+    return torch.cat(found)

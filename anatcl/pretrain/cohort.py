@@ -1,0 +1,174 @@
+"""Who trains: rows of the packed arrays that a method can use, with their labels."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_tsv
+from anatcl.pretrain.arrays import PackedArrays
+
+log = logging.getLogger(__name__)
+KINDS = ("thickness", "volume", "area")
+HELD_OUT_OF_NOTHING = -1
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Rows of the packed arrays that belong together, with labels in the same order.
+
+    Attributes
+    ----------
+    index : ndarray of shape (n,), int
+        Rows of the packed volumes.
+    rows : DataFrame of n rows
+        Columns of rows.tsv.
+    age : ndarray of shape (n,), float32, years; NaN where unknown
+    measures : ndarray of shape (n, K, M), float32
+        M measures (of `kinds`) in K regions; NaN where missing; K = 0 without a measures table.
+    regions, kinds : list of str
+    dropped : dict of str to int
+        Scans left out, by reason.
+    """
+
+    index: np.ndarray
+    rows: pd.DataFrame
+    age: np.ndarray
+    measures: np.ndarray
+    regions: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def participants(self) -> list[str]:
+        """Sorted identifiers of the people."""
+        return sorted(set(self.rows["participant_id"].astype(str)))
+
+    @property
+    def participants_sha256(self) -> str:
+        """Digest of the sorted identifiers, one per line."""
+        return hashlib.sha256("\n".join(self.participants).encode()).hexdigest()
+
+    def subset(self, keep: np.ndarray, reason: str = "") -> Cohort:
+        """Return the rows where `keep` (n,) is true, counting the others under `reason`."""
+        lost = int((~keep).sum())
+        dropped = dict(self.dropped)
+        if reason and lost:
+            dropped[reason] = lost
+            log.info("%d of %d scans left out: %s", lost, len(keep), reason)
+        return Cohort(
+            self.index[keep],
+            self.rows[keep].reset_index(drop=True),
+            self.age[keep],
+            self.measures[keep],
+            self.regions,
+            self.kinds,
+            self.table[keep].reset_index(drop=True),
+            dropped,
+        )
+
+
+def load_cohort(arrays: PackedArrays, measures: str | Path | None = None, query: str = "") -> Cohort:
+    """Join packed rows with the measures table.
+
+    Parameters
+    ----------
+    arrays : PackedArrays
+    measures : path of measures.tsv, optional
+    query : str
+        pandas query on the columns of rows.tsv (``"age > 18 and site == 'A'"``).
+    """
+    rows = arrays.rows.reset_index(drop=True)
+    age = pd.to_numeric(rows["age"], errors="coerce") if "age" in rows else pd.Series(np.nan, rows.index)
+    table = pd.DataFrame(index=rows.index)
+    if measures:
+        found = read_tsv(measures)
+        if found["scan"].duplicated().any():
+            raise InputError("a scan has several rows.", file=measures, remedy="Keep one row for each scan.")
+        table = rows[["scan"]].merge(found, on="scan", how="left", validate="many_to_one")
+    values, regions, kinds = measure_array(table)
+    cohort = Cohort(np.arange(len(rows)), rows, age.to_numpy(np.float32), values, regions, kinds, table)
+    if query:
+        try:
+            keep = rows.index.isin(rows.query(query).index)
+        except (ValueError, KeyError, SyntaxError, NameError, TypeError) as error:
+            raise InputError(f"the query {query!r} fails: {error}.", remedy="Use columns of scans.tsv.") from error
+        cohort = cohort.subset(keep, f"query {query!r}")
+    return cohort
+
+
+def measure_array(table: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]]:
+    """Arrange thickness, volume and area of the cortical regions.
+
+    Cortical regions are those with a thickness column. A measure or region that nobody has is left out with a warning.
+
+    Returns
+    -------
+    values : ndarray of shape (n, K, M), float32
+    regions : list of K str, sorted
+    kinds : list of M str
+    """
+    matches = (re.fullmatch(r"thickness_([lr]h_.+)", str(name)) for name in table.columns)
+    regions = sorted(m.group(1) for m in matches if m)
+    empty = np.full((len(table), 0, 0), np.nan, dtype=np.float32)
+    if not regions:
+        return empty, [], []
+    names = [[f"{kind}_{region}" for kind in KINDS] for region in regions]
+    flat = table.reindex(columns=[n for row in names for n in row]).apply(pd.to_numeric, errors="coerce")
+    values = flat.to_numpy(np.float32).reshape(len(table), len(regions), len(KINDS))
+    nobody = np.isnan(values).all(0)
+    kinds = [k for k, gone in zip(KINDS, nobody.all(0), strict=True) if not gone]
+    if len(kinds) < len(KINDS):
+        log.warning("the measures table has only %s", ", ".join(kinds) or "no cortical measure")
+    values = values[:, :, ~nobody.all(0)]
+    lacking = np.isnan(values).all(0).any(1)
+    if lacking.any():
+        log.warning("%d regions that no scan has are left out", int(lacking.sum()))
+    return values[:, ~lacking], [r for r, gone in zip(regions, lacking, strict=True) if not gone], kinds
+
+
+def training_part(cohort: Cohort, folds: pd.DataFrame, fold: int, needs: Sequence[str]) -> Cohort:
+    """Keep the scans of people outside `fold` that have what a method needs.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    folds : DataFrame
+        Columns ``participant_id``, ``fold``.
+    fold : int
+        Held-out fold; -1 holds out nobody.
+    needs : sequence of str
+        ``"age"``, ``"features"`` (measures).
+    """
+    of_person = dict(zip(folds["participant_id"].astype(str), folds["fold"].astype(int), strict=True))
+    if fold != HELD_OUT_OF_NOTHING and fold not in of_person.values():
+        raise InputError(f"fold {fold} does not exist.", remedy=f"folds.tsv has {sorted(set(of_person.values()))}.")
+    member = cohort.rows["participant_id"].astype(str).map(of_person)
+    known = member.notna().to_numpy() | (fold == HELD_OUT_OF_NOTHING)
+    cohort = cohort.subset(known, "participant not in folds.tsv")
+    cohort = cohort.subset((member[known] != fold).to_numpy())
+    if "age" in needs:
+        cohort = cohort.subset(np.isfinite(cohort.age), "age is missing")
+    if "features" in needs:
+        if not cohort.regions:
+            raise InputError("the method needs cortical measures and there are none.", remedy="Give --measures.")
+        cohort = cohort.subset(np.isfinite(cohort.measures).all((1, 2)), "measures are missing")
+    return cohort
+
+
+def held_out_part(cohort: Cohort, folds: pd.DataFrame, fold: int) -> Cohort:
+    """Keep the scans of people in `fold`."""
+    people = set(folds.loc[folds["fold"].astype(int) == fold, "participant_id"].astype(str))
+    return cohort.subset(cohort.rows["participant_id"].astype(str).isin(people).to_numpy())

@@ -1,0 +1,123 @@
+"""The one place that decides device, precision, threads and determinism."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass
+
+import torch
+
+from anatcl.base.errors import InputError
+
+log = logging.getLogger(__name__)
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where and how to compute.
+
+    Attributes
+    ----------
+    device : torch.device
+    precision : {"fp32", "bf16", "fp16"}
+        Type of the convolutions and matrix products; losses and statistics stay in float32.
+    deterministic : bool
+    """
+
+    device: torch.device
+    precision: str
+    deterministic: bool
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Return the autocast context of a forward pass."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, DTYPES[self.precision])
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Return a gradient scaler, which does nothing unless the precision is fp16."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+
+    def __str__(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        return f"{name}, {self.precision}, {'deterministic' if self.deterministic else 'fastest kernels'}"
+
+
+def resolve(
+    device: str = "auto",
+    precision: str = "auto",
+    deterministic: bool = True,
+    threads: int = 0,
+    small: bool = False,
+    rank: int = 0,
+) -> Device:
+    """Choose device and precision and set torch up for them.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda"}
+        ``auto`` takes CUDA where there is one.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        ``auto``: on CUDA bf16 where supported, else fp16; on a CPU bf16 where the processor has instructions for it
+        (AVX512-BF16, AMX), else fp32.
+    deterministic : bool
+        Same machine, same threads, same result. On CUDA the backward of the 3-D max-pool has no deterministic kernel:
+        torch warns, and CUDA runs agree to rounding only.
+    threads : int
+        CPU threads; 0 leaves torch's choice.
+    small : bool
+        The network is too small to gain from bf16 on a CPU.
+    rank : int
+        Which CUDA device, for several processes on one machine.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device {device!r} is unknown.", remedy="Choose auto, cpu or cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "device is cuda, but torch sees no CUDA device.",
+            remedy="Set device: auto or cpu, or install a CUDA build of torch on a machine with a GPU.",
+        )
+    if threads:
+        torch.set_num_threads(threads)
+    cuda = device != "cpu" and torch.cuda.is_available()
+    chosen = torch.device(f"cuda:{rank % torch.cuda.device_count()}") if cuda else torch.device("cpu")
+    _set_determinism(deterministic, cuda)
+    return Device(chosen, _precision(precision, cuda, small), deterministic)
+
+
+def _set_determinism(deterministic: bool, cuda: bool) -> None:
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    if cuda:
+        torch.backends.cudnn.benchmark = not deterministic
+        torch.backends.cudnn.deterministic = deterministic
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+
+
+def _precision(precision: str, cuda: bool, small: bool) -> str:
+    if precision != "auto":
+        if precision not in DTYPES:
+            raise InputError(f"precision {precision!r} is unknown.", remedy="Choose auto, fp32, bf16 or fp16.")
+        if precision == "fp16" and not cuda:
+            raise InputError("precision fp16 needs CUDA.", remedy="Use bf16 or fp32 on a CPU.")
+        return precision
+    if cuda:
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if cpu_has_bf16() and not small else "fp32"
+
+
+def cpu_has_bf16() -> bool:
+    """Say whether this processor multiplies bfloat16 in hardware (emulation is slower than float32)."""
+    with contextlib.suppress(AttributeError, RuntimeError):
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch on every device; the library uses no global numpy or Python randomness."""
+    torch.manual_seed(seed)

@@ -1,0 +1,107 @@
+"""Several processes on one batch: who am I, and how embeddings come together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from anatcl.base.errors import InputError
+from anatcl.models.norm import synchronise_batchnorm
+
+
+@dataclass(frozen=True)
+class World:
+    """Place of this process among those that ``torchrun`` started (one, when it did not)."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def share(self, order: np.ndarray) -> np.ndarray:
+        """Return this rank's columns of the epoch's order (batches, size)."""
+        if order.shape[1] % self.size:
+            raise InputError(
+                f"a batch of {order.shape[1]} subjects cannot be shared by {self.size} processes.",
+                remedy="Choose a batch size that is a multiple of the number of processes.",
+            )
+        per_rank = order.shape[1] // self.size
+        return order[:, self.rank * per_rank : (self.rank + 1) * per_rank]
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Synchronise batch statistics and gradients over the ranks."""
+        if self.size == 1:
+            return model
+        model = synchronise_batchnorm(model)
+        return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+
+    def gather(self, z: Tensor, views: int) -> Tensor:
+        """Return the rows of all ranks, view by view: (views * b, ...) becomes (views * B, ...), with gradient."""
+        if self.size == 1:
+            return z
+        stacked = z.reshape(views, -1, *z.shape[1:])
+        return _Gather.apply(stacked).reshape(-1, *z.shape[1:])
+
+    def agreed(self, flag: int) -> int:
+        """Return the largest `flag` of all ranks (waits for them)."""
+        if self.size == 1:
+            return flag
+        tensor = torch.tensor(flag, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return int(tensor)
+
+    def barrier(self) -> None:
+        """Wait for the other ranks."""
+        if self.size > 1:
+            dist.barrier()
+
+
+class _Gather(torch.autograd.Function):
+    """Concatenate (V, b, ...) of all ranks along the second axis.
+
+    Each rank computes the loss of the whole batch; the gradients of all ranks are summed here, and
+    DistributedDataParallel divides by their number: what remains is the gradient of one loss on the whole batch.
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, local: Tensor) -> Tensor:
+        parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, local.contiguous())
+        ctx.size = local.shape[1]  # type: ignore[attr-defined]
+        return torch.cat(parts, dim=1)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:  # type: ignore[override]
+        total = grad.contiguous().clone()
+        dist.all_reduce(total)
+        start = dist.get_rank() * ctx.size  # type: ignore[attr-defined]
+        return total[:, start : start + ctx.size]  # type: ignore[attr-defined]
+
+
+def start(device: str) -> World:
+    """Join the process group that ``torchrun`` announces in the environment; a lone process otherwise."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = device != "cpu" and torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(local)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if cuda else "gloo")
+    return World(dist.get_rank(), size, local)
+
+
+def stop(world: World) -> None:
+    """Leave the process group."""
+    if world.size > 1:
+        dist.destroy_process_group()

@@ -1,0 +1,89 @@
+"""Cross-validation folds by participant."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from anatcl.base.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+def make_folds(scans: pd.DataFrame, folds: int, seed: int = 0, group: str = "participant_id") -> pd.DataFrame:
+    """Assign each participant to one fold.
+
+    Parameters
+    ----------
+    scans : DataFrame
+        Columns ``participant_id`` and, where known, ``age`` (years) and `group`; one row per scan.
+    folds : int
+        At least 2.
+    seed : int
+    group : str
+        ``participant_id``: ages are balanced over the folds (participants are sorted by age and each run of `folds`
+        neighbours is dealt out in random order). Another column (``site``): whole groups go to one fold, largest first
+        to the smallest fold.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``participant_id``, ``fold`` (0 ... folds - 1), sorted by participant. It depends on the set of
+        participants, not on the order of the rows.
+    """
+    if folds < 2:
+        raise InputError(f"{folds} folds leave nothing to hold out.", remedy="Set pretrain: folds to 2 or more.")
+    people = _people(scans, group)
+    random = np.random.default_rng(seed)
+    fold = _by_age(people, folds, random) if group == "participant_id" else _by_group(people, folds, random, group)
+    table = pd.DataFrame({"participant_id": people.index, "fold": fold})
+    return table.sort_values("participant_id", ignore_index=True)
+
+
+def _people(scans: pd.DataFrame, group: str) -> pd.DataFrame:
+    """One row per participant: mean age and group, sorted by identifier."""
+    if group not in scans:
+        raise InputError(
+            f"folds are grouped by {group!r}, but the cohort has no such column.",
+            remedy="Name a column of participants.tsv, or participant_id.",
+        )
+    scans = scans.sort_values("participant_id", kind="stable")
+    age = pd.to_numeric(scans["age"], errors="coerce") if "age" in scans else pd.Series(np.nan, scans.index)
+    frame = pd.DataFrame({"participant": scans["participant_id"].astype(str), "age": age, "group": scans[group]})
+    people = frame.groupby("participant").agg(age=("age", "mean"), group=("group", "first"))
+    several = frame.groupby("participant")["group"].nunique()
+    if (several > 1).any():
+        log.warning("%d participants appear in several %s groups; the first counts", int((several > 1).sum()), group)
+    return people
+
+
+def _by_age(people: pd.DataFrame, folds: int, random: np.random.Generator) -> np.ndarray:
+    n = len(people)
+    if n < folds:
+        raise InputError(f"{n} participants cannot fill {folds} folds.", remedy="Lower pretrain: folds.")
+    # Ties (and unknown ages, which sort last) are broken at random, not by identifier.
+    order = np.lexsort((random.permutation(n), people["age"].to_numpy()))
+    fold = np.empty(n, dtype=int)
+    for start in range(0, n, folds):
+        block = order[start : start + folds]
+        fold[block] = random.permutation(folds)[: len(block)]
+    return fold
+
+
+def _by_group(people: pd.DataFrame, folds: int, random: np.random.Generator, group: str) -> np.ndarray:
+    names = people["group"].fillna("n/a").astype(str)
+    sizes = names.value_counts()
+    if len(sizes) < folds:
+        raise InputError(
+            f"{len(sizes)} values of {group!r} cannot fill {folds} folds.", remedy="Lower pretrain: folds."
+        )
+    keys = sorted(sizes.index)
+    order = sorted(random.permutation(len(keys)), key=lambda i: -int(sizes[keys[i]]))
+    load = np.zeros(folds, dtype=int)
+    where: dict[str, int] = {}
+    for i in order:
+        where[keys[i]] = int(load.argmin())
+        load[where[keys[i]]] += int(sizes[keys[i]])
+    return names.map(where).to_numpy(dtype=int)

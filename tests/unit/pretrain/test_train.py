@@ -1,0 +1,253 @@
+"""The training loop: it learns, leaves folds out, and resumes bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_json, read_tsv, write_tsv
+from anatcl.pretrain import checkpoint
+from anatcl.pretrain.arrays import open_arrays
+from anatcl.pretrain.batches import epoch_order
+from anatcl.pretrain.bundle import embed_arrays, load_encoder
+from anatcl.pretrain.cohort import load_cohort, training_part
+from anatcl.pretrain.device import resolve
+from anatcl.pretrain.options import Options
+from anatcl.pretrain.train import Inputs, Run, train
+
+METHODS = ["anatcl-global", "anatcl-local", "y-aware"]
+
+
+def weights(folder) -> dict[str, torch.Tensor]:
+    return load_file(folder / "encoder.safetensors")
+
+
+def same(one, two) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_loss_falls_and_files_are_there(pretrain, method):
+    folder = pretrain(method, epochs=8)
+    history = read_tsv(folder / "history.tsv")
+    assert history["epoch"].tolist() == list(range(1, 9))
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    model = read_json(folder / "model.json")
+    assert model["method"] == method and model["architecture"] == "resnet-tiny" and model["input"]["map"] == "vbm"
+    for name in ("last.ckpt", "run.json"):
+        assert (folder / name).is_file()
+    assert {k.split(".")[0] for k in weights(folder)} == {"encoder", "head"}
+
+
+def test_untrained_is_the_seeded_start_of_every_method(pretrain):
+    one, two = pretrain("untrained", "a"), pretrain("untrained", "b", fold=1)
+    other = pretrain("untrained", "c", seed=1)
+    assert same(weights(one), weights(two)) and not same(weights(one), weights(other))
+    assert len(read_tsv(one / "history.tsv")) == 0
+
+
+def test_people_of_the_fold_are_left_out(pretrain, cohort_files):
+    folds = read_tsv(cohort_files["folds.tsv"])
+    model = read_json(pretrain("y-aware", fold=1, epochs=1) / "model.json")
+    out = set(folds.loc[folds["fold"] == 1, "participant_id"])
+    assert set(model["train_participants"]) == set(folds["participant_id"]) - out
+    everyone = read_json(pretrain("untrained", fold=-1) / "model.json")
+    assert len(everyone["train_participants"]) == 24
+    with pytest.raises(InputError, match="fold 7 does not exist"):
+        pretrain("y-aware", fold=7)
+
+
+def test_two_runs_are_equal_and_seeds_differ(pretrain):
+    one, two, other = pretrain("y-aware", "a"), pretrain("y-aware", "b"), pretrain("y-aware", "c", seed=1)
+    assert same(weights(one), weights(two))
+    for name in ("history.tsv", "model.json", "encoder.safetensors"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    assert not same(weights(one), weights(other))
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 7])
+def test_stopped_at_any_step_and_resumed_equals_the_straight_run(pretrain, tmp_path, monkeypatch, stop):
+    """A signal after step `stop` saves in mid-epoch; the next call goes on; the weights are the same bits."""
+    straight = weights(pretrain("anatcl-local", "straight", epochs=3))
+    calls = {"n": 0}
+
+    def signalled(self, signal):
+        calls["n"] += 1
+        signal.received = 15
+        return calls["n"] == stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "must_stop", signalled)
+        pretrain("anatcl-local", "broken", status=143, epochs=3)
+    assert same(weights(pretrain("anatcl-local", "broken", epochs=3)), straight)
+    assert (tmp_path / "broken/history.tsv").read_bytes() == (tmp_path / "straight/history.tsv").read_bytes()
+
+
+def test_a_changed_parameter_starts_over(pretrain, caplog):
+    caplog.set_level("INFO")
+    pretrain("y-aware", epochs=2)
+    fresh = weights(pretrain("y-aware", "fresh", epochs=2, temperature=0.2))
+    again = weights(pretrain("y-aware", epochs=2, temperature=0.2))
+    assert same(fresh, again) and "starts anew" in caplog.text
+
+
+def test_a_damaged_checkpoint_starts_over(pretrain):
+    folder = pretrain("y-aware")
+    before = weights(folder)
+    for damage in (b"", b"no checkpoint", (folder / "last.ckpt").read_bytes()[:5000]):
+        (folder / "last.ckpt").write_bytes(damage)
+        assert same(weights(pretrain("y-aware")), before)
+
+
+def test_a_checkpoint_that_carries_code_does_not_run_it(tmp_path):
+    import pickle
+
+    class Bomb:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/ran",)
+
+    torch.save({"fingerprint": "x", "model": Bomb()}, tmp_path / "last.ckpt")
+    assert checkpoint.load(tmp_path / "last.ckpt", "x") is None
+    (tmp_path / "last.ckpt").write_bytes(pickle.dumps(Bomb()))
+    assert checkpoint.load(tmp_path / "last.ckpt", "x") is None
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL])
+def test_killed_process_goes_on(cohort_files, pretrain, tmp_path, number):
+    """A process is signalled at a random moment, started again, and ends where the straight run ends."""
+    straight = weights(pretrain("y-aware", "straight", epochs=40))
+    script = """if True:
+        import json, sys
+        from anatcl.pretrain.options import Options
+        from anatcl.pretrain.train import Inputs, train
+        given = json.loads(sys.argv[1])
+        sys.exit(train(Inputs(**given["inputs"]), Options.parse(given["options"]), "cpu", threads=1))"""
+    options = {"encoder": "resnet-tiny", "epochs": 40, "batch_size": 4, "learning_rate": 1e-3}
+    inputs = {"arrays": str(cohort_files["arrays"]), "folds": str(cohort_files["folds.tsv"]), "fold": 0}
+    inputs |= {"method": "y-aware", "out_dir": str(tmp_path / "k"), "measures": str(cohort_files["measures.tsv"])}
+    command = [sys.executable, "-c", script, json.dumps({"inputs": inputs, "options": options})]
+    process = subprocess.Popen(command)
+    while not (tmp_path / "k/last.ckpt").exists():
+        time.sleep(0.01)
+    time.sleep(float(np.random.default_rng(number).uniform(0, 0.3)))
+    process.send_signal(number)
+    status = process.wait()
+    assert status in (0, 128 + number, -number)
+    assert subprocess.run(command).returncode == 0
+    assert same(weights(tmp_path / "k"), straight)
+
+
+def test_scans_without_age_or_measures_are_dropped_where_needed(pretrain, cohort_files, tmp_path):
+    arrays = open_arrays(cohort_files["arrays"])
+    folds = read_tsv(cohort_files["folds.tsv"])
+    table = read_tsv(cohort_files["measures.tsv"])
+    table.loc[3, "thickness_lh_insula"] = np.nan
+    write_tsv(tmp_path / "measures.tsv", table.drop(index=5))
+    cohort = load_cohort(arrays, tmp_path / "measures.tsv")
+    cohort.age[8] = np.nan
+    assert len(training_part(cohort, folds, -1, ())) == 24
+    assert training_part(cohort, folds, -1, ("age",)).dropped == {"age is missing": 1}
+    part = training_part(cohort, folds, -1, ("age", "features"))
+    assert len(part) == 21 and part.dropped == {"age is missing": 1, "measures are missing": 2}
+    assert not set(part.index) & {3, 5, 8}
+
+
+def test_measures_nobody_has_are_left_out(cohort_files, tmp_path):
+    arrays = open_arrays(cohort_files["arrays"])
+    table = read_tsv(cohort_files["measures.tsv"])
+    columns = [c for c in table if c.startswith("area_")]
+    write_tsv(tmp_path / "m.tsv", table.drop(columns=columns).assign(thickness_lh_insula=np.nan))
+    cohort = load_cohort(arrays, tmp_path / "m.tsv")
+    assert cohort.kinds == ["thickness", "volume"] and "lh_insula" not in cohort.regions
+    assert cohort.measures.shape == (24, 4, 2) and np.isfinite(cohort.measures).all()
+    with pytest.raises(InputError, match="there are none"):
+        training_part(load_cohort(arrays), read_tsv(cohort_files["folds.tsv"]), 0, ("features",))
+
+
+def test_cohort_query(cohort_files):
+    arrays = open_arrays(cohort_files["arrays"])
+    assert set(load_cohort(arrays, query="site == 'B' and age > 30").rows["site"]) == {"B"}
+    with pytest.raises(InputError, match="query"):
+        load_cohort(arrays, query="nonsense > 3")
+
+
+def test_column_order_of_measures_does_not_matter(cohort_files, tmp_path):
+    table = read_tsv(cohort_files["measures.tsv"])
+    write_tsv(tmp_path / "m.tsv", table[table.columns[::-1]].iloc[::-1], float_format="%.6g")
+    arrays = open_arrays(cohort_files["arrays"])
+    one, two = load_cohort(arrays, cohort_files["measures.tsv"]), load_cohort(arrays, tmp_path / "m.tsv")
+    np.testing.assert_array_equal(one.measures, two.measures)
+
+
+def test_encoder_round_trip_and_embedding(pretrain, cohort_files):
+    folder = pretrain("y-aware")
+    arrays = open_arrays(cohort_files["arrays"])
+    model, description = load_encoder(folder, arrays)
+    found = embed_arrays(model, arrays, device=resolve("cpu", "fp32", threads=1), batch_size=5)
+    assert found.shape == (24, description["embedding_dim"]) and torch.isfinite(found).all()
+    some = embed_arrays(model, arrays, [7, 2], resolve("cpu", "fp32", threads=1))
+    torch.testing.assert_close(some, found[[7, 2]])
+
+
+def test_encoder_of_another_input_is_refused(pretrain, cohort_files):
+    folder = pretrain("untrained")
+    description = read_json(folder / "model.json")
+    description["input"]["shape"] = [9, 8, 7]
+    (folder / "model.json").write_text(json.dumps(description))
+    with pytest.raises(InputError, match="trained on shape"):
+        load_encoder(folder, open_arrays(cohort_files["arrays"]))
+    (folder / "encoder.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(InputError, match="do not fit"):
+        load_encoder(folder)
+
+
+def test_epoch_order():
+    order = epoch_order(10, 4, seed=0, epoch=0)
+    assert order.shape == (2, 4) and len(set(order.ravel())) == 8
+    assert np.array_equal(order, epoch_order(10, 4, 0, 0)) and not np.array_equal(order, epoch_order(10, 4, 0, 1))
+    assert epoch_order(3, 32, 0, 0).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [({"temprature": 1}, "Did you mean temperature"), ({"epochs": 0}, "epochs is 0"), ({"temperature": 0}, "above 0")],
+)
+def test_bad_options_are_named(values, words):
+    with pytest.raises(InputError, match=words):
+        Options.parse(values)
+
+
+def test_cuda_absent_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve("auto").device.type == "cpu"
+    with pytest.raises(InputError, match="no CUDA device"):
+        resolve("cuda")
+    with pytest.raises(InputError, match="fp16 needs CUDA"):
+        resolve("cpu", "fp16")
+
+
+def test_bounded_steps(pretrain):
+    folder = pretrain("y-aware", epochs=50, max_steps=6)
+    assert read_json(folder / "model.json")["steps"] == 6
+    assert pd.read_csv(folder / "history.tsv", sep="\t")["step"].iloc[-1] == 6
+
+
+def test_cuda_like_precision_on_cpu(pretrain, cohort_files, tmp_path):
+    inputs = Inputs(cohort_files["arrays"], cohort_files["folds.tsv"], 0, "y-aware", tmp_path / "bf16")
+    options = Options(encoder="resnet-tiny", epochs=2, batch_size=4, learning_rate=1e-3)
+    train(inputs, options, "cpu", "bf16", threads=1)
+    assert read_json(tmp_path / "bf16/model.json")["precision"] == "bf16"
+    assert all(t.dtype in (torch.float32, torch.int64) for t in weights(tmp_path / "bf16").values())
