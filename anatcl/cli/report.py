@@ -1,0 +1,133 @@
+"""Command line of the last stage: tables, page, runtime, methods text, summary."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def register(stages: argparse._SubParsersAction) -> None:
+    """Add the stage ``report`` and its steps."""
+    stage = stages.add_parser("report", help="tables, page and methods text from what the other stages wrote")
+    steps = stage.add_subparsers(dest="step", metavar="STEP", required=True)
+    _register_tables(steps)
+    _register_page(steps)
+    _register_runtime(steps)
+    _register_excluded(steps)
+    _register_methods(steps)
+    _register_summary(steps)
+
+
+def _register_tables(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("tables", help="benchmark tables as long TSV and wide Markdown, TeX, CSV")
+    parser.add_argument("--scores", required=True, metavar="TSV", help="long table of scores of the evaluation")
+    parser.add_argument("--out-benchmark", required=True, metavar="TSV", help="the long benchmark table")
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the wide tables, one per task group")
+    parser.set_defaults(function=_tables)
+
+
+def _register_page(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("page", help="one self-contained HTML page")
+    parser.add_argument("--benchmark", required=True, metavar="TSV", help="long benchmark table (`report tables`)")
+    parser.add_argument("--tables-dir", metavar="DIR", help="folder of the wide tables, linked from the page")
+    parser.add_argument("--scans", metavar="TSV", help="results/bids/scans.tsv")
+    parser.add_argument("--measures", metavar="TSV", help="results/measures/measures.tsv")
+    parser.add_argument("--reliability", metavar="TSV", help="results/measures/reliability.tsv, when repeats exist")
+    parser.add_argument("--preprocess-dir", metavar="DIR", help="folder of {scan}_desc-qc.json and {scan}_desc-qc.png")
+    parser.add_argument("--predictions-dir", metavar="DIR", help="results/evaluate: predictions and embeddings")
+    parser.add_argument("--history-dir", metavar="DIR", help="results/pretrain: training histories")
+    parser.add_argument("--excluded", metavar="TSV", help="joined exclusions (`report excluded`)")
+    parser.add_argument("--runtime", metavar="TSV", help="time and memory per rule (`report runtime`)")
+    parser.add_argument("--methods", metavar="MD", help="methods text (`report methods`)")
+    parser.add_argument("--config", metavar="YAML", help="resolved configuration, quoted in the page")
+    parser.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
+    parser.add_argument("--gallery-limit", type=int, default=200, metavar="N",
+                        help="scans whose pictures fit in the page; larger cohorts get gallery pages")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="HTML", help="the page")
+    parser.set_defaults(function=_page)
+
+
+def _register_runtime(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("runtime", help="seconds and MiB per rule from Snakemake's benchmark files")
+    parser.add_argument("--benchmarks-dir", required=True, metavar="DIR", help="folder of {rule}/**/*.tsv")
+    parser.add_argument(
+        "--out", required=True, metavar="TSV", help="jobs, total, median, max seconds, peak MiB per rule"
+    )
+    parser.set_defaults(function=_runtime)
+
+
+def _register_excluded(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("excluded", help="join what every stage left out, with reasons and remedies")
+    parser.add_argument("--tables", nargs="*", default=[], metavar="TSV", help="excluded.tsv files of the stages")
+    parser.add_argument("--failures-dir", metavar="DIR", help="folder of the markers of failed scans")
+    parser.add_argument("--out", required=True, metavar="TSV", help="the joined table")
+    parser.set_defaults(function=_excluded)
+
+
+def _register_methods(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("methods", help="methods text and BibTeX made from what ran")
+    parser.add_argument("--preprocess-dir", metavar="DIR", help="folder whose JSON sidecars say what ran")
+    parser.add_argument("--run-records", nargs="*", default=[], metavar="PATH",
+                        help="run.json, model.json or folders of them, of the other stages")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="MD", help="the text, Markdown")
+    parser.set_defaults(function=_methods)
+
+
+def _register_summary(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("summary", help="print the headline figures to the terminal")
+    parser.add_argument("--benchmark", required=True, metavar="TSV", help="long benchmark table (`report tables`)")
+    parser.add_argument("--report", required=True, metavar="HTML", help="the page, to say where it is")
+    parser.add_argument("--scans", metavar="TSV", help="table of usable scans (default: ../bids/scans.tsv of the page)")
+    parser.add_argument("--excluded", metavar="TSV", help="table of exclusions (default: excluded.tsv beside the page)")
+    parser.set_defaults(function=_summary)
+
+
+def _tables(args: argparse.Namespace) -> None:
+    from anatcl.report.tables import write_tables
+
+    write_tables(args.scores, args.out_benchmark, args.out_dir)
+
+
+def _page(args: argparse.Namespace) -> None:
+    from anatcl.report.page import write_page
+    from anatcl.report.results import Sources
+
+    sources = Sources(
+        benchmark=args.benchmark,
+        tables=args.tables_dir,
+        scans=args.scans,
+        measures=args.measures,
+        reliability=args.reliability,
+        preprocess=args.preprocess_dir,
+        evaluate=args.predictions_dir,
+        pretrain=args.history_dir,
+        excluded=args.excluded,
+        runtime=args.runtime,
+        methods=args.methods,
+        config=args.config,
+    )
+    write_page(sources, args.out, title=args.title, gallery_limit=args.gallery_limit)
+
+
+def _runtime(args: argparse.Namespace) -> None:
+    from anatcl.report.runtime import write_runtime
+
+    write_runtime(args.benchmarks_dir, args.out)
+
+
+def _excluded(args: argparse.Namespace) -> None:
+    from anatcl.report.exclusions import write_exclusions
+
+    write_exclusions(args.tables, args.failures_dir, args.out)
+
+
+def _methods(args: argparse.Namespace) -> None:
+    from anatcl.report.methods import write_methods
+
+    write_methods(args.preprocess_dir, args.run_records, args.out)
+
+
+def _summary(args: argparse.Namespace) -> None:
+    from anatcl.report.summary import summary_text
+
+    sys.stdout.write(summary_text(args.benchmark, args.report, args.scans, args.excluded))

@@ -1,0 +1,5 @@
+"""From scores, measures, pictures and records to tables and one page that a person can read.
+
+Nothing here computes a score: the report only arranges what the stages before it wrote, and says where each number
+comes from. Same inputs, same bytes.
+"""

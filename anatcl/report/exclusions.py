@@ -1,0 +1,44 @@
+"""All scans that were left out, whichever stage left them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from anatcl.base import failures
+from anatcl.base.files import read_tsv, write_tsv
+
+COLUMNS = ["scan", "participant_id", "stage", "reason", "file", "remedy", "log"]
+
+
+def merge(tables: Sequence[str | Path], failures_dir: str | Path | None = None) -> pd.DataFrame:
+    """Join the stages' exclusion tables and the markers of failed scans.
+
+    Parameters
+    ----------
+    tables : sequence of path
+        ``excluded.tsv`` files; those that do not exist are passed over.
+    failures_dir : path, optional
+        Folder of failure markers.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`, sorted by scan, each scan and stage once.
+    """
+    parts = [read_tsv(path) for path in tables if Path(path).exists()]
+    if failures_dir and Path(failures_dir).is_dir():
+        parts.append(failures.failed(failures_dir))
+    joined = pd.concat([part for part in parts if len(part)], ignore_index=True) if parts else pd.DataFrame()
+    joined = joined.reindex(columns=COLUMNS)
+    from_scan = joined["scan"].astype("string").str.extract(r"^(sub-[^/]+)", expand=False)
+    joined["participant_id"] = joined["participant_id"].astype("string").fillna(from_scan)
+    joined = joined.drop_duplicates(["scan", "stage", "reason"])
+    return joined.sort_values(["scan", "stage", "reason"], kind="stable").reset_index(drop=True)
+
+
+def write_exclusions(tables: Sequence[str | Path], failures_dir: str | Path | None, out: str | Path) -> None:
+    """Write the joined table of exclusions."""
+    write_tsv(out, merge(tables, failures_dir))

@@ -1,0 +1,247 @@
+"""Benchmark tables: long scores in, tables as a paper prints them out.
+
+A cell reads ``value [low, high]``. A value is bold only where the evaluation marked the row as best by a test (the
+flag ``best``, or a true column of that name): the largest of twelve numbers is not a finding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_tsv, write_text, write_tsv
+from anatcl.report import vocabulary as words
+from anatcl.report.formats import to_csv, to_markdown, to_tex
+
+REQUIRED = ("method", "task", "metric", "value")
+DEFAULTS: dict[str, str | float] = {
+    "protocol": "cross-validation",
+    "low": float("nan"),
+    "high": float("nan"),
+    "n": float("nan"),
+    "flags": "",
+    "group": "",
+}
+# Tables that exist in every run, so that a workflow can name them before it knows the tasks.
+ALWAYS = ("brain_age", "diagnosis", "clinical_scores", "site", "sex")
+FORMATS = {"md": to_markdown, "tex": to_tex, "csv": to_csv}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One number of a table with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    n: float
+    decimals: int
+    best: bool = False
+
+    @property
+    def text(self) -> str:
+        """``value [low, high]``; a dash when there is no value."""
+        if pd.isna(self.value):
+            return "–"
+        value = number(self.value, self.decimals)
+        if pd.isna(self.low) or pd.isna(self.high):
+            return value
+        return f"{value} [{number(self.low, self.decimals)}, {number(self.high, self.decimals)}]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One task and metric."""
+
+    task: str
+    metric: str
+
+    @property
+    def shown(self) -> words.Metric:
+        """How the metric is shown."""
+        return words.metric_of(self.metric)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One method under one protocol."""
+
+    method: str
+    protocol: str
+    cells: tuple[Cell | None, ...]
+
+    @property
+    def label(self) -> str:
+        """Readable name of the method."""
+        return words.method_label(self.method)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the method learnt nothing from volumes."""
+        return self.method in words.BASELINES
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A wide table: methods in rows, tasks and metrics in columns."""
+
+    group: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    sizes: dict[str, str]
+
+    @property
+    def protocols(self) -> list[str]:
+        """Protocols in the order of their first row."""
+        return list(dict.fromkeys(row.protocol for row in self.rows))
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks in column order."""
+        return list(dict.fromkeys(column.task for column in self.columns))
+
+
+def number(value: float, decimals: int) -> str:
+    """Fixed decimals with a true minus sign; zero has no sign."""
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def load_scores(path: str | Path) -> pd.DataFrame:
+    """Read a long table of scores and fill in the columns it may lack.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``scores.tsv`` or ``benchmark.tsv``; columns `REQUIRED` must be there.
+
+    Returns
+    -------
+    DataFrame
+        Sorted by group, task, protocol, method and metric.
+    """
+    table = read_tsv(path)
+    missing = [name for name in REQUIRED if name not in table]
+    if missing:
+        raise InputError(f"The table lacks the column(s) {', '.join(missing)}.", path, "Run `evaluate` again.")
+    for name, default in DEFAULTS.items():
+        if name not in table:
+            table[name] = default
+        elif isinstance(default, str):
+            table[name] = table[name].fillna(default).astype(str)
+    by_task = table.groupby("task")["metric"].agg(list).to_dict()
+    empty = ~table["group"].isin(words.GROUPS)
+    table.loc[empty, "group"] = [words.group_of(task, by_task[task]) for task in table.loc[empty, "task"]]
+    return _sorted(table)
+
+
+def _sorted(table: pd.DataFrame) -> pd.DataFrame:
+    groups = {name: index for index, name in enumerate(words.GROUPS)}
+    methods = {name: index for index, name in enumerate(words.order_methods(table["method"]))}
+    metrics = {name: index for index, name in enumerate(words.order_metrics(table["metric"]))}
+    keys = pd.DataFrame(
+        {
+            "group": table["group"].map(groups),
+            "task": table["task"],
+            # What is named a control comes after what it controls.
+            "control": table["protocol"].map(is_control),
+            "protocol": table["protocol"],
+            "method": table["method"].map(methods),
+            "metric": table["metric"].map(metrics),
+        }
+    )
+    return table.loc[keys.sort_values(keys.columns.tolist(), kind="stable").index].reset_index(drop=True)
+
+
+def is_control(protocol: str) -> bool:
+    """Whether a protocol is there to show what chance looks like."""
+    return any(word in protocol.lower() for word in ("shuffl", "permut", "control"))
+
+
+def is_best(row: pd.Series) -> bool:
+    """Whether the evaluation marked this score as best by a test."""
+    marked = str(row.get("best", "")).strip().lower() in {"true", "1", "1.0", "yes"}
+    return marked or "best" in str(row["flags"]).replace(",", " ").replace(";", " ").split()
+
+
+def build_table(scores: pd.DataFrame, group: str) -> Table:
+    """Arrange the scores of one group.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `load_scores`.
+    group : str
+        Key of `vocabulary.GROUPS`.
+    """
+    part = scores[scores["group"] == group]
+    columns = tuple(
+        Column(str(task), metric)
+        for task, rows in part.groupby("task", sort=False)
+        for metric in words.order_metrics(rows["metric"])
+    )
+    rows = tuple(_row(method, protocol, rows, columns) for protocol, method, rows in _by_row(part))
+    sizes = {str(task): size_text(rows) for task, rows in part.groupby("task", sort=False)}
+    return Table(group, words.GROUPS[group], columns, rows, sizes)
+
+
+def _by_row(part: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    protocols = sorted(part["protocol"].unique(), key=lambda name: (is_control(name), name))
+    found = []
+    for protocol in protocols:
+        inside = part[part["protocol"] == protocol]
+        for method in words.order_methods(inside["method"]):
+            found.append((protocol, method, inside[inside["method"] == method]))
+    return found
+
+
+def _row(method: str, protocol: str, rows: pd.DataFrame, columns: tuple[Column, ...]) -> Row:
+    cells = {Column(row["task"], row["metric"]): _cell(row) for _, row in rows.iterrows()}
+    return Row(method, protocol, tuple(cells.get(column) for column in columns))
+
+
+def _cell(row: pd.Series) -> Cell:
+    decimals = words.metric_of(row["metric"]).decimals
+    return Cell(float(row["value"]), float(row["low"]), float(row["high"]), float(row["n"]), decimals, is_best(row))
+
+
+def size_text(rows: pd.DataFrame) -> str:
+    """How many scans, participants, sites and folds stand behind some scores; ranges where methods differ."""
+    names = {"n": "scans", "n_participants": "participants", "n_sites": "sites", "folds": "folds"}
+    found = []
+    for column, noun in names.items():
+        values = pd.to_numeric(rows[column], errors="coerce").dropna() if column in rows else pd.Series(dtype=float)
+        if len(values) == 0:
+            continue
+        low, high = int(values.min()), int(values.max())
+        count = f"{low}" if low == high else f"{low}–{high}"
+        found.append(f"{count} {noun[:-1] if low == high == 1 else noun}")
+    return ", ".join(found)
+
+
+def write_tables(scores_path: str | Path, benchmark_path: str | Path, out_dir: str | Path) -> None:
+    """Write the long benchmark table and one wide table per group in Markdown, TeX and CSV.
+
+    Parameters
+    ----------
+    scores_path : str or Path
+        ``results/evaluate/scores.tsv``.
+    benchmark_path : str or Path
+        Where the long table goes.
+    out_dir : str or Path
+        Folder of ``{group}.{md,tex,csv}``. The groups in `ALWAYS` are written even when no task belongs to them.
+    """
+    scores = load_scores(scores_path)
+    write_tsv(benchmark_path, scores)
+    for group in words.GROUPS:
+        table = build_table(scores, group)
+        for suffix, write in FORMATS.items():
+            path = Path(out_dir) / f"{group}.{suffix}"
+            if table.rows or group in ALWAYS:
+                write_text(path, write(table))
+            else:
+                path.unlink(missing_ok=True)  # left by a run that had such tasks
