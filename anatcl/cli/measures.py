@@ -1,0 +1,121 @@
+"""``python -m anatcl measures``: labels, thickness, volume and area per region, and the cohort tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from anatcl.cli.main import scan_flags
+
+METHODS = ("distance", "direct", "kelly_kapowski")
+
+
+def register(stages: argparse._SubParsersAction) -> None:
+    """Add the stage ``measures`` and its steps."""
+    stage = stages.add_parser("measures", help="anatomical measures per region")
+    steps = stage.add_subparsers(dest="step", metavar="STEP", required=True)
+    _add_measure(steps)
+    _add_chunk(steps)
+    _add_cohort(steps)
+
+
+def _add_measure(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("measure", help="labels, thickness, volume and area of one scan")
+    scan_flags(parser)
+    for name, text in (
+        ("--t1w", "bias-corrected T1w image, native grid"),
+        ("--gm", "grey-matter posterior, 0 to 1"),
+        ("--wm", "white-matter posterior, 0 to 1"),
+        ("--csf", "CSF posterior, 0 to 1"),
+        ("--dseg", "hard segmentation: 1 CSF, 2 GM, 3 WM"),
+        ("--icv-mask", "intracranial mask; its volume is TIV"),
+        ("--xfm", "composite transform that carries images from the template to T1w"),
+    ):
+        parser.add_argument(name, type=Path, required=True, metavar="FILE", help=text)
+    parser.add_argument("--atlas", default="desikan-killiany", help="packaged atlas, or path of a YAML file")
+    parser.add_argument(
+        "--atlas-space-template", required=True, metavar="NAME", help="space that --xfm comes from; must fit the atlas"
+    )
+    parser.add_argument("--thickness", choices=METHODS, default="distance", help="how thickness (mm) is estimated")
+    parser.add_argument("--thickness-options", type=json.loads, default={}, metavar="JSON", help="its parameters")
+    parser.add_argument("--threads", type=int, default=1, help="threads of this step")
+    parser.add_argument("--seed", type=int, default=0, help="seed of ITK")
+    parser.add_argument("--out-labels", type=Path, required=True, metavar="FILE", help="label image (.nii.gz)")
+    parser.add_argument("--out-thickness", type=Path, required=True, metavar="FILE", help="thickness in mm (.nii.gz)")
+    parser.add_argument(
+        "--out-measures", type=Path, required=True, metavar="FILE", help="table, a row per region (.tsv)"
+    )
+    parser.set_defaults(function=_measure)
+
+
+def _add_chunk(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("chunk", help="join the tables of some scans")
+    parser.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE", help="tables of single scans")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a row per scan (.tsv)")
+    parser.set_defaults(function=_chunk)
+
+
+def _add_cohort(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("cohort", help="the cohort table, its dictionary and exports")
+    parser.add_argument("--chunks", type=Path, nargs="+", required=True, metavar="FILE", help="chunk tables")
+    parser.add_argument("--scans", type=Path, required=True, metavar="FILE", help="index of scans (.tsv)")
+    parser.add_argument("--qc", type=Path, metavar="FILE", help="quality numbers, a row per scan (.tsv)")
+    parser.add_argument("--qc-query", default="", metavar="QUERY", help="pandas query over them; who fails is left out")
+    parser.add_argument(
+        "--freesurfer", type=Path, metavar="DIR", help="derivatives folder whose stats replace our rows"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap in the reliability table")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="cohort table (.tsv)")
+    for name, text in (
+        ("--out-dictionary", "data dictionary (.json)"),
+        ("--out-openbhb", "OpenBHB layout, 7 channels x regions (.csv)"),
+        ("--out-enigma-dir", "folder for ENIGMA's CSV files"),
+        ("--out-reliability", "differences within persons and ICC (.tsv)"),
+        ("--out-adjusted", "volumes adjusted for TIV (.tsv)"),
+        ("--out-outliers", "measures that stand out from their site (.tsv)"),
+        ("--out-excluded", "scans left out here (.tsv)"),
+    ):
+        parser.add_argument(name, type=Path, metavar="PATH", help=text)
+    parser.set_defaults(function=_cohort)
+
+
+def _measure(args: argparse.Namespace) -> None:
+    from anatcl.measures.scan import run
+
+    run(
+        args.scan,
+        {"gm": args.gm, "wm": args.wm, "csf": args.csf, "dseg": args.dseg, "icv": args.icv_mask},
+        args.xfm,
+        args.atlas,
+        args.atlas_space_template,
+        args.thickness,
+        {"labels": args.out_labels, "thickness": args.out_thickness, "measures": args.out_measures},
+        args.thickness_options,
+        args.threads,
+        args.seed,
+    )
+
+
+def _chunk(args: argparse.Namespace) -> None:
+    from anatcl.base.files import write_tsv
+    from anatcl.measures.tables import chunk
+
+    write_tsv(args.out, chunk(args.inputs))
+
+
+def _cohort(args: argparse.Namespace) -> None:
+    from anatcl.measures.cohort import build
+
+    outputs = {
+        "table": args.out,
+        "dictionary": args.out_dictionary,
+        "openbhb": args.out_openbhb,
+        "enigma": args.out_enigma_dir,
+        "reliability": args.out_reliability,
+        "adjusted": args.out_adjusted,
+        "outliers": args.out_outliers,
+        "excluded": args.out_excluded,
+    }
+    given = {name: path for name, path in outputs.items() if path is not None}
+    build(args.chunks, args.scans, given, args.qc, args.qc_query, args.freesurfer, args.seed)

@@ -1,0 +1,192 @@
+"""The measures of one scan: from tissue maps and a transform to labels, a thickness map and a table of regions."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import sha256, write_json, write_tsv
+from anatcl.base.provenance import peak_memory_mb, versions
+from anatcl.images import save
+from anatcl.measures import labels as labelling
+from anatcl.measures.atlas import Atlas, load_atlas
+from anatcl.measures.distance import thickness_map
+from anatcl.measures.regions import global_volumes, region_table
+from anatcl.measures.surface import Mesh, labels_at, white_surface
+from anatcl.measures.tissues import Tissues, load_tissues
+
+log = logging.getLogger(__name__)
+
+METHODS = ("distance", "direct", "kelly_kapowski")
+# Beyond this voxel size neighbouring banks of a sulcus share voxels: see docs/results/measures.
+COARSE_MM = 1.5
+TABLE = [
+    "scan", "region", "hemisphere", "structure", "index", "voxels", "thickness_mm", "thicknessstd_mm", "volume_mm3",
+    "area_mm2", "thickness_method", "thickness_trust", "source", "flags",
+]  # fmt: skip
+
+
+def inside_white(tissues: Tissues, labels: labelling.Labels, atlas: Atlas) -> NDArray:
+    """Probability of lying inside the white surface: white matter, and the structures that the atlas says to fill."""
+    filled = atlas.regions.loc[atlas.regions["fill"], "index"]
+    return np.where(np.isin(labels.nearest, filled) & (tissues.dseg > 0), 1, tissues.wm).astype(np.float32)
+
+
+def measure(
+    scan: str,
+    tissues: Tissues,
+    labels: labelling.Labels,
+    atlas: Atlas,
+    method: str = "distance",
+    options: dict[str, Any] | None = None,
+) -> tuple[pd.DataFrame, NDArray]:
+    """Measure one scan.
+
+    Parameters
+    ----------
+    scan : str
+        Name that goes into the table.
+    method : str
+        How thickness is estimated, one of `METHODS`.
+    options : dict, optional
+        Parameters of that method.
+
+    Returns
+    -------
+    table : DataFrame
+        One row per region and per global volume, columns `TABLE`.
+    thickness : ndarray of shape (X, Y, Z)
+        In mm, on the cut grid, zero outside the cortex.
+    """
+    inside = inside_white(tissues, labels, atlas)
+    mesh = white_surface(inside, tissues.spacing)
+    cortex = np.isin(labels.nearest, atlas.regions.loc[atlas.regions["structure"] == "cortex", "index"])
+    thickness = _estimate(method)(tissues, labels, inside, mesh, cortex, options or {})
+    trust = "coarse" if tissues.spacing.max() > COARSE_MM else "fine"
+    table = pd.concat([global_volumes(tissues), region_table(tissues, labels, atlas, thickness, mesh)])
+    table = table.assign(scan=scan, thickness_method=method, thickness_trust=trust, source="anatcl").reset_index(
+        drop=True
+    )
+    table["flags"] = table["flags"].fillna("")
+    return table[TABLE], thickness
+
+
+def _estimate(method: str) -> Callable[..., NDArray]:
+    if method not in METHODS:
+        raise InputError(f"there is no thickness method {method!r}.", remedy=f"Take one of {METHODS}.")
+    return {"distance": _distance, "direct": _direct, "kelly_kapowski": _kelly_kapowski}[method]
+
+
+def _distance(
+    tissues: Tissues, labels: labelling.Labels, inside: NDArray, mesh: Mesh, cortex: NDArray, options: dict[str, Any]
+) -> NDArray:
+    where = cortex & (labels.fitted > 0)
+    cortical = labels_at(mesh, cortex, tissues.spacing)
+    return thickness_map(np.where(cortex, tissues.gm, 0), inside, tissues.spacing, mesh, where, cortical)
+
+
+def _direct(
+    tissues: Tissues, labels: labelling.Labels, inside: NDArray, mesh: Mesh, cortex: NDArray, options: dict[str, Any]
+) -> NDArray:
+    raise InputError("thickness method direct is not there yet.", remedy="Take distance or kelly_kapowski.")
+
+
+def _kelly_kapowski(
+    tissues: Tissues, labels: labelling.Labels, inside: NDArray, mesh: Mesh, cortex: NDArray, options: dict[str, Any]
+) -> NDArray:
+    from anatcl.measures.kelly_kapowski import kelly_kapowski
+
+    grey = np.where(cortex, tissues.gm, 0).astype(np.float32)
+    result = kelly_kapowski(grey, inside, tissues.spacing, **options)
+    return np.where(cortex & (labels.fitted > 0), result, 0).astype(np.float32)
+
+
+def run(
+    scan: str,
+    maps: dict[str, Path],
+    transform: Path,
+    atlas_name: str,
+    template: str,
+    method: str,
+    outputs: dict[str, Path],
+    options: dict[str, Any] | None = None,
+    threads: int = 1,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Measure one scan from files to files.
+
+    Parameters
+    ----------
+    maps : dict
+        Paths ``gm``, ``wm``, ``csf``, ``dseg``, ``icv``, on one grid.
+    transform : path
+        Template to T1w.
+    atlas_name : str
+        Name of a packaged atlas or path of a YAML file.
+    template : str
+        Space that `transform` comes from.
+    outputs : dict
+        Paths ``labels``, ``thickness``, ``measures``; a JSON sidecar goes beside each.
+    """
+    start = time.monotonic()
+    atlas = load_atlas(atlas_name)
+    atlas.check_space(template)
+    tissues = load_tissues(**maps)
+    warped = labelling.warp(atlas, maps["dseg"], transform, threads, seed)
+    labels = labelling.fit(warped.data[tissues.box], tissues.dseg, tissues.spacing, atlas)
+    table, thickness = measure(
+        scan, tissues, labels, atlas, method, {"threads": threads, "seed": seed} | (options or {})
+    )
+    if not (table["structure"] == "cortex").any() or table.loc[table["structure"] == "cortex", "voxels"].sum() == 0:
+        raise InputError("no cortical region has any grey matter.", transform, "The registration failed: see `qc`.")
+    save(outputs["labels"], tissues.uncut(labels.fitted), np.int16)
+    save(outputs["thickness"], tissues.uncut(thickness), np.float32)
+    write_tsv(outputs["measures"], table)
+    record = _record(maps, transform, atlas, method, options, threads, seed)
+    record |= {"Seconds": round(time.monotonic() - start, 2), "PeakMemoryMB": peak_memory_mb()}
+    _sidecars(outputs, record, atlas, tissues)
+    return table
+
+
+def _record(
+    maps: dict[str, Path], transform: Path, atlas: Atlas, method: str, options: Any, threads: int, seed: int
+) -> dict[str, Any]:
+    return {
+        "Sources": {name: {"file": str(p), "sha256": sha256(p)} for name, p in maps.items()}
+        | {"transform": {"file": str(transform)}},
+        "Atlas": atlas.name,
+        "AtlasSpace": atlas.space,
+        "ThicknessMethod": method,
+        "ThicknessOptions": options or {},
+        "Threads": threads,
+        "Seed": seed,
+        "Versions": versions(),
+    }
+
+
+def _sidecars(outputs: dict[str, Path], record: dict[str, Any], atlas: Atlas, tissues: Tissues) -> None:
+    from anatcl.measures.dictionary import REGION_TABLE
+
+    keys = dict(zip(atlas.regions["index"].astype(str), atlas.regions["key"], strict=True))
+    coarse = bool(tissues.spacing.max() > COARSE_MM)
+    note = (
+        f"Voxels of {tissues.spacing.max():.2g} mm are too coarse for cortical thickness: read it as a rank, not in mm."
+        if coarse
+        else ""
+    )
+    about: dict[str, dict[str, Any]] = {
+        "labels": {"Type": "ROI", "Manual": False, "Labels": keys},
+        "thickness": {"Units": "mm", "VoxelsTooCoarse": coarse, "Note": note},
+        "measures": REGION_TABLE | {"VoxelsTooCoarse": coarse, "Note": note},
+    }
+    for name, path in outputs.items():
+        stem = path.name.split(".")[0]
+        write_json(path.with_name(f"{stem}.json"), about[name] | record)

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from measures_phantoms import shell
+
+from anatcl.measures.distance import thickness_at_vertices, thickness_map
+from anatcl.measures.surface import white_surface
+
+
+@pytest.mark.parametrize("voxel", [1.0, 2.0, 3.0])
+def test_area_of_a_sphere(voxel):
+    _, white, spacing = shell(20, 3, voxel)
+    area = white_surface(white, spacing).vertex_area().sum()
+    assert area == pytest.approx(4 * np.pi * 20**2, rel=0.02)
+
+
+def test_area_does_not_depend_on_the_voxels_shape():
+    from measures_phantoms import ball
+
+    spacing = np.array([1.0, 1.5, 2.5])
+    white = ball(15, (40, 27, 17), spacing)
+    assert white_surface(white, spacing).vertex_area().sum() == pytest.approx(4 * np.pi * 15**2, rel=0.02)
+
+
+@pytest.mark.parametrize("voxel", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("true", [2.0, 3.0, 4.0])
+def test_distance_thickness_of_shells(voxel, true):
+    grey, white, spacing = shell(20, true, voxel)
+    mesh = white_surface(white, spacing)
+    found = thickness_at_vertices(grey, white, spacing, mesh)
+    assert np.average(found, weights=mesh.vertex_area()) == pytest.approx(true, rel=0.05)
+
+
+def test_two_banks_of_a_closed_sulcus_share_the_grey_matter():
+    """White, 6 mm of grey without any CSF, white: each bank has 3 mm."""
+    x = np.arange(24.0)
+    profile = np.clip(x - 8.5, 0, 1) - np.clip(x - 14.5, 0, 1)
+    grey = np.broadcast_to(profile[:, None, None], (24, 12, 13)).astype(np.float32)
+    white = 1 - grey
+    mesh = white_surface(white, np.ones(3))
+    middle = (np.abs(mesh.vertices[:, 1:] - 6) < 3).all(axis=1) & (np.abs(mesh.vertices[:, 0] - 11.5) < 4)
+    found = thickness_at_vertices(grey, white, np.ones(3), mesh)[middle]
+    assert found.mean() == pytest.approx(3, rel=0.06)
+
+
+def test_map_covers_where_it_should_and_nothing_else():
+    grey, white, spacing = shell(10, 3, 2.0)
+    mesh = white_surface(white, spacing)
+    where = grey > 0.5
+    found = thickness_map(grey, white, spacing, mesh, where, np.ones(len(mesh.vertices), bool))
+    assert (found[where] > 0).all() and not found[~where].any()
+
+
+def test_no_surface_gives_no_thickness():
+    mesh = white_surface(np.zeros((7, 8, 9)), np.ones(3))
+    assert len(mesh.vertices) == 0
+    found = thickness_map(
+        np.ones((7, 8, 9)), np.zeros((7, 8, 9)), np.ones(3), mesh, np.ones((7, 8, 9), bool), np.ones(0, bool)
+    )
+    assert not found.any()
