@@ -94,7 +94,7 @@ def similarities(z: Tensor, temperature: float) -> Tensor:
         return z @ z.T / temperature
 
 
-def without_diagonal(s: Tensor, value: float = float("-inf")) -> Tensor:
+def without_diagonal(s: Tensor, value: float | bool = float("-inf")) -> Tensor:
     """Return a copy of square `s` whose diagonal is `value`."""
     return s.masked_fill(torch.eye(s.shape[0], dtype=torch.bool, device=s.device), value)
 

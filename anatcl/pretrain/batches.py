@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +14,10 @@ from torch import Tensor
 
 from anatcl.pretrain.arrays import PackedArrays
 
+log = logging.getLogger(__name__)
 AHEAD = 2
+RESIDENT_SHARE = 0.5  # of the GPU's free memory that volumes may take for good
+DTYPES = {"float16": torch.float16, "uint8": torch.uint8, "float32": torch.float32}
 
 
 def epoch_order(n: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
@@ -31,28 +36,62 @@ def epoch_order(n: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
 
 
 class Reader:
-    """Reads rows of the packed volumes into pinned memory on a thread, ahead of the device.
+    """Gives volumes on the device: from there if they fit for good, else read ahead on threads into pinned memory.
 
     Parameters
     ----------
     arrays : PackedArrays
     device : torch.device
     workers : int
-        Rows copied at a time.
+        Volumes copied at a time.
+    resident : ndarray of int, optional
+        Rows to keep on a GPU for the whole run when they take less than half of its free memory.
+
+    Attributes
+    ----------
+    waited : float
+        Seconds that the consumer waited for volumes.
     """
 
-    def __init__(self, arrays: PackedArrays, device: torch.device, workers: int = 1) -> None:
+    def __init__(
+        self, arrays: PackedArrays, device: torch.device, workers: int = 1, resident: np.ndarray | None = None
+    ) -> None:
         self.arrays = arrays
         self.device = device
-        self.pool = ThreadPoolExecutor(max(1, workers))
-        self.pin = device.type == "cuda"
+        self.dtype = DTYPES[arrays.volumes.dtype.name]
+        self.copiers = ThreadPoolExecutor(max(1, workers))
+        self.ahead = ThreadPoolExecutor(1)
+        self.waited = 0.0
+        self.kept: Tensor | None = None
+        self.place: np.ndarray | None = None
+        if resident is not None and self._fits(len(resident)):
+            self._keep(resident)
+
+    def _fits(self, n: int) -> bool:
+        if self.device.type != "cuda":
+            return False
+        size = n * self.arrays.volumes[0].nbytes
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return size < RESIDENT_SHARE * free
+
+    def _keep(self, rows: np.ndarray) -> None:
+        self.kept = torch.empty((len(rows), *self.arrays.shape), dtype=self.dtype, device=self.device)
+        for start in range(0, len(rows), 64):
+            part = self._read(rows[start : start + 64])
+            self.kept[start : start + len(part)] = part.to(self.device)
+        self.place = np.full(len(self.arrays.volumes), -1)
+        self.place[rows] = np.arange(len(rows))
+        log.info("%d volumes stay on the GPU (%.1f GB)", len(rows), self.kept.nbytes / 1e9)
 
     def _read(self, rows: np.ndarray) -> Tensor:
         stored = self.arrays.volumes
-        buffer = torch.empty((len(rows), *stored.shape[1:]), dtype=_dtype(stored.dtype), pin_memory=self.pin)
+        buffer = torch.empty((len(rows), *stored.shape[1:]), dtype=self.dtype, pin_memory=self.device.type == "cuda")
         view = buffer.numpy()
-        for i, row in enumerate(rows):
-            view[i] = stored[row]
+
+        def copy(i: int) -> None:
+            view[i] = stored[rows[i]]
+
+        list(self.copiers.map(copy, range(len(rows))))
         return buffer
 
     def to_device(self, stored: Tensor) -> Tensor:
@@ -63,24 +102,29 @@ class Reader:
         return x.unsqueeze(1)
 
     def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Tensor]:
-        """Yield one tensor (B, 1, X, Y, Z) for each array of row numbers, reading `AHEAD` batches ahead."""
+        """Yield one tensor (B, 1, X, Y, Z) for each array of row numbers."""
+        if self.kept is not None and self.place is not None:
+            for batch in rows:
+                where = torch.from_numpy(self.place[batch]).to(self.device, non_blocking=True)
+                yield self.to_device(self.kept[where])
+            return
         waiting: deque[Future[Tensor]] = deque()
         todo = iter(rows)
-        for batch in todo:
-            waiting.append(self.pool.submit(self._read, batch))
-            if len(waiting) > AHEAD:
-                break
+        for _ in range(AHEAD):
+            self._submit(waiting, todo)
         while waiting:
+            self._submit(waiting, todo)
+            start = time.perf_counter()
             stored = waiting.popleft().result()
-            following = next(todo, None)
-            if following is not None:
-                waiting.append(self.pool.submit(self._read, following))
+            self.waited += time.perf_counter() - start
             yield self.to_device(stored)
+
+    def _submit(self, waiting: deque[Future[Tensor]], todo: Iterator[np.ndarray]) -> None:
+        batch = next(todo, None)
+        if batch is not None:
+            waiting.append(self.ahead.submit(self._read, batch))
 
     def close(self) -> None:
         """Stop the threads."""
-        self.pool.shutdown(cancel_futures=True)
-
-
-def _dtype(dtype: np.dtype) -> torch.dtype:
-    return {"float16": torch.float16, "uint8": torch.uint8, "float32": torch.float32}[dtype.name]
+        self.ahead.shutdown(cancel_futures=True)
+        self.copiers.shutdown(cancel_futures=True)

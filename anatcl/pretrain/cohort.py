@@ -139,6 +139,21 @@ def measure_array(table: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]
     return values[:, ~lacking], [r for r, gone in zip(regions, lacking, strict=True) if not gone], kinds
 
 
+def covariates(cohort: Cohort) -> np.ndarray:
+    """Age (years), sex (M 1, F 0) and intracranial volume (mm3) of each scan; NaN where unknown.
+
+    Returns
+    -------
+    ndarray of shape (n, 3), float32
+    """
+    rows, table = cohort.rows, cohort.table
+    sex = rows["sex"].astype(str).str.upper().str[:1].map({"M": 1.0, "F": 0.0}) if "sex" in rows else None
+    tiv = pd.to_numeric(table["tiv_mm3"], errors="coerce") if "tiv_mm3" in table else None
+    unknown = np.full(len(rows), np.nan, dtype=np.float32)
+    columns = [cohort.age, *(unknown if c is None else c.to_numpy(np.float32) for c in (sex, tiv))]
+    return np.stack(columns, axis=1)
+
+
 def training_part(cohort: Cohort, folds: pd.DataFrame, fold: int, needs: Sequence[str]) -> Cohort:
     """Keep the scans of people outside `fold` that have what a method needs.
 

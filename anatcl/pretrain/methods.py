@@ -6,9 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from anatcl.base.errors import InputError
+from anatcl.losses.age_regression import AgeRegression
 from anatcl.losses.anatcl_global import AnatCLGlobal
 from anatcl.losses.anatcl_local import AnatCLLocal
+from anatcl.losses.anatcl_z import AnatCLZ
 from anatcl.losses.base import Loss
+from anatcl.losses.expw import ExpW
+from anatcl.losses.rank_n_contrast import RankNContrast
+from anatcl.losses.simclr import SimCLR
+from anatcl.losses.supcon import SupCon
+from anatcl.losses.threshold import Threshold
 from anatcl.losses.y_aware import YAware
 from anatcl.pretrain.options import Options
 
@@ -39,7 +46,14 @@ def _anatomical(kind: type) -> Callable[[Options], Loss]:
 METHODS: dict[str, Method] = {
     "anatcl-global": Method(_anatomical(AnatCLGlobal)),
     "anatcl-local": Method(_anatomical(AnatCLLocal)),
+    "anatcl-z": Method(_anatomical(AnatCLZ)),
     "y-aware": Method(lambda o: YAware(o.temperature, o.age_sigma)),
+    "expw": Method(lambda o: ExpW(o.temperature, o.age_sigma)),
+    "threshold": Method(lambda o: Threshold(o.temperature, o.age_sigma)),
+    "simclr": Method(lambda o: SimCLR(o.temperature), augment=True),
+    "supcon": Method(lambda o: SupCon(o.temperature, o.age_bin)),
+    "rank-n-contrast": Method(lambda o: RankNContrast(o.rank_temperature)),
+    "age-regression": Method(lambda o: AgeRegression(), views=1),
     "untrained": Method(None),
 }
 

@@ -25,14 +25,28 @@ class Options:
     lr_decay, lr_decay_epochs : float, int
         The learning rate is multiplied by `lr_decay` every `lr_decay_epochs` epochs.
     temperature : float
+        Divides cosines.
+    rank_temperature : float
+        Rank-N-Contrast's, which divides distances.
     age_sigma : float
         Years, width of the age kernel.
+    age_bin : float
+        Years, width of SupCon's bins.
     lambda_, alpha_age : float
         Factors of the anatomical and of the age term.
+    augment : str or dict
+        ``"auto"``: what the method asks for (none, but for SimCLR); ``"none"``; or transforms by name, see
+        `anatcl.pretrain.augment`. With augmentation each of the two views is embedded.
     accumulate : int
         Batches whose gradients are summed before a step; each keeps its own negatives.
     max_steps : int
         Stop after so many optimiser steps; 0 = no limit.
+    probe_every : int
+        Epochs between two early probes; 0 = none.
+    compile : bool
+        Use ``torch.compile``.
+    tensorboard : bool
+        Write the history for TensorBoard too (its package must be installed).
     seed : int
     """
 
@@ -44,20 +58,28 @@ class Options:
     lr_decay: float = 0.9
     lr_decay_epochs: int = 10
     temperature: float = 0.1
+    rank_temperature: float = 2.0
     age_sigma: float = 2.0
+    age_bin: float = 2.0
     lambda_: float = 1.0
     alpha_age: float = 1.0
+    augment: str | dict[str, Any] = "auto"
     accumulate: int = 1
     max_steps: int = 0
+    probe_every: int = 0
+    compile: bool = False
+    tensorboard: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "lr_decay_epochs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}.", remedy="It must be at least 1.")
-        for name in ("learning_rate", "temperature", "age_sigma"):
+        for name in ("learning_rate", "temperature", "rank_temperature", "age_sigma", "age_bin"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}.", remedy="It must be above 0.")
+        if isinstance(self.augment, str) and self.augment not in ("auto", "none"):
+            raise InputError(f"augment is {self.augment!r}.", remedy="Choose auto, none, or transforms by name.")
 
     @classmethod
     def names(cls) -> list[str]:

@@ -164,7 +164,7 @@ def test_incomplete_or_contradictory_folders_are_refused(tmp_path):
     open_arrays(tmp_path)
     meta = json.loads((tmp_path / "arrays.json").read_text())
     (tmp_path / "arrays.json").write_text(json.dumps(meta | {"n": 3}))
-    with pytest.raises(InputError, match="arrays.json says"):
+    with pytest.raises(InputError, match="says"):
         open_arrays(tmp_path)
     (tmp_path / "rows.tsv").unlink()
     with pytest.raises(InputError, match=r"rows\.tsv is missing"):

@@ -23,10 +23,12 @@ from anatcl.pretrain.batches import epoch_order
 from anatcl.pretrain.bundle import embed_arrays, load_encoder
 from anatcl.pretrain.cohort import load_cohort, training_part
 from anatcl.pretrain.device import resolve
+from anatcl.pretrain.methods import METHODS
 from anatcl.pretrain.options import Options
-from anatcl.pretrain.train import Inputs, Run, train
+from anatcl.pretrain.run import Run
+from anatcl.pretrain.train import Inputs, train
 
-METHODS = ["anatcl-global", "anatcl-local", "y-aware"]
+TRAINED = [name for name, method in METHODS.items() if method.loss]
 
 
 def weights(folder) -> dict[str, torch.Tensor]:
@@ -37,17 +39,17 @@ def same(one, two) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TRAINED)
 def test_the_loss_falls_and_files_are_there(pretrain, method):
-    folder = pretrain(method, epochs=8)
+    folder = pretrain(method, epochs=8, batch_size=8)
     history = read_tsv(folder / "history.tsv")
     assert history["epoch"].tolist() == list(range(1, 9))
-    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert history["loss"].iloc[-3:].mean() < history["loss"].iloc[0]
     model = read_json(folder / "model.json")
     assert model["method"] == method and model["architecture"] == "resnet-tiny" and model["input"]["map"] == "vbm"
     for name in ("last.ckpt", "run.json"):
         assert (folder / name).is_file()
-    assert {k.split(".")[0] for k in weights(folder)} == {"encoder", "head"}
+    assert {k.split(".")[0] for k in weights(folder)} == ({"encoder"} if model["head"] == "none" else {"encoder", "head"})
 
 
 def test_untrained_is_the_seeded_start_of_every_method(pretrain):

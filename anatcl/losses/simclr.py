@@ -1,0 +1,38 @@
+"""SimCLR: only another view of the same subject attracts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anatcl.losses.base import Loss, Targets, soft_info_nce
+
+
+class SimCLR(Loss):
+    """NT-Xent: ``L_w(w = identity)``, so that the positives of a row are its other views.
+
+    Source: Chen et al. 2020 (arXiv 2002.05709). Needs views that differ (augmentation); with identical views the
+    positive's similarity is the constant ``1 / temperature`` and only the repulsion is left.
+
+    Parameters
+    ----------
+    temperature : float
+    """
+
+    def __init__(self, temperature: float = 0.1, views: int = 2) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.views = views
+
+    def forward(self, z: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Return ``{"loss"}``.
+
+        Parameters
+        ----------
+        z : Tensor of shape (N, D)
+            `views` views of N / views subjects.
+        targets : mapping
+            Not read.
+        """
+        eye = torch.eye(z.shape[0] // self.views, device=z.device, dtype=torch.float32)
+        return {"loss": soft_info_nce(z, {"loss": eye}, self.temperature)["loss"]}

@@ -1,0 +1,369 @@
+"""Augmentations of a whole batch on the device.
+
+Each transform has two halves: `draw` makes its random parameters (small tensors), `apply` is deterministic in them, so
+that what was done can be replayed and tested. All take volumes (B, 1, X, Y, Z) float32 and treat each one for itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from anatcl.base.errors import InputError
+
+Parameters = dict[str, Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+    """Base of all transforms.
+
+    Attributes
+    ----------
+    p : float
+        Probability that a volume is transformed.
+    """
+
+    p: float = 0.5
+
+    def draw(self, n: int, random: torch.Generator) -> Parameters:
+        """Return the random parameters of n volumes, on the CPU."""
+        raise NotImplementedError
+
+    def apply(self, x: Tensor, parameters: Parameters) -> Tensor:
+        """Return the transformed volumes (B, 1, X, Y, Z)."""
+        raise NotImplementedError
+
+    def __call__(self, x: Tensor, random: torch.Generator) -> Tensor:
+        """Draw and apply; volumes that the coin leaves out stay as they are."""
+        chosen = _wide(torch.rand(x.shape[0], generator=random) < self.p).to(x.device)
+        parameters = {k: v.to(x.device, non_blocking=True) for k, v in self.draw(x.shape[0], random).items()}
+        return torch.where(chosen, self.apply(x, parameters), x)
+
+
+def _uniform(n: int, low: float, high: float, random: torch.Generator, columns: int = 1) -> Tensor:
+    return torch.rand(n, columns, generator=random) * (high - low) + low
+
+
+def _wide(x: Tensor) -> Tensor:
+    """(B,) or (B, 1) to (B, 1, 1, 1, 1)."""
+    return x.reshape(-1, 1, 1, 1, 1)
+
+
+def _sample(x: Tensor, grid: Tensor) -> Tensor:
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flip(Transform):
+    """Mirror left and right (first axis of RAS)."""
+
+    def draw(self, n: int, random: torch.Generator) -> Parameters:
+        """See `Transform.draw`."""
+        return {}
+
+    def apply(self, x: Tensor, parameters: Parameters) -> Tensor:
+        """See `Transform.apply`."""
+        return x.flip(2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop(Transform):
+    """Take a random box and enlarge it to the full volume.
+
+    Attributes
+    ----------
+    smallest : float
+        Smallest side of the box, as a share of the volume's.
+    """
+
+    smallest: float = 0.8
+
+    def draw(self, n: int, random: torch.Generator) -> Parameters:
+        """See `Transform.draw`."""
+        side = _uniform(n, self.smallest, 1.0, random, 3)
+        return {"side": side, "centre": _uniform(n, -1.0, 1.0, random, 3) * (1 - side)}
+
+    def apply(self, x: Tensor, parameters: Parameters) -> Tensor:
+        """See `Transform.apply`."""
+        matrix = torch.cat([torch.diag_embed(parameters["side"]), parameters["centre"][:, :, None]], dim=2)
+        return _sample(x, _affine_grid(matrix, x))
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine(Transform):
+    """Rotate, scale and shift about the centre.
+
+    Attributes
+    ----------
+    degrees : float
+        Largest rotation about each axis.
+    scale : float
+        Largest relative change of size.
+    shift : float
+        Largest shift, as a share of half the volume.
+    """
+
+    degrees: float = 10.0
+    scale: float = 0.1
+    shift: float = 0.1
+
+    def draw(self, n: int, random: torch.Generator) -> Parameters:
+        """See `Transform.draw`."""
+        return {
+            "angles": torch.deg2rad(_uniform(n, -self.degrees, self.degrees, random, 3)),
+            "scale": _uniform(n, 1 - self.scale, 1 + self.scale, random),
+            "shift": _uniform(n, -self.shift, self.shift, random, 3),
+        }
+
+    def apply(self, x: Tensor, parameters: Parameters) -> Tensor:
+        """See `Transform.apply`."""
+        # grid_sample works in a cube of -1..1; sizes bring rotations back to the volume's true proportions.
+        size = torch.tensor(x.shape[:1:-1], dtype=x.dtype).to(x.device, non_blocking=True)
+        linear = _rotation(parameters["angles"]) / parameters["scale"][:, :, None]
+        linear = linear * size[None, None, :] / size[None, :, None]
+        return _sample(x, _affine_grid(torch.cat([linear, parameters["shift"][:, :, None]], dim=2), x))
+
+
+def _rotation(angles: Tensor) -> Tensor:
+    """Rotation matrices (B, 3, 3) from angles (B, 3) about the three axes, in radians."""
+    c, s, zero, one = angles.cos(), angles.sin(), torch.zeros_like(angles[:, 0]), torch.ones_like(angles[:, 0])
+    rows = (
+        [[one, zero, zero], [zero, c[:, 0], -s[:, 0]], [zero, s[:, 0], c[:, 0]]],
+        [[c[:, 1], zero, s[:, 1]], [zero, one, zero], [-s[:, 1], zero, c[:, 1]]],
+        [[c[:, 2], -s[:, 2], zero], [s[:, 2], c[:, 2], zero], [zero, zero, one]],
+    )
+    a, b, d = (torch.stack([torch.stack(row, dim=1) for row in matrix], dim=1) for matrix in rows)
+    return a @ b @ d
+
+
+def _affine_grid(matrix: Tensor, x: Tensor) -> Tensor:
+    return F.affine_grid(matrix, list(x.shape), align_corners=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Elastic(Transform):
+    """Smooth random displacement: a coarse field of random vectors, interpolated.
+
+    Attributes
+    ----------
+    nodes : int
+        Nodes of the field per axis.
+    size : float
+        SD of the displacement, as a share of half the volume.
+    """
+
+    nodes: int = 5
+    size: float = 0.03
+
+    def draw(self, n: int, random: torch.Generator) -> Parameters:
+        """See `Transform.draw`."""
+        return {"field": torch.randn(n, 3, self.nodes, self.nodes, self.nodes, generator=random) * self.size}
+
+    def apply(self, x: Tensor, parameters: Parameters) -> Tensor:
+        """See `Transform.apply`."""
+        field = F.interpolate(parameters["field"], list(x.shape[2:]), mode="trilinear", align_corners=True)
+        unit = torch.eye(3, 4, device=x.device)[None].expand(x.shape[0], -1, -1)
+        return _sample(x, _affine_grid(unit, x) + field.permute(0, 2, 3, 4, 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class BiasField(Transform):
+    """Multiply by ``exp`` of a random quadratic polynomial of the position.
+
+    Attributes
+    ----------
+    strength : float
+        SD of the polynomial's coefficients.
+    """
+
+    strength: float = 0.1
+
+    def draw(self, n: int, random: torch.Generator) -> Parameters:
+        """See `Transform.draw`."""
+        return {"coefficients": torch.randn(n, 9, generator=random) * self.strength}
+
+    def apply(self, x: Tensor, parameters: Parameters) -> Tensor:
+        """See `Transform.apply`."""
+        axes = [torch.linspace(-1, 1, n, device=x.device) for n in x.shape[2:]]
+        i, j, k = torch.meshgrid(*axes, indexing="ij")
+        basis = torch.stack([i, j, k, i * i, j * j, k * k, i * j, i * k, j * k])
+        return x * torch.exp(torch.tensordot(parameters["coefficients"], basis, dims=1))[:, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise(Transform):
+    """Add Gaussian noise.
+
+    Attributes
+    ----------
+    sd : float
+        Largest SD, as a share of the volume's own.
+    """
+
+    sd: float = 0.1
+
+    def draw(self, n: int, random: torch.Generator) -> Parameters:
+        """See `Transform.draw`; the noise itself is made on the device from a seed."""
+        return {"sd": _uniform(n, 0, self.sd, random), "seed": torch.randint(2**31, (1,), generator=random)}
+
+    def apply(self, x: Tensor, parameters: Parameters) -> Tensor:
+        """See `Transform.apply`."""
+        return self.add(x, _wide(parameters["sd"]), int(parameters["seed"]))
+
+    def __call__(self, x: Tensor, random: torch.Generator) -> Tensor:
+        """Draw and apply; the seed stays on the CPU, since reading it from a GPU would wait for the device."""
+        chosen = torch.rand(x.shape[0], generator=random) < self.p
+        parameters = self.draw(x.shape[0], random)
+        sd = _wide(parameters["sd"][:, 0] * chosen).to(x.device, non_blocking=True)
+        return self.add(x, sd, int(parameters["seed"]))
+
+    @staticmethod
+    def add(x: Tensor, sd: Tensor, seed: int) -> Tensor:
+        """Add noise of `sd` (B, 1, 1, 1, 1) times each volume's SD."""
+        random = torch.Generator(x.device).manual_seed(seed)
+        noise = torch.randn(x.shape, generator=random, device=x.device)
+        return x + noise * sd * _wide(x.flatten(1).std(1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Blur(Transform):
+    """Smooth by a Gaussian.
+
+    Attributes
+    ----------
+    sigma : float
+        Largest SD, in voxels.
+    """
+
+    sigma: float = 1.0
+
+    def draw(self, n: int, random: torch.Generator) -> Parameters:
+        """See `Transform.draw`."""
+        return {"sigma": _uniform(n, 0.1, self.sigma, random)}
+
+    def apply(self, x: Tensor, parameters: Parameters) -> Tensor:
+        """See `Transform.apply`."""
+        reach = max(1, int(3 * self.sigma + 0.5))
+        offset = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
+        kernel = torch.exp(-(offset**2) / (2 * parameters["sigma"] ** 2))
+        kernel = kernel / kernel.sum(1, keepdim=True)
+        out = x.transpose(0, 1)  # volumes become channels: one grouped convolution per axis for the whole batch
+        for axis in range(3):
+            shape, padding = [1, 1, 1], [0, 0, 0]
+            shape[axis], padding[axis] = len(offset), reach
+            out = F.conv3d(out, kernel.reshape(-1, 1, *shape), padding=padding, groups=x.shape[0])
+        return out.transpose(0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cutout(Transform):
+    """Set a random box to zero.
+
+    Attributes
+    ----------
+    side : float
+        Side of the box, as a share of the volume's.
+    """
+
+    side: float = 0.25
+
+    def draw(self, n: int, random: torch.Generator) -> Parameters:
+        """See `Transform.draw`."""
+        return {"corner": _uniform(n, 0, 1 - self.side, random, 3)}
+
+    def apply(self, x: Tensor, parameters: Parameters) -> Tensor:
+        """See `Transform.apply`."""
+        inside = torch.ones_like(x, dtype=torch.bool)
+        for axis, n in enumerate(x.shape[2:]):
+            place = torch.arange(n, device=x.device) / n
+            corner = parameters["corner"][:, axis, None]
+            shape = [x.shape[0], 1, 1, 1, 1]
+            shape[2 + axis] = n
+            inside = inside & ((place >= corner) & (place < corner + self.side)).reshape(shape)
+        return x.masked_fill(inside, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contrast(Transform):
+    """Raise intensities, scaled to 0..1 per volume, to a random power.
+
+    Attributes
+    ----------
+    power : float
+        The exponent lies between 1 / power and power.
+    """
+
+    power: float = 1.5
+
+    def draw(self, n: int, random: torch.Generator) -> Parameters:
+        """See `Transform.draw`."""
+        return {"exponent": self.power ** _uniform(n, -1, 1, random)}
+
+    def apply(self, x: Tensor, parameters: Parameters) -> Tensor:
+        """See `Transform.apply`."""
+        flat = x.flatten(1)
+        low, high = _wide(flat.amin(1)), _wide(flat.amax(1))
+        span = (high - low).clamp_min(1e-6)
+        return ((x - low) / span).clamp_min(0) ** _wide(parameters["exponent"]) * span + low
+
+
+TRANSFORMS: dict[str, type[Transform]] = {
+    "flip": Flip,
+    "crop": Crop,
+    "affine": Affine,
+    "elastic": Elastic,
+    "bias-field": BiasField,
+    "blur": Blur,
+    "contrast": Contrast,
+    "noise": Noise,
+    "cutout": Cutout,
+}
+# What a method that needs augmentation gets when the config does not choose.
+DEFAULT: dict[str, dict[str, Any]] = {
+    "flip": {},
+    "crop": {},
+    "affine": {},
+    "blur": {},
+    "contrast": {},
+    "noise": {},
+    "cutout": {},
+}
+
+
+class Augment:
+    """A sequence of transforms, replayable from a seed.
+
+    Parameters
+    ----------
+    transforms : sequence of Transform
+    """
+
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        self.transforms = list(transforms)
+
+    @classmethod
+    def parse(cls, config: Mapping[str, Mapping[str, Any]]) -> Augment:
+        """Make the sequence from ``{"flip": {"p": 0.5}, "noise": {"sd": 0.1}}``, in that order."""
+        found = []
+        for name, values in config.items():
+            if name not in TRANSFORMS:
+                raise InputError(f"augmentation {name!r} is unknown.", remedy=f"Choose of {', '.join(TRANSFORMS)}.")
+            try:
+                found.append(TRANSFORMS[name](**(values or {})))
+            except TypeError as error:
+                fields = [f.name for f in dataclasses.fields(TRANSFORMS[name])]
+                raise InputError(f"augmentation {name}: {error}.", remedy=f"It knows {', '.join(fields)}.") from error
+        return cls(found)
+
+    def __call__(self, x: Tensor, seed: int) -> Tensor:
+        """Transform volumes (B, 1, X, Y, Z); the same seed gives the same result, on one kind of device."""
+        random = torch.Generator().manual_seed(seed)
+        for transform in self.transforms:
+            x = transform(x, random)
+        return x
