@@ -216,10 +216,13 @@ def embedding_map(embedding: Embedding, colours: Colouring, title: str) -> Drawn
 
 
 def histogram(values: Iterable[float], label: str, bins: int = 12) -> Markup:
-    """Counts of a number in the cohort."""
+    """Counts of a number in the cohort, in about `bins` bins whose edges are round numbers."""
     array = np.asarray([value for value in values if np.isfinite(value)])
-    counts, edges = np.histogram(array, bins=min(bins, max(len(np.unique(array)), 1)))
-    panel = Panel((edges[0], edges[-1]), (0, counts.max() * 1.08 or 1), 300, 150, label, "Scans")
+    ticks = nice_ticks(*padded(array, 0.0), bins)
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
+    first, last = np.floor(array.min() / step), np.floor(array.max() / step) + 1
+    counts, edges = np.histogram(array, bins=np.arange(first, last + 1) * step)
+    panel = Panel((float(edges[0]), float(edges[-1])), (0, counts.max() * 1.08 or 1), 300, 150, label, "Scans")
     bars = "".join(_bar(panel, *bar) for bar in zip(counts, edges[:-1], edges[1:], strict=True))
     spread = f"{array.min():.3g} to {array.max():.3g}, median {np.median(array):.3g}"
     return panel.draw(f"Histogram of {label}: {len(array)} scans, {spread}.", bars)

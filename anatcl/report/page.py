@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from anatcl import __version__
 from anatcl.base.files import write_text
-from anatcl.report import cohort, figures, gallery, markdown, provenance, results
+from anatcl.report import anatomy, cohort, figures, gallery, markdown, provenance, results
 from anatcl.report import vocabulary as words
 from anatcl.report.headline import headlines
 from anatcl.report.results import Sources
@@ -75,6 +75,7 @@ def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int
         "qc_pages": pages,
         **results_context(sources, out),
         **people_context(sources, scans),
+        "anatomy": anatomy.maps(measures, scans),
         **record_context(sources, scans),
     }
     write_text(out, environment().get_template("index.html").render(context))

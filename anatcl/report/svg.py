@@ -152,6 +152,11 @@ def drawing(width: int, height: int, alt: str, *parts: str, css: str = "chart") 
     )
 
 
+def short(value: float) -> str:
+    """Three significant digits without an exponent, thousands grouped."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}".replace("-", "−")
+
+
 def padded(values: Iterable[float], share: float = 0.05) -> tuple[float, float]:
     """Range of the finite values with a margin; (0, 1) when there are none."""
     array = np.asarray(list(values), dtype=float)

@@ -1,0 +1,161 @@
+"""The page in a real browser: sorting, filtering, zoom, no error, no outside request, no sideways scroll."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anatcl.report.results import Sources
+
+pytestmark = pytest.mark.slow
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium of the system, driven by Playwright."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no chromium on the PATH (Debian: apt-get install chromium)")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """The page opened in a fresh context; what it complained of and what it asked for."""
+
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": DESKTOP, **options})
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.address = path.as_uri()
+        self.page.goto(self.address)
+
+    def column(self, table: str, index: int) -> list[str]:
+        """Texts of one column of a table's body."""
+        return self.page.locator(f"{table} tbody tr > :nth-child({index})").all_inner_texts()
+
+
+@pytest.fixture
+def visit(browser: Any, report: tuple[Path, Sources]) -> Iterator[Visit]:
+    """The report on a desktop."""
+    found = Visit(browser, report[0])
+    yield found
+    found.context.close()
+
+
+def test_no_complaint_and_no_outside_request(visit: Visit) -> None:
+    visit.page.mouse.wheel(0, 20_000)
+    visit.page.wait_for_load_state("networkidle")
+    assert visit.complaints == []
+    assert [url for url in visit.requests if url != visit.address and not url.startswith("data:")] == []
+
+
+def test_sorting_by_click_and_by_keyboard(visit: Visit) -> None:
+    table = "#group-brain_age .forest >> nth=0"
+    head = visit.page.locator(table).get_by_role("button", name="Value")
+    read = lambda: [  # noqa: E731
+        float(text.split()[0].replace("−", "-"))
+        for text in visit.page.locator(table).locator("tbody td.num").all_inner_texts()
+    ]
+    head.click()
+    assert read() == sorted(read())
+    head.focus()
+    visit.page.keyboard.press("Enter")
+    assert read() == sorted(read(), reverse=True)
+    sorted_head = visit.page.locator(table).locator("th[aria-sort]")
+    assert sorted_head.count() == 1
+    assert sorted_head.get_attribute("aria-sort") == "descending"
+
+
+def test_sorting_times_by_seconds_not_by_text(visit: Visit) -> None:
+    visit.page.locator("#runtime").get_by_role("button", name="Total").click()
+    rules = visit.page.locator("#runtime tbody th").all_inner_texts()
+    assert rules == ["pack", "bias_correct", "register"]
+
+
+def test_filter_by_name_and_by_oddity(visit: Visit) -> None:
+    shown = visit.page.locator(".qc:visible")
+    assert shown.count() == 28
+    visit.page.fill("#qc-filter", "ses-2")
+    assert shown.count() == 4
+    assert visit.page.inner_text("#qc-shown") == "4 shown"
+    visit.page.fill("#qc-filter", "")
+    visit.page.check("#qc-odd")
+    assert shown.count() == 1
+
+
+def test_zoom_steps_and_closes(visit: Visit) -> None:
+    first = visit.page.locator(".qc").first
+    small = first.locator("img").bounding_box()["width"]
+    first.locator("figcaption a.zoom").click()
+    assert first.locator("img").bounding_box()["width"] > small
+    opened = visit.page.evaluate("location.hash")
+    visit.page.keyboard.press("ArrowRight")
+    assert visit.page.evaluate("location.hash") not in ("", opened)
+    visit.page.keyboard.press("Escape")
+    assert visit.page.evaluate("location.hash") == "#qc"
+    assert first.locator("img").bounding_box()["width"] == pytest.approx(small)
+
+
+def test_embedding_tabs_need_no_script(browser: Any, report: tuple[Path, Sources]) -> None:
+    visit = Visit(browser, report[0], java_script_enabled=False)
+    assert visit.page.locator(".tab:visible").count() == 1
+    visit.page.locator("label[for=colour-site]").click()
+    assert "Thomas" in visit.page.locator(".tab:visible .legend").inner_text()
+    assert not visit.page.locator(".gallery-tools").is_visible()  # no dead controls
+    assert visit.page.locator("th button").count() == 0
+    visit.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, {"width": 320, "height": 640}, DESKTOP], ids=["phone", "narrow", "desktop"])
+def test_page_never_scrolls_sideways(browser: Any, report: tuple[Path, Sources], size: Any, scheme: str) -> None:
+    visit = Visit(browser, report[0], viewport=size, color_scheme=scheme)
+    visit.page.eval_on_selector_all("details", "all => all.forEach((one) => (one.open = true))")
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    visit.context.close()
+
+
+CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (text) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data]; };
+  const light = (c) => c.slice(0, 3).map((v) => v / 255)
+    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const paper = (element) => { for (let e = element; e; e = e.parentElement) {
+    const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] === 255) return c; } return [255, 255, 255]; };
+  const poor = new Set();
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !element.getClientRects().length || ["SCRIPT", "STYLE", "TITLE"].includes(element.tagName)) continue;
+    const style = getComputedStyle(element);
+    const ink = rgb(element instanceof SVGElement ? style.fill : style.color);
+    const [a, b] = [light(ink), light(paper(element))].sort((x, y) => y - x);
+    if ((a + 0.05) / (b + 0.05) < 4.5) poor.add(`${element.tagName}.${element.getAttribute("class")}: ${style.color}`);
+  }
+  return [...poor];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(browser: Any, report: tuple[Path, Sources], scheme: str) -> None:
+    visit = Visit(browser, report[0], color_scheme=scheme)
+    assert visit.page.evaluate(CONTRAST) == []  # WCAG AA: 4.5 to 1
+    visit.context.close()
