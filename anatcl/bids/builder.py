@@ -1,0 +1,253 @@
+"""The steps from a dataset's folder to its index."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anatcl.base import provenance
+from anatcl.base.errors import InputError
+from anatcl.bids import check, filters, names, phenotypes, walk
+from anatcl.bids.cache import Cache
+from anatcl.bids.exclusions import COLUMNS
+from anatcl.bids.options import Options
+from anatcl.bids.tables import Table, from_texts, read_table, typed
+
+STAGE = "bids"
+GIVE = "Give the folder that holds sub-* folders: --config bids_dir=<folder>."
+
+
+@dataclasses.dataclass
+class Index:
+    """A dataset's index.
+
+    Attributes
+    ----------
+    scans : DataFrame
+        One row per usable scan that was asked for: scan, path, participant_id, session_id, entities, phenotypes.
+    excluded : DataFrame
+        What was asked for and is not used: scan, participant_id, stage, reason, file, remedy.
+    participants : DataFrame
+        One row per participant in `scans`: participant_id, number of scans, phenotypes that hold for every session.
+    warnings : list of dict
+        ``about``, ``warning``, ``remedy``: what was accepted or ignored, and should be known.
+    counts : dict of str to int
+        Images found, not asked for, excluded, used.
+    """
+
+    scans: pd.DataFrame
+    excluded: pd.DataFrame
+    participants: pd.DataFrame
+    warnings: list[dict[str, str]]
+    counts: dict[str, int]
+
+
+class Builder:
+    """The steps from a folder to an `Index`; each adds to what the ones before it found."""
+
+    def __init__(self, root: Path, options: Options, cache_file: Path | None) -> None:
+        self.root, self.options = root, options
+        self.cache = Cache(cache_file, [str(root), options.limits(), provenance.code_digest(STAGE)])
+        self.excluded: list[dict[str, str]] = []
+        self.warnings: list[dict[str, str]] = []
+        self.named: dict[str, names.Name] = {}
+        self.files: dict[str, str] = {}  # scan to path in the dataset
+        self.prints: dict[str, str] = {}
+        self.skipped = 0
+
+    def build(self) -> Index:
+        """List, check, describe, filter."""
+        try:
+            listing = walk.walk(self.root)
+        except OSError as error:
+            raise InputError(f"the folder cannot be read ({error.strerror}).", self.root, GIVE) from error
+        if not listing.participants and not listing.problems:
+            raise InputError("there is no sub-* folder in it.", self.root, GIVE)
+        self._patterns(listing)
+        for image in listing.images:
+            self._image(image)
+        self._problems(listing)
+        known = phenotypes.read(self.root, self._sessions(listing), self.options)
+        self.warnings = known.warnings + self.warnings
+        self._unknown(listing, known)
+        self._copies()
+        self._runs()
+        scans = self._query(self._scans(known))
+        self.cache.save()
+        return Index(
+            scans, self._excluded(), self._participants(scans, known), self.warnings, self._counts(listing, scans)
+        )
+
+    def _warn(self, about: str, warning: str, remedy: str = "") -> None:
+        self.warnings.append({"about": about, "warning": warning, "remedy": remedy})
+
+    def _exclude(self, relative: str, reason: str, remedy: str, scan: str = "") -> None:
+        """Name a path of the dataset as unused."""
+        row = {
+            "scan": walk.printable(scan or names.stem(relative)),
+            "participant_id": walk.printable(relative.split("/")[0]),
+            "stage": STAGE,
+            "reason": walk.printable(reason),
+            "file": f"{self.root}/{walk.printable(relative)}",
+            "remedy": remedy,
+        }
+        self.excluded.append(row)
+
+    def _wanted(self, relative: str) -> bool:
+        participant = relative.split("/")[0]
+        return filters.asked_for(participant, self.options) and not filters.left_out(participant, self.options)
+
+    def _patterns(self, listing: walk.Listing) -> None:
+        for option, pattern in filters.unmatched(listing.participants, self.options):
+            self._warn(f"participants.{option}", f"{pattern!r} fits no participant.", "Is it misspelt?")
+
+    def _image(self, relative: str) -> None:
+        """Take an image in or leave it out."""
+        participant = relative.split("/")[0]
+        if not filters.asked_for(participant, self.options):
+            self.skipped += 1
+            return
+        if filters.left_out(participant, self.options):
+            self._exclude(relative, "the participant is left out by config.", "Remove it from participants: exclude.")
+            return
+        verdict = self._verdict(relative)
+        if "entities" in verdict and not filters.fits_entities(names.Name("", verdict["entities"]), self.options):
+            self.skipped += 1
+            return
+        if "reason" in verdict:
+            self._exclude(relative, verdict["reason"], verdict["remedy"])
+            return
+        self._accept(relative, verdict)
+
+    def _accept(self, relative: str, verdict: dict[str, Any]) -> None:
+        scan = names.stem(relative)
+        if scan in self.named:
+            self._exclude(relative, f"{self.files[scan]} is the same scan in another format.", "Remove one of the two.")
+            return
+        self.named[scan] = names.Name(scan, verdict["entities"])
+        self.files[scan] = relative
+        self.prints[scan] = verdict["print"]
+        for note in verdict["notes"]:
+            self._warn(scan, note)
+
+    def _verdict(self, relative: str) -> dict[str, Any]:
+        """Return what is known of an image: entities if its name is good; reason and remedy if it is unusable."""
+        path = self.root / relative
+        try:
+            return self.cache.get(relative, check.state(path), lambda: self._examine(relative, path))
+        except OSError as error:
+            self.cache.forget(relative)
+            broken = path.is_symlink()
+            return {"reason": walk.explain(path, error), "remedy": walk.FETCH if broken else check.PERMIT}
+
+    def _examine(self, relative: str, path: Path) -> dict[str, Any]:
+        verdict: dict[str, Any] = {}
+        try:
+            verdict["entities"] = names.parse(relative).entities
+            return verdict | check.check(path, self.options.limits())
+        except InputError as error:
+            return verdict | {"reason": error.reason, "remedy": error.remedy}
+
+    def _problems(self, listing: walk.Listing) -> None:
+        """Name folders that cannot be used, and participants in whom no T1w image was found."""
+        for problem in listing.problems:
+            if self._wanted(problem.path):
+                self._exclude(problem.path, problem.reason, problem.remedy)
+        seen = {path.split("/")[0] for path in listing.images} | {p.path.split("/")[0] for p in listing.problems}
+        for participant in listing.participants:
+            if participant not in seen and self._wanted(participant):
+                others = ", ".join(sorted(listing.others.get(participant, ())))
+                reason = f"the participant has no T1w image (found: {walk.printable(others) or 'no anatomical image'})."
+                self._exclude(participant, reason, "Add a T1w image, or leave the participant out.")
+
+    def _sessions(self, listing: walk.Listing) -> list[tuple[str, Table]]:
+        """Read the sessions tables of participants; one that cannot be read costs its ages, not the cohort."""
+        found = []
+        for participant, relative in listing.sessions.items():
+            path = self.root / relative
+            try:
+                kept = self.cache.get(relative, check.state(path), lambda p=path: dataclasses.asdict(read_table(p)))  # type: ignore[misc]
+                found.append((participant, Table(**(kept | {"file": path}))))
+            except (InputError, OSError) as error:
+                self.cache.forget(relative)
+                self._warn(relative, f"the table is ignored: {getattr(error, 'reason', error)}", check.COPY)
+        return found
+
+    def _unknown(self, listing: walk.Listing, known: phenotypes.Phenotypes) -> None:
+        """Say whose phenotypes are missing, and which rows belong to nobody."""
+        described = {participant for participant, _ in known.rows}
+        people = {name.entities["sub"] for name in self.named.values()}
+        bare = sorted(f"sub-{label}" for label in people if f"sub-{label}" not in described)
+        if described and bare:
+            reason = f"{len(bare)} participants with scans have no row: {phenotypes.some(bare)}."
+            self._warn(
+                str(self.root / "participants.tsv"), reason, "Add rows; their scans stay in, without phenotypes."
+            )
+        idle = sorted(described - set(listing.participants))
+        if idle:
+            reason = f"{len(idle)} rows belong to no folder: {phenotypes.some(idle)}."
+            self._warn(str(self.root / "participants.tsv"), reason, "Compare the names (leading zeros, letter case).")
+
+    def _copies(self) -> None:
+        """Warn of files with the same content: one person twice would leak from training to test."""
+        same: dict[str, list[str]] = {}
+        for scan, fingerprint in self.prints.items():
+            if fingerprint:
+                same.setdefault(fingerprint, []).append(scan)
+        for scans in same.values():
+            if len(scans) > 1:
+                self._warn(scans[0], f"{phenotypes.some(scans)} hold the same image.", "Exclude the copies.")
+
+    def _runs(self) -> None:
+        if self.options.runs == "first":
+            for scan, first in filters.later_runs(self.named.values()).items():
+                reason = f"run policy: the first usable run of the session is {first}."
+                self._exclude(self.files[scan], reason, "Set runs: all in config to use every run.")
+                del self.named[scan]
+
+    def _scans(self, known: phenotypes.Phenotypes) -> pd.DataFrame:
+        present = {key for name in self.named.values() for key in name.entities}
+        entities = [key for key in names.RAW if key in present]
+        rows = []
+        for scan in sorted(self.named):
+            name = self.named[scan].entities
+            person, session = f"sub-{name['sub']}", f"ses-{name['ses']}" if "ses" in name else ""
+            row = {"scan": scan, "path": f"{self.root}/{self.files[scan]}"}
+            row |= {"participant_id": person, "session_id": session}
+            row |= {key: name.get(key, "") for key in entities}
+            rows.append(row | known.of(person, session))
+        first = ["scan", "path", "participant_id", "session_id", *entities]
+        return from_texts(rows, [*first, *(c for c in known.columns if c not in first)])
+
+    def _query(self, scans: pd.DataFrame) -> pd.DataFrame:
+        if not self.options.query or scans.empty:
+            return scans
+        kept = filters.fits_query(typed(scans), self.options.query)
+        for scan in scans.loc[~kept.to_numpy(), "scan"]:
+            reason = f"it does not fit participants.query ({self.options.query})."
+            self._exclude(self.files[scan], reason, "Change the query to take it in.")
+        return scans[kept.to_numpy()].reset_index(drop=True)
+
+    def _excluded(self) -> pd.DataFrame:
+        rows = sorted(self.excluded, key=lambda row: (row["scan"], row["file"]))
+        return from_texts(rows, COLUMNS)
+
+    def _participants(self, scans: pd.DataFrame, known: phenotypes.Phenotypes) -> pd.DataFrame:
+        numbers = scans["participant_id"].value_counts(sort=False)
+        rows = [
+            {"participant_id": person, "n_scans": str(numbers[person]), **known.of(person)}
+            for person in sorted(numbers.index)
+        ]
+        return from_texts(rows, ["participant_id", "n_scans", *known.columns])
+
+    def _counts(self, listing: walk.Listing, scans: pd.DataFrame) -> dict[str, int]:
+        return {
+            "T1w images found": len(listing.images),
+            "not asked for": self.skipped,
+            "scans used": len(scans),
+            "excluded rows": len(self.excluded),
+            "participants used": int(scans["participant_id"].nunique()),
+        }

@@ -1,0 +1,118 @@
+"""Listing of a dataset's folders.
+
+A plain walk, since it must see what listing libraries pass over in silence: broken links, folders that cannot be read,
+T1w images in the wrong place, and participants without any.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+from pathlib import Path
+
+from anatcl.bids.names import is_t1w
+
+DEPTH = 3  # sub-*/ses-*/anat
+FETCH = "Fetch its content with `datalad get` or `git annex get`, or restore the file that the link points to."
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something in the dataset that cannot be used."""
+
+    path: str
+    reason: str
+    remedy: str
+
+
+@dataclasses.dataclass
+class Listing:
+    """What lies under the participants' folders; all paths are relative to the dataset."""
+
+    participants: list[str] = dataclasses.field(default_factory=list)
+    images: list[str] = dataclasses.field(default_factory=list)
+    others: dict[str, set[str]] = dataclasses.field(default_factory=dict)  # participant to suffixes in anat folders
+    sessions: dict[str, str] = dataclasses.field(default_factory=dict)  # participant to sub-*_sessions.tsv
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+
+
+def walk(root: Path) -> Listing:
+    """List the T1w images of every ``sub-*`` folder, in sorted order."""
+    found = Listing()
+    top = root.stat()
+    with os.scandir(root) as entries:
+        names = sorted(entry.name for entry in entries if entry.name.startswith("sub-"))
+    for name in names:
+        mode = _mode(root / name)
+        if isinstance(mode, str):
+            found.problems.append(Problem(name, mode, FETCH))
+        elif stat.S_ISDIR(mode):
+            found.participants.append(name)
+            _descend(root, name, name, ((top.st_dev, top.st_ino),), found)
+    return found
+
+
+def _mode(path: Path) -> int | str:
+    """The mode of what `path` leads to, or the reason why it leads nowhere."""
+    try:
+        return path.stat().st_mode
+    except OSError as error:
+        return explain(path, error)
+
+
+def explain(path: Path, error: OSError) -> str:
+    """Say why a path cannot be used."""
+    if path.is_symlink():
+        target = printable(str(path.readlink()))
+        if isinstance(error, FileNotFoundError):
+            return f"broken symlink (it points to {target}, which does not exist)."
+        return f"the symlink to {target} cannot be followed ({error.strerror})."
+    return f"it cannot be read ({error.strerror or error})."
+
+
+def printable(path: str) -> str:
+    """Return a path that can be written as UTF-8 in one line of a table."""
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _descend(root: Path, participant: str, relative: str, above: tuple[tuple[int, int], ...], found: Listing) -> None:
+    folder = root / relative
+    try:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in above:
+            found.problems.append(Problem(relative, "symlink loop (it leads back to a folder above it).", "Remove it."))
+            return
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+    except OSError as error:
+        remedy = FETCH if folder.is_symlink() else "Give read and search permission (chmod u+rx), or exclude it."
+        found.problems.append(Problem(relative, explain(folder, error), remedy))
+        return
+    above = (*above, (status.st_dev, status.st_ino))
+    for entry in entries:
+        inside = f"{relative}/{entry.name}"
+        if entry.name.startswith("."):  # such as the ._ files of macOS
+            continue
+        if _is_folder(entry, inside.count("/")):
+            _descend(root, participant, inside, above, found)
+        else:
+            _file(participant, inside, entry.name, found)
+
+
+def _is_folder(entry: os.DirEntry[str], depth: int) -> bool:
+    """Whether to go into an entry; other links than those named as BIDS does could lead anywhere, even to ``/``."""
+    if entry.is_symlink():
+        return entry.name == "anat" or (depth == 1 and entry.name.startswith("ses-"))
+    return depth < DEPTH and entry.is_dir() and "." not in entry.name
+
+
+def _file(participant: str, relative: str, name: str, found: Listing) -> None:
+    if is_t1w(name):
+        found.images.append(relative)
+    elif name == f"{participant}_sessions.tsv":
+        found.sessions[participant] = relative
+    elif name.endswith((".nii", ".nii.gz")) and relative.split("/")[-2] == "anat":
+        suffix = name.partition(".")[0].rpartition("_")[2]
+        found.others.setdefault(participant, set()).add(suffix)
