@@ -19,7 +19,8 @@ def register(stages: Any) -> None:
     _register(steps)
     _segment(steps)
     _qc(steps)
-    _describe(steps)
+    _chunk(steps)
+    _gate(steps)
 
 
 def _step(steps: Any, name: str, text: str, function: Any) -> argparse.ArgumentParser:
@@ -78,7 +79,7 @@ def _skullstrip(steps: Any) -> None:
         out_affine="affine from template to scan, where the registration starts (ITK text)",
     )
     parser.add_argument("--method", choices=["ants", "mask", "none"], default="ants", help="where the masks come from")
-    parser.add_argument("--mask", type=Path, metavar="PATH", help="given brain mask, for --method mask")
+    parser.add_argument("--mask", type=Path, nargs="?", metavar="PATH", help="given brain mask, for --method mask")
 
 
 def _run_skullstrip(args: argparse.Namespace) -> None:
@@ -223,16 +224,42 @@ def _run_qc(args: argparse.Namespace) -> None:
     )
 
 
-def _describe(steps: Any) -> None:
-    parser = steps.add_parser("describe", help="write dataset_description.json of the derivatives")
-    _paths(parser, template_dir="folder of the step template", out="dataset_description.json")
-    parser.set_defaults(function=_run_describe)
+def _chunk(steps: Any) -> None:
+    parser = steps.add_parser("chunk", help="join the quality numbers of some scans")
+    parser.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE", help="numbers of single scans")
+    _paths(parser, root="folder that the scans' names begin in", out="table, a row per scan")
+    parser.set_defaults(function=_run_chunk)
 
 
-def _run_describe(args: argparse.Namespace) -> None:
+def _run_chunk(args: argparse.Namespace) -> None:
+    from anatcl.base.files import write_tsv
+    from anatcl.preprocess.gate import join
+
+    write_tsv(args.out, join(args.inputs, args.root))
+
+
+def _gate(steps: Any) -> None:
+    parser = steps.add_parser("gate", help="one table of all quality numbers, and who passes the limits")
+    parser.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE", help="tables of the chunks")
+    parser.add_argument("--limits", required=True, metavar="JSON", help="limits, and scans to accept or reject")
+    _paths(
+        parser,
+        template_dir="folder of the step template",
+        out="table, a row per scan",
+        out_excluded="who failed, with reasons and remedies",
+        out_description="dataset_description.json of the derivatives",
+    )
+    parser.set_defaults(function=_run_gate)
+
+
+def _run_gate(args: argparse.Namespace) -> None:
+    import json
+
     from anatcl.preprocess.dataset import describe
+    from anatcl.preprocess.gate import gate_cohort
 
-    describe(args.template_dir, args.out)
+    gate_cohort(args.inputs, json.loads(args.limits), args.out, args.out_excluded)
+    describe(args.template_dir, args.out_description)
 
 
 def _facts(args: argparse.Namespace, settings: Any) -> dict[str, Any]:

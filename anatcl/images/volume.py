@@ -64,7 +64,7 @@ def load(path: str | Path, dtype: DTypeLike = np.float32) -> Volume:
     return Volume(data, np.asarray(image.affine, dtype=np.float64))
 
 
-def save(path: str | Path, volume: Volume, dtype: DTypeLike | None = None) -> None:
+def save(path: str | Path, volume: Volume, dtype: DTypeLike | None = None, scaled: bool = False) -> None:
     """Write a volume as NIfTI, atomically, with equal sform and qform and no time stamp.
 
     Parameters
@@ -74,15 +74,15 @@ def save(path: str | Path, volume: Volume, dtype: DTypeLike | None = None) -> No
     volume : Volume
     dtype : dtype, optional
         Type on disk; that of the array by default (booleans become uint8).
+    scaled : bool
+        Spread float values over the whole range of an integer type (scl_slope) instead of rounding them.
     """
     target = np.dtype(dtype or volume.data.dtype)
     if target == bool:
         target = np.dtype(np.uint8)
-    # Float data on an integer type are scaled by nibabel, which sets scl_slope.
-    image = nib.Nifti1Image(volume.data if target.kind in "iu" else volume.data.astype(target), volume.affine)
+    data = volume.data if scaled else volume.data.astype(target)
+    image = nib.Nifti1Image(data, volume.affine)
     image.set_data_dtype(target)
-    if volume.data.dtype == bool:
-        image = nib.Nifti1Image(volume.data.astype(target), volume.affine)
     image.set_sform(volume.affine, code=1)
     image.set_qform(volume.affine, code=1)
     image.header.set_xyzt_units("mm", "sec")

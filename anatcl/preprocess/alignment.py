@@ -41,7 +41,7 @@ class Pose:
         return matrix
 
 
-def find_pose(scan: Volume, head: NDArray, template: Volume, icv: NDArray, search: bool = True) -> NDArray:
+def find_pose(scan: Volume, head: NDArray, template: Volume, icv: NDArray) -> NDArray:
     """Find the matrix that carries template points to scan points (RAS, mm), shape (4, 4).
 
     Parameters
@@ -52,15 +52,11 @@ def find_pose(scan: Volume, head: NDArray, template: Volume, icv: NDArray, searc
         Rough head mask of the scan.
     icv : ndarray of bool
         Intracranial mask of the template.
-    search : bool
-        False: the first guess from the top of the head only.
     """
     inside = coordinates(template, np.argwhere(icv))
     centre = inside.mean(axis=0)
     points = coordinates(scan, np.argwhere(head))
     guess = first_guess(points, inside)
-    if not search:
-        return Pose(shift=guess).matrix(centre)
     score = _Score(coarsen(scan, SEARCH_MM), template, icv, centre)
     return _search(score, guess).matrix(centre)
 

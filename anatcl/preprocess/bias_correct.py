@@ -128,5 +128,5 @@ def bias_correct(
         calls = room.calls
     corrected = np.where(np.isfinite(corrected), np.maximum(corrected, 0), 0)
     scale = 100 / np.median(corrected[mask & (corrected > 0)])
-    save(out, scan.like((corrected * scale).astype(np.float32)))
+    save(out, scan.like((corrected * scale).astype(np.float32)), np.int16, scaled=True)
     return {"Calls": calls, "IntensityScale": float(scale), "HeadVolumeMl": float(mask.sum() * scan.voxel_volume / 1e3)}

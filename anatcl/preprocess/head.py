@@ -108,18 +108,18 @@ def build_head(
         raise InputError(f"Brain {brain.shape} and mask {brain_mask.shape} must be 3-D and of one shape.")
     if not brain_mask.any():
         raise InputError("The brain mask is empty.", remedy="Give a mask with the brain inside it.")
-    order, flips, affine = _closest_ras(np.asarray(affine, dtype=float), brain.shape)
+    order, flips, grid = _closest_ras(np.asarray(affine, dtype=float), brain.shape)
     brain, brain_mask = (np.flip(a.transpose(order), flips) for a in (brain, brain_mask))
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = np.linalg.norm(grid[:3, :3], axis=0)
     pads = _padding(brain_mask, spacing, parameters)
-    affine[:3, 3] -= affine[:3, :3] @ [low for low, _ in pads]
+    grid[:3, 3] -= grid[:3, :3] @ [low for low, _ in pads]
     brain, brain_mask = (_crop_pad(a, pads) for a in (brain, brain_mask))
 
     frame = Frame.around(brain_mask)
     icv = intracranial_mask(brain_mask, spacing, parameters)
     labels = paint(icv, brain_mask, spacing, frame, parameters)
     t1 = _intensities(brain.astype(np.float32), brain_mask, labels, spacing, parameters)
-    return Head(t1, brain_mask, icv, labels, affine)
+    return Head(t1, brain_mask, icv, labels, grid)
 
 
 def _closest_ras(affine: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[list[int], list[int], NDArray]:
@@ -230,7 +230,7 @@ def _packaged_maps(voxel_mm: float) -> tuple[dict[str, Array], NDArray[np.float6
 
     maps, affine = {}, np.eye(4)
     for name in ("t1", "gm", "wm"):
-        image = nib.load(packaged_folder() / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz")
+        image = nib.nifti1.load(packaged_folder() / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz")
         maps[name], affine = np.asarray(image.dataobj, dtype=np.float32) / 255, image.affine
     maps["mask"] = ndimage.binary_fill_holes(maps["t1"] > 0).astype(np.float32)
     if voxel_mm == 1:

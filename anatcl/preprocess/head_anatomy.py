@@ -6,12 +6,13 @@ Landmarks are written in ICBM152 millimetres and carried to any brain by the two
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 # Bounding box (mm, RAS) of the ICBM152 2009a symmetric brain, in which the landmarks below are written.

@@ -22,7 +22,7 @@ from anatcl.preprocess import registration
 from anatcl.preprocess.alignment import find_pose, write_itk
 from anatcl.preprocess.ants import Workspace, workspace
 from anatcl.preprocess.bias_correct import head_mask
-from anatcl.preprocess.geometry import close_mm, coarsen, dilate_mm, erode_mm, largest_component
+from anatcl.preprocess.geometry import bounding_box, close_mm, coarsen, crop, dilate_mm, erode_mm, largest_component
 from anatcl.preprocess.template import Template
 
 # Linear scale between two adult heads; outside it the affine has collapsed.
@@ -87,7 +87,7 @@ def skullstrip(
 def by_template(room: Workspace, scan: Volume, template: Template, settings: dict[str, Any]) -> Masks:
     """Masks carried from the template by registration, then refined."""
     head, icv = template.volume("head"), template.volume("icv_mask")
-    matrix = find_pose(scan, head_mask(scan), head, icv.data > 0.5, settings["starts"])
+    matrix = find_pose(scan, head_mask(scan), head, icv.data > 0.5)
     near = dilate_mm(icv.data > 0.5, icv, 12.0).astype(np.float32)
     work = settings["work_mm"]
     room.put("fixed.nii", coarsen(head, work))
@@ -126,11 +126,19 @@ def refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iteratio
     iterations : int
         Atropos iterations.
     """
+    box = bounding_box(icv, margin=3)
+    cut, whole = crop(scan, box), np.zeros(icv.shape, bool)
+    whole[box] = _refine(room, cut, brain[box], icv[box], iterations)
+    return whole
+
+
+def _refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iterations: int) -> NDArray:
+    room.put("cut.nii", scan)
     room.put("icv.nii", scan.like(icv.astype(np.uint8)))
     room.run(
         "Atropos",
         dimension=3,
-        intensity_images=["scan.nii"],
+        intensity_images=["cut.nii"],
         mask_image="icv.nii",
         initialization="KMeans",
         number_of_tissue_classes=3,

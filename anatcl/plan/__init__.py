@@ -1,0 +1,26 @@
+"""What the workflow needs to know before it plans jobs: resolved configuration, cohort, paths, tasks.
+
+The rules ask these classes; nothing here knows of Snakemake.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from anatcl.plan.layers import resolve
+from anatcl.plan.plan import Plan
+
+__all__ = ["Plan", "open_plan", "resolve"]
+
+
+def open_plan(files: Iterable[Path], overrides: Mapping[str, Any], invocation: Path, main: bool) -> Plan:
+    """The plan of this process: made from configuration in the main process, read from disk in a job.
+
+    Parameters
+    ----------
+    files, overrides, invocation
+        See :func:`anatcl.plan.resolve`.
+    main : bool
+        This is the process that plans, not one that it started for a job.
+    """
+    return Plan(resolve(files, overrides, invocation)) if main else Plan.of_job()

@@ -1,0 +1,94 @@
+"""Merge configuration files; a relative path means what it means beside the file that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from anatcl.base.errors import InputError
+
+# Keys that always hold a path, and keys that hold a shipped name or a path.
+PATHS = (("bids_dir",), ("preprocess", "skullstrip", "masks"), ("measures", "freesurfer"))
+NAMES = (("preprocess", "recipe"), ("preprocess", "template"), ("measures", "atlas"), ("evaluate", "tasks"))
+FILES = (".yaml", ".yml", ".json")
+
+
+def resolve(files: Iterable[Path], overrides: Mapping[str, Any], invocation: Path) -> dict[str, Any]:
+    """Merge configuration layers, later ones over earlier ones, with every path made absolute.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        YAML files; relative paths in them are relative to the file's folder.
+    overrides : mapping
+        Values given on the command line; relative paths are relative to `invocation`.
+    invocation : Path
+        Folder in which the command was typed.
+    """
+    merged: dict[str, Any] = {}
+    for file in files:
+        merged = merge(merged, _absolute(read(file), Path(file).resolve().parent))
+    return merge(merged, _absolute(dict(overrides), invocation))
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Read one YAML file.
+
+    Raises
+    ------
+    InputError
+        The file is missing, is not YAML, or is no mapping.
+    """
+    try:
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError("the configuration file does not exist.", file, "Mend its path.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"the configuration is not valid YAML ({error}).", file, "Mend the line it names.") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError("the configuration is not a mapping of keys to values.", file, "Write 'key: value' lines.")
+    return content
+
+
+def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `low` with `high` over it; mappings are merged, everything else is replaced."""
+    merged = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Copy of a layer whose paths are absolute."""
+
+    def path(text: Any) -> Any:
+        # normpath and not resolve(): a dataset reached through a link keeps the user's name for it.
+        return str(_normal(folder / Path(text).expanduser())) if isinstance(text, str) and text else text
+
+    def name(item: Any) -> Any:
+        if isinstance(item, list):
+            return [name(part) for part in item]
+        return path(item) if isinstance(item, str) and item.endswith(FILES) else item
+
+    for keys, change in [(k, path) for k in PATHS] + [(k, name) for k in NAMES]:
+        values = _change(values, keys, change)
+    return values
+
+
+def _normal(path: Path) -> Path:
+    import os.path
+
+    return Path(os.path.normpath(path))
+
+
+def _change(values: dict[str, Any], keys: tuple[str, ...], function: Callable[[Any], Any]) -> dict[str, Any]:
+    if not isinstance(values, Mapping) or keys[0] not in values:
+        return values
+    inner = values[keys[0]]
+    return {**values, keys[0]: _change(inner, keys[1:], function) if len(keys) > 1 else function(inner)}

@@ -1,0 +1,240 @@
+"""The plan of one run: who is in the cohort, which files there will be, which tasks are scored."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anatcl.base import failures
+from anatcl.base.config import Config, parse
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_json, read_tsv, write_json
+
+RESULTS = Path("results")
+SAVED = RESULTS / "config.json"
+FAILURES = RESULTS / "failures"
+
+
+class Plan:
+    """What the rules need to know.
+
+    Parameters
+    ----------
+    values : mapping
+        Resolved configuration (:func:`anatcl.plan.resolve`).
+    refresh : bool
+        Bring the index up to date when the cohort is first asked for. The main process does; jobs only read.
+    """
+
+    def __init__(self, values: Mapping[str, Any], refresh: bool = True) -> None:
+        self.config: Config = parse(values)
+        self.refresh = refresh
+        self.values: dict[str, Any] = self.config.model_dump(mode="json", by_alias=True)
+
+    @classmethod
+    def of_job(cls) -> Plan:
+        """The plan as the main process saved it, for a job that may run elsewhere and later."""
+        return cls(read_json(SAVED), refresh=False)
+
+    def save(self) -> None:
+        """Write the resolved configuration for jobs and for the record; an equal file is left alone."""
+        if not SAVED.exists() or read_json(SAVED) != self.values:
+            write_json(SAVED, self.values)
+
+    # -- cohort -------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def index(self) -> pd.DataFrame:
+        """``scans.tsv``: one row per usable scan, indexed by its BIDS stem."""
+        folder = RESULTS / "bids"
+        if self.refresh:
+            from anatcl.bids.index import refresh
+
+            table = refresh(self.config.bids_dir, folder, self.bids_options())
+            self.save()
+        else:
+            table = read_tsv(folder / "scans.tsv")
+        return table.set_index("scan", drop=False)
+
+    def index_file(self, name: str) -> str:
+        """Path of ``scans``, ``excluded`` or ``participants`` of the index, brought up to date first."""
+        _ = self.index
+        return str(RESULTS / "bids" / f"{name}.tsv")
+
+    def saved(self) -> str:
+        """Path of the resolved configuration, written first."""
+        self.save()
+        return str(SAVED)
+
+    def bids_options(self) -> Any:
+        """Options of the index."""
+        from anatcl.bids.options import Options
+
+        who = self.config.participants
+        values = self.config.bids.model_dump()
+        return Options.parse(values | {"include": who.include, "exclude": who.exclude, "query": who.query})
+
+    @functools.cached_property
+    def failed(self) -> pd.DataFrame:
+        """Markers of scans that failed in an earlier pass and belong to this cohort."""
+        table = failures.failed(FAILURES)
+        return table[table["scan"].isin(self.index["scan"])]
+
+    @functools.cached_property
+    def scans(self) -> list[str]:
+        """BIDS stems of the scans to work on, sorted: all usable ones but those that failed before.
+
+        Raises
+        ------
+        InputError
+            No scan is left, or one failed and ``failures: fatal`` is set.
+        """
+        settings = self.config.failures
+        left_out = set() if settings.retry else set(self.failed["scan"])
+        if left_out and settings.fatal:
+            raise InputError(
+                f"{len(left_out)} scan(s) failed and failures: fatal is set ({', '.join(sorted(left_out)[:3])} ...).",
+                FAILURES,
+                "Mend them and run with failures: retry, or exclude them (participants: exclude).",
+            )
+        scans = sorted(set(self.index["scan"]) - left_out)
+        if not scans:
+            raise InputError(
+                "there is no scan to work on.",
+                self.config.bids_dir,
+                f"Read {RESULTS / 'bids' / 'excluded.tsv'} and {FAILURES}.",
+            )
+        return scans
+
+    def image(self, scan: str) -> str:
+        """Path of the raw image of a scan."""
+        return str(self.index.at[scan, "path"])
+
+    def given_mask(self, scan: str) -> list[str]:
+        """Path of the mask that the user gives for a scan, as a list that is empty without one."""
+        strip = self.config.preprocess.skullstrip
+        return [strip.masks.replace("{scan}", scan)] if strip.method == "mask" else []
+
+    @functools.cached_property
+    def chunks(self) -> dict[str, list[str]]:
+        """Scans by chunk. A participant's chunk depends on his name alone, so that a new one moves nobody else."""
+        count = 2 ** max(0, math.ceil(math.log2(len(self.scans) / self.config.measures.chunk)))
+        width = len(str(count - 1))
+        found: dict[str, list[str]] = {}
+        for scan in self.scans:
+            number = zlib.crc32(scan.split("/")[0].encode()) % count
+            found.setdefault(f"{number:0{width}d}", []).append(scan)
+        return dict(sorted(found.items()))
+
+    # -- names --------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def template(self) -> str:
+        """Name of the template, as it stands in file names."""
+        from anatcl.preprocess.template import load_spec
+
+        return str(load_spec(self.config.preprocess.template)["name"])
+
+    @functools.cached_property
+    def space(self) -> str:
+        """Space of the template, which the atlas must fit."""
+        from anatcl.preprocess.template import load_spec
+
+        return str(load_spec(self.config.preprocess.template)["space"])
+
+    @functools.cached_property
+    def atlas(self) -> str:
+        """Name of the atlas, as it stands in file names."""
+        return Path(self.config.measures.atlas).stem.replace("-", "").replace("_", "")
+
+    @functools.cached_property
+    def thickness(self) -> str:
+        """Method of thickness: the configured one, or the recipe's."""
+        from anatcl.preprocess.recipe import load_recipe
+
+        chosen = self.config.measures.thickness
+        return load_recipe(self.config.preprocess.recipe, "thickness") if chosen == "auto" else chosen
+
+    @property
+    def trained(self) -> list[str]:
+        """Methods with an encoder: the configured ones and, if wanted, ``untrained``."""
+        methods = list(dict.fromkeys(self.config.pretrain.methods))
+        return methods + ["untrained"] if self.config.evaluate.untrained and "untrained" not in methods else methods
+
+    @property
+    def rivals(self) -> list[str]:
+        """All methods of the tables: those with an encoder, then the baselines."""
+        return self.trained + list(self.config.evaluate.baselines)
+
+    @property
+    def folds(self) -> list[int]:
+        """Numbers of the folds."""
+        return list(range(self.config.pretrain.folds))
+
+    # -- tasks --------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def tasks(self) -> dict[str, str]:
+        """Tasks by name, each as JSON text or a shipped name or path, as the step ``evaluate task`` takes it."""
+        found: dict[str, str] = {}
+        for task in self.config.evaluate.tasks:
+            name = task.get("name") if isinstance(task, dict) else Path(task).stem
+            if not name:
+                raise InputError(f"a task in evaluate: tasks has no name: {task}.", None, "Give it 'name: ...'.")
+            found[str(name)] = json.dumps(task, sort_keys=True) if isinstance(task, dict) else task
+        return found
+
+    def task_text(self, task: str) -> str:
+        """A task with the content of its file, so that an edit of the file is seen as a change."""
+        text = self.tasks[task]
+        return Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text
+
+    def limits(self) -> str:
+        """QC limits and manual decisions as JSON text."""
+        settings = self.config.preprocess
+        return json.dumps({"limits": settings.qc, "accept": settings.accept, "reject": settings.reject}, sort_keys=True)
+
+    # -- parameters of rules ------------------------------------------------------------------------------------
+
+    def recipe_part(self, *parts: str) -> str:
+        """Parts of the recipe as JSON text: an edit of the recipe's file is seen by the rules it concerns."""
+        from anatcl.preprocess.recipe import load_recipe
+
+        recipe = load_recipe(self.config.preprocess.recipe)
+        return json.dumps({part: recipe[part] for part in parts}, sort_keys=True)
+
+    def thickness_options(self) -> str:
+        """Parameters of the thickness method as JSON text."""
+        return json.dumps(self.config.measures.thickness_options, sort_keys=True)
+
+    def freesurfer_flag(self) -> list[str]:
+        """``--freesurfer DIR`` where config names a folder."""
+        folder = self.config.measures.freesurfer
+        return ["--freesurfer", folder] if folder else []
+
+    def crop(self) -> str:
+        """Crop of the packed volumes as JSON text; empty for the automatic one."""
+        crop = self.config.pretrain.crop
+        return "" if crop is None else json.dumps(crop)
+
+    def training(self) -> str:
+        """Everything that shapes the training, as JSON text."""
+        settings = self.config.pretrain
+        names = ("encoder", "epochs", "batch_size", "learning_rate", "temperature", "age_sigma", "lambda_", "alpha_age")
+        values = {name: getattr(settings, name) for name in names}
+        return json.dumps(values | {"seed": self.config.seed} | settings.options, sort_keys=True)
+
+    def deterministic_flag(self) -> str:
+        """``--deterministic`` or ``--no-deterministic``."""
+        return "--deterministic" if self.config.deterministic else "--no-deterministic"
+
+    def failed_scans(self, _wildcards: Any = None) -> list[str]:
+        """Scans left out because they failed before; a change of this list makes the table of exclusions anew."""
+        return [] if self.config.failures.retry else sorted(self.failed["scan"])

@@ -1,0 +1,93 @@
+"""Limits on quality numbers: who goes on to the cohort tables, and who is left out, with the number that failed.
+
+The gate stands at aggregation: a scan that fails keeps all its files, and one line of configuration takes it back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anatcl.base.files import read_json, read_tsv, write_tsv
+
+SUFFIX = "_desc-qc.json"
+COLUMNS = ["scan", "participant_id", "stage", "reason", "file", "remedy"]
+Limits = Mapping[str, Sequence[float | None]]
+
+
+def broken_limits(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
+    """Which limits a scan breaks, as sentences (``cjv 2.4 is above 2``).
+
+    Parameters
+    ----------
+    numbers : mapping
+        Of :func:`anatcl.preprocess.qc.qc`.
+    limits : mapping
+        Name to (lowest, highest); ``None`` is no limit. A number that is missing or NaN breaks its limit.
+    """
+    broken = []
+    for name, (low, high) in limits.items():
+        value = numbers.get(name)
+        if value is None or math.isnan(value):
+            broken.append(f"{name} could not be measured")
+        elif low is not None and value < low:
+            broken.append(f"{name} {value:g} is below {low:g}")
+        elif high is not None and value > high:
+            broken.append(f"{name} {value:g} is above {high:g}")
+    return broken
+
+
+def decide(scan: str, numbers: Mapping[str, Any], rules: Mapping[str, Any]) -> str:
+    """Why a scan is left out; an empty text when it stays. A person's word beats the numbers."""
+    if scan in rules["reject"]:
+        return "rejected by hand"
+    return "" if scan in rules["accept"] else "; ".join(broken_limits(numbers, rules["limits"]))
+
+
+def join(inputs: Sequence[Path], root: Path) -> pd.DataFrame:
+    """Numbers of some scans as a table with ``scan`` first.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        ``<root>/<scan>_desc-qc.json`` files.
+    """
+    rows = [{"scan": Path(f).relative_to(root).as_posix().removesuffix(SUFFIX), **read_json(f)} for f in inputs]
+    return pd.DataFrame(rows).sort_values("scan")
+
+
+def gate_cohort(chunks: Sequence[Path], rules: Mapping[str, Any], out: str | Path, out_excluded: str | Path) -> None:
+    """Join the chunks' numbers, and write who is left out.
+
+    Parameters
+    ----------
+    chunks : sequence of Path
+        Tables of :func:`join`.
+    rules : mapping
+        ``limits`` (see :func:`broken_limits`), ``accept`` and ``reject`` (lists of scans).
+    out : path
+        Table with ``scan``, the numbers, and ``failed`` (reason, or n/a).
+    out_excluded : path
+        Exclusions with remedies.
+    """
+    table = pd.concat([read_tsv(chunk) for chunk in chunks], ignore_index=True).sort_values("scan")
+    table["failed"] = [decide(str(row["scan"]), row, rules) or None for row in table.to_dict("records")]
+    write_tsv(out, table)
+    failed = table[table["failed"].notna()]
+    rows = [_excluded(str(scan), str(reason), Path(out).parent) for scan, reason in failed[["scan", "failed"]].values]
+    write_tsv(out_excluded, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _excluded(scan: str, reason: str, root: Path) -> dict[str, str]:
+    return {
+        "scan": scan,
+        "participant_id": scan.split("/")[0],
+        "stage": "preprocess qc",
+        "reason": reason,
+        "file": str(root / f"{scan}_desc-qc.png"),
+        "remedy": f"Look at the picture; 'preprocess: accept: [{scan}]' takes the scan back.",
+    }

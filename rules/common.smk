@@ -1,0 +1,117 @@
+# The plan of the run and the few functions that Snakemake must be given as functions; every part of the workflow
+# uses them. The plan itself (anatcl/plan) is ordinary, tested code.
+import os
+import shlex
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir).parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from anatcl.base.provenance import code_digest
+from anatcl.plan import open_plan
+from anatcl.plan.failed import report_failed
+
+# Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+# Conda environments unset PYTHONPATH when they are activated; jobs find the library all the same, from any folder.
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))}; ")
+
+PLAN = open_plan(
+    [ROOT / "config.yaml", *workflow.config_settings.configfiles],
+    workflow.config_settings.config,
+    Path(workflow.workdir_init),
+    workflow.is_main_process,
+)
+config.update(PLAN.values)
+TEMPLATE = PLAN.template
+ATLAS = PLAN.atlas
+
+
+wildcard_constraints:
+    # Raw BIDS entities only, so that a stem cannot swallow _space-, _desc- or _atlas-.
+    scan=r"sub-[A-Za-z0-9]+/(ses-[A-Za-z0-9]+/)?anat/sub-[A-Za-z0-9]+(_(ses|task|acq|ce|rec|run|echo|part|chunk)-[A-Za-z0-9]+)*",
+    chunk=r"\d+",
+    fold=r"\d+",
+    method=r"[A-Za-z0-9-]+",
+    baseline="regional-measures|tissue-volumes|majority-median",
+    task=r"[A-Za-z0-9-]+",
+
+
+def index_scans(wildcards):
+    """The index of usable scans, brought up to date."""
+    return PLAN.index_file("scans")
+
+
+def index_excluded(wildcards):
+    """What the index left out, brought up to date."""
+    return PLAN.index_file("excluded")
+
+
+def resolved_config(wildcards):
+    """The resolved configuration, for the record."""
+    return PLAN.saved()
+
+
+def raw_image(wildcards):
+    """The raw image of a scan."""
+    return PLAN.image(wildcards.scan)
+
+
+def given_mask(wildcards):
+    """The mask that the user gives for a scan; nothing unless skullstrip: method is mask."""
+    return PLAN.given_mask(wildcards.scan)
+
+
+def of_scans(pattern):
+    """An input function: `pattern` for every scan of the cohort."""
+
+    def files(wildcards):
+        return expand(pattern, scan=PLAN.scans)
+
+    return files
+
+
+def of_chunk(pattern):
+    """An input function: `pattern` for every scan of a chunk."""
+
+    def files(wildcards):
+        return expand(pattern, scan=PLAN.chunks[wildcards.chunk])
+
+    return files
+
+
+def of_chunks(pattern):
+    """An input function: `pattern` for every chunk."""
+
+    def files(wildcards):
+        return expand(pattern, chunk=list(PLAN.chunks))
+
+    return files
+
+
+def task_text(wildcards):
+    """A task as JSON, name or path, for its step."""
+    return PLAN.tasks[wildcards.task]
+
+
+def task_content(wildcards):
+    """A task with the content of its file."""
+    return PLAN.task_text(wildcards.task)
+
+
+def grown(amount):
+    """A resource that grows with every retry."""
+
+    def resource(wildcards, attempt):
+        return amount * attempt
+
+    return resource
+
+
+def say_what_failed():
+    """Last lines after a run with failures: how many, and what to type."""
+    if workflow.is_main_process:
+        print(report_failed(PLAN), file=sys.stderr)

@@ -1,0 +1,176 @@
+# evaluate: frozen embeddings, leak-free probes, simple rivals, intervals and paired tests.
+#
+# REQUIRED INPUTS: results/pretrain/{arrays, folds.tsv, {method}/fold-{k}}, results/bids/scans.tsv, measures.tsv
+# OUTPUTS:         results/evaluate/{method}/{task}_{predictions,scores}.tsv, scores.tsv, comparisons.tsv, skipped.tsv
+# STEPS:           embed per method and fold -> probe per method and task; baseline per rival and task -> evaluate
+
+
+rule embed:
+    """Run one frozen encoder over all scans."""
+    input:
+        arrays="results/pretrain/arrays/arrays.json",
+        volumes="results/pretrain/arrays/volumes.npy",
+        encoder="results/pretrain/{method}/fold-{fold}/encoder.safetensors",
+        model="results/pretrain/{method}/fold-{fold}/model.json",
+    output:
+        embeddings="results/evaluate/{method}/fold-{fold}/embeddings.npz",
+    log:
+        "logs/embed/{method}/fold-{fold}.log",
+    benchmark:
+        "results/benchmarks/embed/{method}/fold-{fold}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: PLAN.config.pretrain.threads
+    resources:
+        mem_mb=grown(4000),
+        runtime=grown(120),
+        gpu=PLAN.config.pretrain.gpus,
+    params:
+        arrays_dir=subpath(input.arrays, parent=True),
+        encoder_dir=subpath(input.encoder, parent=True),
+        device=PLAN.config.device,
+        code=code_digest("evaluate", "embed.py"),
+    shell:
+        "python -m anatcl evaluate embed"
+        " --arrays {params.arrays_dir:q}"
+        " --encoder {params.encoder_dir:q}"
+        " --device {params.device}"
+        " --threads {threads}"
+        " --out {output.embeddings:q}"
+        " > {log:q} 2>&1"
+
+
+rule probe:
+    """Probe the embeddings of one method on one task."""
+    input:
+        embeddings=expand(
+            "results/evaluate/{{method}}/fold-{fold}/embeddings.npz", fold=PLAN.folds
+        ),
+        scans=index_scans,
+        folds="results/pretrain/folds.tsv",
+        measures="results/measures/measures.tsv",
+    output:
+        predictions="results/evaluate/{method}/{task}_predictions.tsv",
+        scores="results/evaluate/{method}/{task}_scores.tsv",
+    log:
+        "logs/probe/{method}/{task}.log",
+    benchmark:
+        "results/benchmarks/probe/{method}/{task}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(2000),
+        runtime=grown(60),
+    params:
+        task=task_text,
+        content=task_content,
+        embeddings_dir=subpath(output.scores, parent=True),
+        site_column=PLAN.config.evaluate.site_column,
+        bootstrap=PLAN.config.evaluate.bootstrap,
+        seed=PLAN.config.seed,
+        code=code_digest("evaluate"),
+    shell:
+        "python -m anatcl evaluate task"
+        " --task {params.task:q}"
+        " --method {wildcards.method}"
+        " --embeddings-dir {params.embeddings_dir:q}"
+        " --scans {input.scans:q}"
+        " --folds {input.folds:q}"
+        " --measures {input.measures:q}"
+        " --site-column {params.site_column:q}"
+        " --seed {params.seed}"
+        " --bootstrap {params.bootstrap}"
+        " --out-predictions {output.predictions:q}"
+        " --out-scores {output.scores:q}"
+        " > {log:q} 2>&1"
+
+
+rule baseline:
+    """Probe a simple rival on one task: regional measures, tissue volumes, majority or median."""
+    input:
+        scans=index_scans,
+        folds="results/pretrain/folds.tsv",
+        measures="results/measures/measures.tsv",
+    output:
+        predictions="results/evaluate/{baseline}/{task}_predictions.tsv",
+        scores="results/evaluate/{baseline}/{task}_scores.tsv",
+    log:
+        "logs/baseline/{baseline}/{task}.log",
+    benchmark:
+        "results/benchmarks/baseline/{baseline}/{task}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(2000),
+        runtime=grown(60),
+    params:
+        task=task_text,
+        content=task_content,
+        site_column=PLAN.config.evaluate.site_column,
+        bootstrap=PLAN.config.evaluate.bootstrap,
+        seed=PLAN.config.seed,
+        code=code_digest("evaluate"),
+    shell:
+        "python -m anatcl evaluate task"
+        " --task {params.task:q}"
+        " --method {wildcards.baseline}"
+        " --features {input.measures:q}"
+        " --feature-set {wildcards.baseline}"
+        " --scans {input.scans:q}"
+        " --folds {input.folds:q}"
+        " --measures {input.measures:q}"
+        " --site-column {params.site_column:q}"
+        " --seed {params.seed}"
+        " --bootstrap {params.bootstrap}"
+        " --out-predictions {output.predictions:q}"
+        " --out-scores {output.scores:q}"
+        " > {log:q} 2>&1"
+
+
+ruleorder: baseline > probe
+
+
+rule evaluate:
+    """Join all scores; compare the methods two by two."""
+    input:
+        scores=expand(
+            "results/evaluate/{method}/{task}_scores.tsv",
+            method=PLAN.rivals,
+            task=list(PLAN.tasks),
+        ),
+        predictions=expand(
+            "results/evaluate/{method}/{task}_predictions.tsv",
+            method=PLAN.rivals,
+            task=list(PLAN.tasks),
+        ),
+        models="results/pretrain/models.tsv",
+    output:
+        scores="results/evaluate/scores.tsv",
+        comparisons="results/evaluate/comparisons.tsv",
+        skipped="results/evaluate/skipped.tsv",
+    log:
+        "logs/evaluate.log",
+    benchmark:
+        "results/benchmarks/evaluate.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(2000),
+        runtime=grown(60),
+    params:
+        bootstrap=PLAN.config.evaluate.bootstrap,
+        seed=PLAN.config.seed,
+        code=code_digest("evaluate"),
+    shell:
+        "python -m anatcl evaluate scores"
+        " --inputs {input.scores:q}"
+        " --predictions {input.predictions:q}"
+        " --seed {params.seed}"
+        " --bootstrap {params.bootstrap}"
+        " --out {output.scores:q}"
+        " --out-comparisons {output.comparisons:q}"
+        " --out-skipped {output.skipped:q}"
+        " > {log:q} 2>&1"

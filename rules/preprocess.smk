@@ -1,0 +1,359 @@
+# preprocess: from a raw scan to masks, transforms and tissue maps, by ANTs through nipype.
+#
+# REQUIRED INPUTS: raw T1w scans (results/bids/scans.tsv), the template of config preprocess: template
+# OUTPUTS:         results/preprocess/, a BIDS-Derivatives dataset
+# STEPS:           template (once), then bias_correct -> skullstrip -> register -> segment -> qc per scan,
+#                  then preprocess (one table of quality numbers, and who passes the limits)
+
+
+rule template:
+    """Write the template's volumes for all scans, once."""
+    output:
+        about="results/preprocess/template/template.json",
+    log:
+        "logs/template.log",
+    benchmark:
+        "results/benchmarks/template.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(4000),
+        runtime=grown(15),
+    params:
+        template=PLAN.config.preprocess.template,
+        recipe=PLAN.config.preprocess.recipe,
+        settings=PLAN.recipe_part("template_mm"),
+        out_dir=subpath(output.about, parent=True),
+        code=code_digest(
+            "preprocess", "template.py", "head.py", "head_anatomy.py", "geometry.py"
+        ),
+    shell:
+        "python -m anatcl preprocess template"
+        " --template {params.template:q}"
+        " --recipe {params.recipe:q}"
+        " --out-dir {params.out_dir:q}"
+        " > {log:q} 2>&1"
+
+
+rule bias_correct:
+    """Check one scan and remove its bias field."""
+    input:
+        image=raw_image,
+    output:
+        image="results/preprocess/{scan}_desc-preproc_T1w.nii.gz",
+        sidecar="results/preprocess/{scan}_desc-preproc_T1w.json",
+    log:
+        "logs/bias_correct/{scan}.log",
+    benchmark:
+        "results/benchmarks/bias_correct/{scan}.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: PLAN.config.preprocess.threads
+    resources:
+        mem_mb=grown(3000),
+        runtime=grown(30),
+    params:
+        recipe=PLAN.config.preprocess.recipe,
+        settings=PLAN.recipe_part("bias_correct"),
+        seed=PLAN.config.seed,
+        code=code_digest(
+            "preprocess",
+            "ants.py",
+            "ants_program.py",
+            "bias_correct.py",
+            "geometry.py",
+        ),
+    shell:
+        "python -m anatcl preprocess bias_correct"
+        " --scan {wildcards.scan:q}"
+        " --failures results/failures"
+        " --log-path {log:q}"
+        " --recipe {params.recipe:q}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --image {input.image:q}"
+        " --out {output.image:q}"
+        " > {log:q} 2>&1"
+
+
+rule skullstrip:
+    """Find the brain mask and the intracranial mask of one scan."""
+    input:
+        image="results/preprocess/{scan}_desc-preproc_T1w.nii.gz",
+        template="results/preprocess/template/template.json",
+        mask=given_mask,
+    output:
+        brain="results/preprocess/{scan}_desc-brain_mask.nii.gz",
+        icv="results/preprocess/{scan}_desc-icv_mask.nii.gz",
+        affine=f"results/preprocess/{{scan}}_from-{TEMPLATE}_to-T1w_desc-head_xfm.txt",
+    log:
+        "logs/skullstrip/{scan}.log",
+    benchmark:
+        "results/benchmarks/skullstrip/{scan}.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: PLAN.config.preprocess.threads
+    resources:
+        mem_mb=grown(3000),
+        runtime=grown(60),
+    params:
+        recipe=PLAN.config.preprocess.recipe,
+        settings=PLAN.recipe_part("skullstrip"),
+        method=PLAN.config.preprocess.skullstrip.method,
+        template_dir=subpath(input.template, parent=True),
+        seed=PLAN.config.seed,
+        code=code_digest(
+            "preprocess",
+            "ants.py",
+            "ants_program.py",
+            "alignment.py",
+            "skullstrip.py",
+            "registration.py",
+            "geometry.py",
+        ),
+    shell:
+        "python -m anatcl preprocess skullstrip"
+        " --scan {wildcards.scan:q}"
+        " --failures results/failures"
+        " --log-path {log:q}"
+        " --recipe {params.recipe:q}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --method {params.method}"
+        " --mask {input.mask:q}"
+        " --image {input.image:q}"
+        " --template-dir {params.template_dir:q}"
+        " --out-brain {output.brain:q}"
+        " --out-icv {output.icv:q}"
+        " --out-affine {output.affine:q}"
+        " > {log:q} 2>&1"
+
+
+rule register:
+    """Register one brain to the template: affine, then SyN."""
+    input:
+        image="results/preprocess/{scan}_desc-preproc_T1w.nii.gz",
+        mask="results/preprocess/{scan}_desc-brain_mask.nii.gz",
+        start=f"results/preprocess/{{scan}}_from-{TEMPLATE}_to-T1w_desc-head_xfm.txt",
+        template="results/preprocess/template/template.json",
+    output:
+        affine=f"results/preprocess/{{scan}}_from-T1w_to-{TEMPLATE}_desc-affine_xfm.mat",
+        forward=f"results/preprocess/{{scan}}_from-T1w_to-{TEMPLATE}_mode-image_xfm.h5",
+        inverse=f"results/preprocess/{{scan}}_from-{TEMPLATE}_to-T1w_mode-image_xfm.h5",
+    log:
+        "logs/register/{scan}.log",
+    benchmark:
+        "results/benchmarks/register/{scan}.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: PLAN.config.preprocess.threads
+    resources:
+        mem_mb=grown(4000),
+        runtime=grown(240),
+    params:
+        recipe=PLAN.config.preprocess.recipe,
+        settings=PLAN.recipe_part("register"),
+        template_dir=subpath(input.template, parent=True),
+        seed=PLAN.config.seed,
+        code=code_digest(
+            "preprocess",
+            "ants.py",
+            "ants_program.py",
+            "register.py",
+            "registration.py",
+            "geometry.py",
+        ),
+    shell:
+        "python -m anatcl preprocess register"
+        " --scan {wildcards.scan:q}"
+        " --failures results/failures"
+        " --log-path {log:q}"
+        " --recipe {params.recipe:q}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --image {input.image:q}"
+        " --mask {input.mask:q}"
+        " --start {input.start:q}"
+        " --template-dir {params.template_dir:q}"
+        " --out-affine {output.affine:q}"
+        " --out-forward {output.forward:q}"
+        " --out-inverse {output.inverse:q}"
+        " > {log:q} 2>&1"
+
+
+rule segment:
+    """Classify the tissues of one scan; write its VBM and quasi-raw maps."""
+    input:
+        image="results/preprocess/{scan}_desc-preproc_T1w.nii.gz",
+        brain="results/preprocess/{scan}_desc-brain_mask.nii.gz",
+        icv="results/preprocess/{scan}_desc-icv_mask.nii.gz",
+        affine=f"results/preprocess/{{scan}}_from-T1w_to-{TEMPLATE}_desc-affine_xfm.mat",
+        forward=f"results/preprocess/{{scan}}_from-T1w_to-{TEMPLATE}_mode-image_xfm.h5",
+        inverse=f"results/preprocess/{{scan}}_from-{TEMPLATE}_to-T1w_mode-image_xfm.h5",
+        template="results/preprocess/template/template.json",
+    output:
+        dseg="results/preprocess/{scan}_dseg.nii.gz",
+        csf="results/preprocess/{scan}_label-CSF_probseg.nii.gz",
+        gm="results/preprocess/{scan}_label-GM_probseg.nii.gz",
+        wm="results/preprocess/{scan}_label-WM_probseg.nii.gz",
+        vbm=f"results/preprocess/{{scan}}_space-{TEMPLATE}_label-GM_desc-modulated_probseg.nii.gz",
+        vbm_sidecar=f"results/preprocess/{{scan}}_space-{TEMPLATE}_label-GM_desc-modulated_probseg.json",
+        quasi_raw=f"results/preprocess/{{scan}}_space-{TEMPLATE}_desc-affine_T1w.nii.gz",
+    log:
+        "logs/segment/{scan}.log",
+    benchmark:
+        "results/benchmarks/segment/{scan}.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: PLAN.config.preprocess.threads
+    resources:
+        mem_mb=grown(4000),
+        runtime=grown(60),
+    params:
+        recipe=PLAN.config.preprocess.recipe,
+        settings=PLAN.recipe_part("segment", "bias_correct"),
+        template_dir=subpath(input.template, parent=True),
+        seed=PLAN.config.seed,
+        code=code_digest(
+            "preprocess",
+            "ants.py",
+            "ants_program.py",
+            "segment.py",
+            "bias_correct.py",
+            "geometry.py",
+        ),
+    shell:
+        "python -m anatcl preprocess segment"
+        " --scan {wildcards.scan:q}"
+        " --failures results/failures"
+        " --log-path {log:q}"
+        " --recipe {params.recipe:q}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --image {input.image:q}"
+        " --brain {input.brain:q}"
+        " --icv {input.icv:q}"
+        " --affine {input.affine:q}"
+        " --forward {input.forward:q}"
+        " --inverse {input.inverse:q}"
+        " --template-dir {params.template_dir:q}"
+        " --out-dseg {output.dseg:q}"
+        " --out-csf {output.csf:q}"
+        " --out-gm {output.gm:q}"
+        " --out-wm {output.wm:q}"
+        " --out-vbm {output.vbm:q}"
+        " --out-quasi-raw {output.quasi_raw:q}"
+        " > {log:q} 2>&1"
+
+
+rule qc:
+    """Measure and picture the quality of one scan's steps."""
+    input:
+        image="results/preprocess/{scan}_desc-preproc_T1w.nii.gz",
+        brain="results/preprocess/{scan}_desc-brain_mask.nii.gz",
+        icv="results/preprocess/{scan}_desc-icv_mask.nii.gz",
+        dseg="results/preprocess/{scan}_dseg.nii.gz",
+        forward=f"results/preprocess/{{scan}}_from-T1w_to-{TEMPLATE}_mode-image_xfm.h5",
+        vbm=f"results/preprocess/{{scan}}_space-{TEMPLATE}_label-GM_desc-modulated_probseg.nii.gz",
+        template="results/preprocess/template/template.json",
+    output:
+        numbers="results/preprocess/{scan}_desc-qc.json",
+        picture=report(
+            "results/preprocess/{scan}_desc-qc.png",
+            caption="../workflow/report/qc.rst",
+            category="Quality",
+        ),
+    log:
+        "logs/qc/{scan}.log",
+    benchmark:
+        "results/benchmarks/qc/{scan}.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: PLAN.config.preprocess.threads
+    resources:
+        mem_mb=grown(3000),
+        runtime=grown(15),
+    params:
+        recipe=PLAN.config.preprocess.recipe,
+        template_dir=subpath(input.template, parent=True),
+        seed=PLAN.config.seed,
+        code=code_digest("preprocess", "ants.py", "ants_program.py", "qc.py"),
+    shell:
+        "python -m anatcl preprocess qc"
+        " --scan {wildcards.scan:q}"
+        " --failures results/failures"
+        " --log-path {log:q}"
+        " --recipe {params.recipe:q}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --image {input.image:q}"
+        " --brain {input.brain:q}"
+        " --icv {input.icv:q}"
+        " --dseg {input.dseg:q}"
+        " --forward {input.forward:q}"
+        " --vbm {input.vbm:q}"
+        " --template-dir {params.template_dir:q}"
+        " --out-json {output.numbers:q}"
+        " --out-png {output.picture:q}"
+        " > {log:q} 2>&1"
+
+
+rule preprocess_chunk:
+    """Join the quality numbers of one chunk of scans."""
+    input:
+        numbers=of_chunk("results/preprocess/{scan}_desc-qc.json"),
+    output:
+        table="results/preprocess/chunks/{chunk}_qc.tsv",
+    log:
+        "logs/preprocess_chunk/{chunk}.log",
+    benchmark:
+        "results/benchmarks/preprocess_chunk/{chunk}.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=grown(10),
+    params:
+        code=code_digest("preprocess", "gate.py"),
+    shell:
+        "python -m anatcl preprocess chunk"
+        " --inputs {input.numbers:q}"
+        " --root results/preprocess"
+        " --out {output.table:q}"
+        " > {log:q} 2>&1"
+
+
+rule preprocess:
+    """Join all quality numbers; say who passes the limits."""
+    input:
+        chunks=of_chunks("results/preprocess/chunks/{chunk}_qc.tsv"),
+        template="results/preprocess/template/template.json",
+    output:
+        table="results/preprocess/qc.tsv",
+        excluded="results/preprocess/excluded.tsv",
+        description="results/preprocess/dataset_description.json",
+    log:
+        "logs/preprocess.log",
+    benchmark:
+        "results/benchmarks/preprocess.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=grown(10),
+    params:
+        limits=PLAN.limits(),
+        template_dir=subpath(input.template, parent=True),
+        code=code_digest("preprocess", "gate.py", "dataset.py"),
+    shell:
+        "python -m anatcl preprocess gate"
+        " --inputs {input.chunks:q}"
+        " --limits {params.limits:q}"
+        " --template-dir {params.template_dir:q}"
+        " --out {output.table:q}"
+        " --out-excluded {output.excluded:q}"
+        " --out-description {output.description:q}"
+        " > {log:q} 2>&1"

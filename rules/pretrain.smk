@@ -1,0 +1,159 @@
+# pretrain: one encoder per method and fold, trained without that fold's participants.
+#
+# REQUIRED INPUTS: VBM or quasi-raw maps of results/preprocess, results/measures/measures.tsv
+# OUTPUTS:         results/pretrain/{folds.tsv, arrays/, {method}/fold-{k}/, models.tsv}
+# STEPS:           folds and pack (once) -> train per method and fold -> pretrain
+
+
+rule folds:
+    """Assign participants to folds."""
+    input:
+        scans=index_scans,
+        measures="results/measures/measures.tsv",
+    output:
+        folds="results/pretrain/folds.tsv",
+    log:
+        "logs/folds.log",
+    benchmark:
+        "results/benchmarks/folds.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=grown(10),
+    params:
+        folds=PLAN.config.pretrain.folds,
+        group=PLAN.config.pretrain.group,
+        seed=PLAN.config.seed,
+        code=code_digest("pretrain", "folds.py"),
+    shell:
+        "python -m anatcl pretrain folds"
+        " --scans {input.scans:q}"
+        " --measures {input.measures:q}"
+        " --folds {params.folds}"
+        " --group {params.group:q}"
+        " --seed {params.seed}"
+        " --out {output.folds:q}"
+        " > {log:q} 2>&1"
+
+
+rule pack:
+    """Pack the cohort's maps into one memory-mapped array."""
+    input:
+        scans=index_scans,
+        measures="results/measures/measures.tsv",
+        # Made after the maps of its scans: newer when a map was made again.
+        quality=of_chunks("results/preprocess/chunks/{chunk}_qc.tsv"),
+    output:
+        volumes="results/pretrain/arrays/volumes.npy",
+        rows="results/pretrain/arrays/rows.tsv",
+        about="results/pretrain/arrays/arrays.json",
+    log:
+        "logs/pack.log",
+    benchmark:
+        "results/benchmarks/pack.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(4000),
+        runtime=grown(240),
+    params:
+        map=PLAN.config.pretrain.map,
+        template=TEMPLATE,
+        voxel_mm=PLAN.config.pretrain.voxel_mm,
+        crop=PLAN.crop(),
+        dtype=PLAN.config.pretrain.dtype,
+        maps_dir="results/preprocess",
+        out_dir=subpath(output.about, parent=True),
+        code=code_digest("pretrain", "pack.py", "arrays.py"),
+    shell:
+        "python -m anatcl pretrain pack"
+        " --scans {input.scans:q}"
+        " --measures {input.measures:q}"
+        " --maps-dir {params.maps_dir:q}"
+        " --map {params.map}"
+        " --template {params.template:q}"
+        " --voxel-mm {params.voxel_mm}"
+        " --crop {params.crop:q}"
+        " --dtype {params.dtype}"
+        " --threads {threads}"
+        " --out-dir {params.out_dir:q}"
+        " > {log:q} 2>&1"
+
+
+rule train:
+    """Train one method without one fold."""
+    input:
+        arrays="results/pretrain/arrays/arrays.json",
+        volumes="results/pretrain/arrays/volumes.npy",
+        rows="results/pretrain/arrays/rows.tsv",
+        measures="results/measures/measures.tsv",
+        folds="results/pretrain/folds.tsv",
+    output:
+        encoder="results/pretrain/{method}/fold-{fold}/encoder.safetensors",
+        model="results/pretrain/{method}/fold-{fold}/model.json",
+        history="results/pretrain/{method}/fold-{fold}/history.tsv",
+    log:
+        "logs/train/{method}/fold-{fold}.log",
+    benchmark:
+        "results/benchmarks/train/{method}/fold-{fold}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: PLAN.config.pretrain.threads
+    resources:
+        mem_mb=grown(8000),
+        runtime=grown(2880),
+        gpu=PLAN.config.pretrain.gpus,
+    params:
+        arrays_dir=subpath(input.arrays, parent=True),
+        out_dir=subpath(output.encoder, parent=True),
+        options=PLAN.training(),
+        precision=PLAN.config.pretrain.precision,
+        device=PLAN.config.device,
+        deterministic=PLAN.deterministic_flag(),
+        code=code_digest("pretrain"),
+    shell:
+        "python -m anatcl pretrain train"
+        " --arrays {params.arrays_dir:q}"
+        " --measures {input.measures:q}"
+        " --folds {input.folds:q}"
+        " --fold {wildcards.fold}"
+        " --method {wildcards.method}"
+        " --options {params.options:q}"
+        " --device {params.device}"
+        " --precision {params.precision}"
+        " {params.deterministic}"
+        " --threads {threads}"
+        " --out-dir {params.out_dir:q}"
+        " > {log:q} 2>&1"
+
+
+rule pretrain:
+    """List the trained encoders, with their last loss and hashes."""
+    input:
+        models=expand(
+            "results/pretrain/{method}/fold-{fold}/model.json",
+            method=PLAN.trained,
+            fold=PLAN.folds,
+        ),
+    output:
+        table="results/pretrain/models.tsv",
+    log:
+        "logs/pretrain.log",
+    benchmark:
+        "results/benchmarks/pretrain.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=grown(10),
+    params:
+        code=code_digest("pretrain", "listing.py"),
+    shell:
+        "python -m anatcl pretrain list"
+        " --models {input.models:q}"
+        " --out {output.table:q}"
+        " > {log:q} 2>&1"

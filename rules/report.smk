@@ -1,0 +1,175 @@
+# report: what a person reads.
+#
+# REQUIRED INPUTS: results of all other stages
+# OUTPUTS:         results/report/{benchmark.tsv, tables/, runtime.tsv, excluded.tsv, methods.md, index.html}
+# STEPS:           tables, runtime, excluded, methods_text -> report
+
+
+rule tables:
+    """Write the benchmark tables as a paper prints them."""
+    input:
+        scores="results/evaluate/scores.tsv",
+    output:
+        benchmark=report(
+            "results/report/benchmark.tsv",
+            caption="../workflow/report/benchmark.rst",
+            category="Tables",
+        ),
+        tables=directory("results/report/tables"),
+    log:
+        "logs/tables.log",
+    benchmark:
+        "results/benchmarks/tables.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=grown(10),
+    params:
+        code=code_digest("report"),
+    shell:
+        "python -m anatcl report tables"
+        " --scores {input.scores:q}"
+        " --out-benchmark {output.benchmark:q}"
+        " --out-dir {output.tables:q}"
+        " > {log:q} 2>&1"
+
+
+rule runtime:
+    """Sum up time and memory of every rule."""
+    input:
+        scores="results/evaluate/scores.tsv",
+    output:
+        table="results/report/runtime.tsv",
+    log:
+        "logs/runtime.log",
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=grown(10),
+    params:
+        benchmarks_dir="results/benchmarks",
+        code=code_digest("report", "runtime.py"),
+    shell:
+        "python -m anatcl report runtime"
+        " --benchmarks-dir {params.benchmarks_dir:q}"
+        " --out {output.table:q}"
+        " > {log:q} 2>&1"
+
+
+rule excluded:
+    """Join what every stage left out, with reasons and remedies."""
+    input:
+        bids=index_excluded,
+        preprocess="results/preprocess/excluded.tsv",
+        measures="results/measures/excluded.tsv",
+    output:
+        table=report(
+            "results/report/excluded.tsv",
+            caption="../workflow/report/excluded.rst",
+            category="Cohort",
+        ),
+    log:
+        "logs/excluded.log",
+    benchmark:
+        "results/benchmarks/excluded.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=grown(10),
+    params:
+        failures_dir="results/failures",
+        failed=PLAN.failed_scans,
+        code=code_digest("report", "exclusions.py"),
+    shell:
+        "python -m anatcl report excluded"
+        " --tables {input.bids:q} {input.preprocess:q} {input.measures:q}"
+        " --failures-dir {params.failures_dir:q}"
+        " --out {output.table:q}"
+        " > {log:q} 2>&1"
+
+
+rule methods_text:
+    """Write the methods section from what ran."""
+    input:
+        qc="results/preprocess/qc.tsv",
+        models="results/pretrain/models.tsv",
+    output:
+        text="results/report/methods.md",
+    log:
+        "logs/methods_text.log",
+    benchmark:
+        "results/benchmarks/methods_text.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=grown(10),
+    params:
+        preprocess_dir=subpath(input.qc, parent=True),
+        records=subpath(input.models, parent=True),
+        code=code_digest("report"),
+    shell:
+        "python -m anatcl report methods"
+        " --preprocess-dir {params.preprocess_dir:q}"
+        " --run-records {params.records:q}"
+        " --out {output.text:q}"
+        " > {log:q} 2>&1"
+
+
+rule report:
+    """Put everything on one page."""
+    input:
+        benchmark="results/report/benchmark.tsv",
+        tables="results/report/tables",
+        scans=index_scans,
+        measures="results/measures/measures.tsv",
+        reliability="results/measures/reliability.tsv",
+        comparisons="results/evaluate/comparisons.tsv",
+        qc="results/preprocess/qc.tsv",
+        models="results/pretrain/models.tsv",
+        excluded="results/report/excluded.tsv",
+        runtime="results/report/runtime.tsv",
+        methods="results/report/methods.md",
+        config=resolved_config,
+    output:
+        page="results/report/index.html",
+    log:
+        "logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(2000),
+        runtime=grown(30),
+    params:
+        title=PLAN.config.report.title,
+        preprocess_dir=subpath(input.qc, parent=True),
+        predictions_dir=subpath(input.comparisons, parent=True),
+        history_dir=subpath(input.models, parent=True),
+        code=code_digest("report"),
+    shell:
+        "python -m anatcl report page"
+        " --benchmark {input.benchmark:q}"
+        " --tables-dir {input.tables:q}"
+        " --scans {input.scans:q}"
+        " --measures {input.measures:q}"
+        " --reliability {input.reliability:q}"
+        " --preprocess-dir {params.preprocess_dir:q}"
+        " --predictions-dir {params.predictions_dir:q}"
+        " --history-dir {params.history_dir:q}"
+        " --excluded {input.excluded:q}"
+        " --runtime {input.runtime:q}"
+        " --methods {input.methods:q}"
+        " --config {input.config:q}"
+        " --title {params.title:q}"
+        " --out {output.page:q}"
+        " > {log:q} 2>&1"
