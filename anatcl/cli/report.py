@@ -21,6 +21,7 @@ def register(stages: argparse._SubParsersAction) -> None:
 def _register_tables(steps: argparse._SubParsersAction) -> None:
     parser = steps.add_parser("tables", help="benchmark tables as long TSV and wide Markdown, TeX, CSV")
     parser.add_argument("--scores", required=True, metavar="TSV", help="long table of scores of the evaluation")
+    parser.add_argument("--comparisons", metavar="TSV", help="paired tests between methods, for bold and daggers")
     parser.add_argument("--out-benchmark", required=True, metavar="TSV", help="the long benchmark table")
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the wide tables, one per task group")
     parser.set_defaults(function=_tables)
@@ -85,7 +86,7 @@ def _register_summary(steps: argparse._SubParsersAction) -> None:
 def _tables(args: argparse.Namespace) -> None:
     from anatcl.report.tables import write_tables
 
-    write_tables(args.scores, args.out_benchmark, args.out_dir)
+    write_tables(args.scores, args.out_benchmark, args.out_dir, args.comparisons)
 
 
 def _page(args: argparse.Namespace) -> None:

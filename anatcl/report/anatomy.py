@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from anatcl.report import cortex
-from anatcl.report.cohort import ages_of
+from anatcl.report.cohort import ages_of, plural
 from anatcl.report.figures import Drawn
 from anatcl.report.regions import MEASURES, Q_LIMIT, UNITS, AgeEffects, Repeats, age_effects, regional, repeats
 from anatcl.report.svg import RAMP, Panel, padded, ramp_bins, short
@@ -40,7 +40,7 @@ class Map:
     scale: list[tuple[str, str]]
 
 
-def maps(measures: pd.DataFrame, scans: pd.DataFrame) -> dict[str, Any]:
+def maps(measures: pd.DataFrame, scans: pd.DataFrame, reliability: pd.DataFrame) -> dict[str, Any]:
     """All maps that the tables allow, and the table of age effects.
 
     Returns
@@ -56,7 +56,7 @@ def maps(measures: pd.DataFrame, scans: pd.DataFrame) -> dict[str, Any]:
     known = {"rows": [row for e in effects for row in effect_rows(e)], "globals": global_scatters(measures, scans)}
     if not cortex.views():
         return empty | known
-    repeated = [found for found in (repeats(measures, measure) for measure in MEASURES) if found]
+    repeated = [found for found in (repeats(reliability, measure) for measure in MEASURES) if found]
     drawn = {
         "means": [mean_map(measures, "thickness")] if not regional(measures, "thickness").empty else [],
         "effects": [effect_map(effect) for effect in effects],
@@ -106,10 +106,11 @@ def scatter(age: np.ndarray, values: np.ndarray, title: str) -> Drawn | None:
 
 
 def repeat_map(found: Repeats) -> Map:
-    """Median within-person difference per region."""
-    median = found.percent.median()
-    people = "1 person" if found.people == 1 else f"{found.people} people"
-    note = f"Median over {people} scanned twice; median region {median:.2g} %"
+    """Mean within-person difference per region."""
+    note = f"{plural(found.people, 'person')} scanned twice; median region {found.percent.median():.2g} %"
+    if found.icc.notna().any():
+        low, median = found.icc.min(), found.icc.median()
+        note += f"; ICC(3,1) median {median:.2f}, lowest {low:.2f} ({found.icc.idxmin()})"
     return sequential(f"{MEASURES[found.measure]}, difference (%)", note, found.percent, "%")
 
 

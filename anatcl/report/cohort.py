@@ -41,16 +41,19 @@ def describe(scans: pd.DataFrame) -> Cohort:
         return Cohort("No table of scans was given.", [], None, [])
     age = ages_of(scans)
     parts = [plural(len(scans), "scan"), "of", plural(scans["participant_id"].nunique(), "participant")]
-    if "site" in scans:
+    if "site" in scans and scans["site"].notna().any():
         parts += ["from", plural(scans["site"].nunique(), "site")]
     spread = f", aged {age.min():.0f}–{age.max():.0f} years (median {age.median():.0f})" if age.notna().any() else ""
-    missing = [
-        f"{column} is missing for {plural(int(scans[column].isna().sum()), 'scan')}"
-        for column in PHENOTYPES
-        if column in scans and scans[column].isna().any()
-    ]
     chart = histogram(age.dropna(), "Age (years)") if age.notna().any() else None
-    return Cohort(" ".join(parts) + spread + ".", _sites(scans), chart, missing)
+    return Cohort(" ".join(parts) + spread + ".", _sites(scans), chart, missing(scans))
+
+
+def missing(scans: pd.DataFrame) -> list[str]:
+    """Which phenotypes lack, as sentences without their full stop."""
+    counts = {name: int(scans[name].isna().sum()) for name in PHENOTYPES if name in scans}
+    none = [name for name, count in counts.items() if count == len(scans)]
+    some = [f"{name} is missing for {plural(n, 'scan')}" for name, n in counts.items() if 0 < n < len(scans)]
+    return ([f"{', '.join(none)} not known for any scan"] if none else []) + some
 
 
 def ages_of(scans: pd.DataFrame) -> pd.Series:
@@ -62,11 +65,12 @@ def ages_of(scans: pd.DataFrame) -> pd.Series:
 
 def plural(count: int, noun: str) -> str:
     """``1 scan``, ``2 scans``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    many = {"person": "people"}.get(noun, f"{noun}s")
+    return f"{count:,} {noun if count == 1 else many}"
 
 
 def _sites(scans: pd.DataFrame) -> list[list[str]]:
-    if "site" not in scans:
+    if "site" not in scans or scans["site"].isna().all():
         return []
     return [_site(str(site), part) for site, part in scans.fillna({"site": "n/a"}).groupby("site", sort=True)]
 

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from anatcl.report.tables import Cell, Table
 
 EMPTY = "No task of this group was evaluated in this run."
-LEGEND = "Cells: value [95 % interval]. Bold: best by the evaluation's test. {sizes}"
+LEGEND = (
+    "Cells: value [95 % interval]. Bold: best, and better than every other method; †: better than every baseline "
+    "(paired bootstrap over participants, Holm-corrected p < .05). {sizes}"
+)
 TEX_SIGNS = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -29,6 +32,7 @@ TEX_SIGNS = {
     "↓": r"$\downarrow$",
     "→0": r"$\to 0$",
     "²": "$^2$",
+    "†": r"$^\dagger$",
 }
 
 
@@ -59,7 +63,8 @@ def _legend(table: Table) -> str:
 def _markdown_cell(cell: Cell | None) -> str:
     if cell is None:
         return "–"
-    return f"**{markdown(cell.text)}**" if cell.best else markdown(cell.text)
+    text = f"**{markdown(cell.text)}**" if cell.best else markdown(cell.text)
+    return f"{text} †" if cell.above else text
 
 
 def to_markdown(table: Table) -> str:
@@ -82,7 +87,8 @@ def to_markdown(table: Table) -> str:
 def _tex_cell(cell: Cell | None) -> str:
     if cell is None:
         return "--"
-    return rf"\textbf{{{tex(cell.text)}}}" if cell.best else tex(cell.text)
+    text = rf"\textbf{{{tex(cell.text)}}}" if cell.best else tex(cell.text)
+    return f"{text}{tex('†')}" if cell.above else text
 
 
 def _tex_rows(table: Table) -> Iterator[str]:

@@ -6,11 +6,13 @@ import base64
 import dataclasses
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from anatcl.report.svg import short
 
 # All pictures of one page together; base64 adds a third, so that a page stays under 15 MB.
 BUDGET_BYTES = 9_000_000
@@ -19,6 +21,22 @@ LARGEST_BYTES = 140_000
 TRIALS = ((1400, 80), (1200, 72), (1000, 66), (850, 60), (700, 55), (560, 50), (420, 45), (320, 40))
 ROBUST_LIMIT = 4.0
 FEWEST = 8
+# Readable names of the quality step's numbers; others are shown as they are.
+LABELS = {
+    "brain_ml": "Brain mask (ml)",
+    "icv_ml": "Intracranial volume (ml)",
+    "csf_ml": "CSF (ml)",
+    "gm_ml": "Grey matter (ml)",
+    "wm_ml": "White matter (ml)",
+    "template_correlation": "Correlation with template",
+    "template_dice": "Dice with template mask",
+    "cjv": "CJV of GM and WM (low is good)",
+    "cnr": "Contrast to noise",
+    "jacobian_min": "Smallest Jacobian",
+    "jacobian_max": "Largest Jacobian",
+    "jacobian_nonpositive_share": "Folded voxels (share)",
+    "modulation_ratio": "VBM sum / native GM",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +74,21 @@ def flat(numbers: dict[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in kept.items()}
 
 
-def unusual(quality: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
-    """Which numbers of which scan lie far from the cohort.
+def shortened(flags: Sequence[str], most: int = 4) -> list[str]:
+    """The first few of a list of flags and the number of the others."""
+    more = [f"and {len(flags) - most} more"] if len(flags) > most else []
+    return [*flags[:most], *more]
+
+
+def unusual(quality: dict[str, dict[str, Any]], remarks: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """What is remarkable about each scan: remarks of other stages, then numbers that lie far from the cohort.
 
     A number stands out when it lies more than `ROBUST_LIMIT` robust standard deviations (1.4826 x median absolute
     deviation) from the median of at least `FEWEST` scans. That is a hint where to look, not a verdict.
     """
-    found: dict[str, list[str]] = {scan: own_flags(numbers) for scan, numbers in quality.items()}
+    found: dict[str, list[str]] = {scan: list(lines) for scan, lines in remarks.items()}
+    for scan, numbers in quality.items():
+        found.setdefault(scan, []).extend(own_flags(numbers))
     names = sorted({name for numbers in quality.values() for name in flat(numbers)})
     for name in names:
         values = {scan: flat(numbers).get(name, math.nan) for scan, numbers in quality.items()}
@@ -73,8 +99,13 @@ def unusual(quality: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
         scale = 1.4826 * float(np.median(np.abs(array - median)))
         for scan, value in values.items():
             if scale > 0 and math.isfinite(value) and abs(value - median) > ROBUST_LIMIT * scale:
-                found[scan].append(f"{name} {value:.4g} (median {median:.4g})")
+                found[scan].append(f"{label(name)} {short(value)} (median {short(median)})")
     return found
+
+
+def label(name: str) -> str:
+    """Readable name of a quality number."""
+    return LABELS.get(name, name)
 
 
 def own_flags(numbers: dict[str, Any]) -> list[str]:
@@ -85,9 +116,14 @@ def own_flags(numbers: dict[str, Any]) -> list[str]:
     return [str(flag) for flag in flags if str(flag)]
 
 
-def items(preprocess: str | Path, scans: Sequence[str], quality: dict[str, dict[str, Any]]) -> list[Item]:
+def items(
+    preprocess: str | Path,
+    scans: Sequence[str],
+    quality: dict[str, dict[str, Any]],
+    remarks: Mapping[str, Sequence[str]],
+) -> list[Item]:
     """Gallery of some scans; those with something unusual come first."""
-    odd = unusual(quality)
+    odd = unusual(quality, remarks)
     limit = min(LARGEST_BYTES, BUDGET_BYTES // max(len(scans), 1))
     ordered = sorted(scans, key=lambda scan: (-len(odd.get(scan, [])), scan))
     return [_item(Path(preprocess), scan, quality.get(scan, {}), odd.get(scan, []), limit) for scan in ordered]
@@ -97,12 +133,12 @@ def _item(folder: Path, scan: str, numbers: dict[str, Any], odd: list[str], limi
     anchor = "qc-" + scan.rpartition("/")[2].replace("_", "-")
     path = folder / f"{scan}_desc-qc.png"
     uri, width, height = picture(path, limit) if path.is_file() else ("", 0, 0)
-    shown = {name: f"{value:.4g}" for name, value in flat(numbers).items()}
+    shown = {label(name): short(value) for name, value in flat(numbers).items()}
     return Item(scan, anchor, uri, width, height, shown, odd)
 
 
 def picture(path: Path, limit: int) -> tuple[str, int, int]:
-    """A picture as a WebP data URI of at most `limit` bytes (the smallest trial when none fits).
+    """A picture as a data URI of at most `limit` bytes: the file itself, else WebP (the smallest trial if none fits).
 
     Returns
     -------
@@ -113,6 +149,8 @@ def picture(path: Path, limit: int) -> tuple[str, int, int]:
     from PIL import Image
 
     with Image.open(path) as opened:
+        if path.stat().st_size <= limit and opened.format == "PNG":
+            return _uri("png", path.read_bytes()), *opened.size
         image = opened.convert("RGB")
     data, size = b"", image.size
     for width, quality in TRIALS:
@@ -122,4 +160,8 @@ def picture(path: Path, limit: int) -> tuple[str, int, int]:
         data, size = stream.getvalue(), small.size
         if len(data) <= limit:
             break
-    return "data:image/webp;base64," + base64.b64encode(data).decode("ascii"), *size
+    return _uri("webp", data), *size
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -16,21 +16,37 @@ from typing import Any
 import yaml
 
 from anatcl import __version__
-from anatcl.base.files import read_json, write_text
+from anatcl.base.files import read_json, read_tsv, write_text
+from anatcl.report import vocabulary as words
 
 STAGES = ("preprocess", "measures", "pretrain", "evaluate")
 # Numbers that stand alone differ from scan to scan and are searched by no pattern; those inside names (N4) stay.
 NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[-+]?\d+)?(?![\w.])")
-# Facts that a sentence may name, and the keys that hold them in a record.
+# Facts that a sentence may name, and the keys (in small letters) that hold them in a record.
 FACTS = {
     "recipe": ("recipe",),
-    "threads": ("threads", "n_threads"),
-    "seed": ("seed", "random_seed"),
-    "template": ("template", "template_name"),
-    "skullstrip_method": ("skullstrip_method", "skullstrip"),
-    "thickness_method": ("thickness_method", "thickness"),
+    "threads": ("threads",),
+    "seed": ("seed",),
+    "template": ("template", "space"),
+    "engine": ("engine",),
+    "atlas": ("atlas",),
     "architecture": ("architecture",),
-    "device": ("device",),
+    "epochs": ("epochs",),
+    "batch_size": ("batch_size",),
+    "learning_rate": ("learning_rate",),
+    "temperature": ("temperature",),
+    "folds": ("folds",),
+    "task": ("task",),
+    "baselines": ("baselines",),
+}
+# The part of a file name that says what the file is: ``desc-brain_mask``.
+KIND = re.compile(r"_((?:desc|space|label|from|atlas)-.*|dseg)\.json$")
+# Which files of a stage's folder are records.
+PATTERNS = {
+    "preprocess": ("*.json",),
+    "measures": ("run.json", "*_measures.json"),
+    "pretrain": ("run.json", "model.json"),
+    "evaluate": ("run.json", "scores.tsv"),
 }
 
 
@@ -59,15 +75,14 @@ def stage_of(path: Path) -> str:
 
 
 def find_records(preprocess_dir: str | Path | None, run_records: Sequence[str | Path]) -> dict[str, list[Path]]:
-    """JSON records by stage."""
+    """Records by stage; folders are searched, files are taken as they are."""
     found: dict[str, list[Path]] = {stage: [] for stage in STAGES}
-    if preprocess_dir:
-        found["preprocess"] += sorted(Path(preprocess_dir).rglob("*.json"))
-    for item in map(Path, run_records):
-        files = sorted([*item.rglob("run.json"), *item.rglob("model.json")]) if item.is_dir() else [item]
-        for file in files:
-            if file.exists() and (stage := stage_of(file.absolute())):
-                found[stage].append(file)
+    for item in map(Path, ([preprocess_dir] if preprocess_dir else []) + list(run_records)):
+        stage = "preprocess" if item == Path(preprocess_dir or "") else stage_of(item.absolute())
+        if stage and item.is_dir():
+            found[stage] += sorted(path for pattern in PATTERNS[stage] for path in item.rglob(pattern))
+        elif stage and item.is_file():
+            found[stage].append(item)
     return {stage: list(dict.fromkeys(files)) for stage, files in found.items()}
 
 
@@ -88,8 +103,10 @@ def read_records(files: Sequence[Path]) -> Records:
     facts: dict[str, list[str]] = {}
     versions: dict[str, set[str]] = {}
     for file in files:
-        record = read_json(file)
+        record = _record(file)
         texts.add(NUMBER.sub("0", json.dumps(record)))
+        if kind := KIND.search(file.name):
+            texts.add(kind[1])
         for key, value in items(record):
             _note(facts, key, value)
             if key.lower() == "versions" and isinstance(value, dict):
@@ -98,14 +115,26 @@ def read_records(files: Sequence[Path]) -> Records:
     return Records("\n".join(sorted(texts)), facts, versions)
 
 
+def _record(file: Path) -> Any:
+    """Content of a record; of a table of scores, what is the same for many rows."""
+    if file.suffix == ".json":
+        return read_json(file)
+    scores = read_tsv(file)
+    methods = set(scores["method"]) if "method" in scores else set()
+    columns = [name for name in ("task", "protocol", "folds", "seed") if name in scores]
+    shared = [{name: value} for name in columns for value in sorted(scores[name].unique().tolist())]
+    named = ", ".join(words.method_label(name).lower() for name in words.BASELINES if name in methods)
+    return {"columns": list(scores), "rows": shared, "baselines": named}
+
+
 def _note(facts: dict[str, list[str]], key: str, value: Any) -> None:
     """Keep `value` if `key` is one that a sentence may name."""
     if isinstance(value, dict):
-        value = value.get("name", value.get("method"))
-    if value is None or isinstance(value, (list, dict)) or value == "":
+        value = value.get("name")
+    if value is None or isinstance(value, list | dict) or value == "":
         return
-    for fact, keys in FACTS.items():
-        if key.lower() in keys and str(value) not in facts.setdefault(fact, []):
+    for fact, known in FACTS.items():
+        if key.lower() in known and str(value) not in facts.setdefault(fact, []):
             facts[fact].append(str(value))
 
 

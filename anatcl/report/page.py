@@ -61,21 +61,23 @@ def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int
     """
     out = Path(out)
     measures, scans = results.table(sources.measures), results.table(sources.scans)
-    listed = measures if "scan" in measures else scans
-    names = sorted(listed["scan"].astype(str)) if "scan" in listed else []
+    names = sorted({str(scan) for table in (scans, measures) if "scan" in table for scan in table["scan"]})
     quality = results.quality(sources.preprocess, names)
+    remarks = scan_remarks(measures, results.table(sources.excluded))
     pictured = [scan for scan in names if scan in quality or has_picture(sources, scan)]
-    pages = write_gallery_pages(sources, pictured, quality, out, title) if len(pictured) > gallery_limit else []
-    shown = worst(pictured, quality) if pages else pictured
+    pages = []
+    if len(pictured) > gallery_limit:
+        pages = write_gallery_pages(sources, pictured, quality, remarks, out, title)
+    shown = worst(pictured, quality, remarks) if pages else pictured
     context = {
         "title": title,
         "version": __version__,
-        "qc": gallery.items(sources.preprocess, shown, quality) if sources.preprocess else [],
+        "qc": gallery.items(sources.preprocess, shown, quality, remarks) if sources.preprocess else [],
         "qc_count": len(pictured),
         "qc_pages": pages,
         **results_context(sources, out),
         **people_context(sources, scans),
-        "anatomy": anatomy.maps(measures, scans),
+        "anatomy": anatomy.maps(measures, scans, results.table(sources.reliability)),
         **record_context(sources, scans),
     }
     write_text(out, environment().get_template("index.html").render(context))
@@ -86,21 +88,37 @@ def has_picture(sources: Sources, scan: str) -> bool:
     return sources.preprocess is not None and (Path(sources.preprocess) / f"{scan}_desc-qc.png").is_file()
 
 
-def worst(scans: list[str], quality: dict[str, dict[str, Any]]) -> list[str]:
+def scan_remarks(measures: pd.DataFrame, excluded: pd.DataFrame) -> dict[str, list[str]]:
+    """What other stages say of a scan: why it was left out, which measures are outliers."""
+    remarks: dict[str, list[str]] = {}
+    for row in excluded.to_dict("records"):
+        remarks.setdefault(str(row.get("scan")), []).append(f"left out of the tables: {row.get('reason')}")
+    if {"scan", "flags"} <= set(measures):
+        for scan, text in measures.dropna(subset=["flags"])[["scan", "flags"]].astype(str).itertuples(index=False):
+            remarks.setdefault(scan, []).extend(gallery.shortened([flag for flag in text.split(";") if flag]))
+    return remarks
+
+
+def worst(scans: list[str], quality: dict[str, dict[str, Any]], remarks: dict[str, list[str]]) -> list[str]:
     """The scans that most deserve a look, when not all can be shown."""
-    odd = gallery.unusual(quality)
+    odd = gallery.unusual(quality, remarks)
     return sorted(scans, key=lambda scan: (-len(odd.get(scan, [])), scan))[:SHOWN_OF_LARGE]
 
 
 def write_gallery_pages(
-    sources: Sources, scans: list[str], quality: dict[str, dict[str, Any]], out: Path, title: str
+    sources: Sources,
+    scans: list[str],
+    quality: dict[str, dict[str, Any]],
+    remarks: dict[str, list[str]],
+    out: Path,
+    title: str,
 ) -> list[str]:
     """Write all pictures to pages of `PER_PAGE` scans; return their file names."""
     names: list[str] = []
     for start in range(0, len(scans), PER_PAGE):
         part = scans[start : start + PER_PAGE]
         name = f"{out.stem}-gallery-{start // PER_PAGE + 1:03d}.html"
-        items = gallery.items(str(sources.preprocess), part, quality)
+        items = gallery.items(str(sources.preprocess), part, quality, remarks)
         page = (
             environment()
             .get_template("gallery.html")
@@ -121,7 +139,8 @@ def results_context(sources: Sources, out: Path) -> dict[str, Any]:
             groups.append(
                 {"table": table, "forests": figures.forests(table), "files": table_files(sources, group, out)}
             )
-    return {"groups": groups, "headlines": headlines(scores), "baselines": words.BASELINES}
+    skipped = results.skipped(sources.evaluate)
+    return {"groups": groups, "headlines": headlines(scores), "baselines": words.BASELINES, "skipped": skipped}
 
 
 def table_files(sources: Sources, group: str, out: Path) -> dict[str, str]:
@@ -150,7 +169,7 @@ def brain_age_figures(scores: pd.DataFrame, predictions: dict[tuple[str, str], p
     rows = [row for row in table.rows if row.protocol == table.protocols[0]]
     pairs = [(row, task) for task in table.tasks for row in rows]
     points = {(row.method, task): predictions.get((row.method, task), pd.DataFrame()) for row, task in pairs}
-    points = {pair: found for pair, found in points.items() if set(found) >= AGE_COLUMNS}
+    points = {pair: results.by_scan(found) for pair, found in points.items() if set(found) >= AGE_COLUMNS}
     bounds, drawn = figures.age_bounds(points.values()), []
     for row, task in pairs:
         if (row.method, task) in points:
@@ -184,6 +203,7 @@ def record_context(sources: Sources, scans: pd.DataFrame) -> dict[str, Any]:
     curves = [figures.learning_curves(histories[m], words.method_label(m)) for m in words.order_methods(histories)]
     records = results.run_records(sources.pretrain, sources.evaluate)
     return {
+        "perplexities": results.perplexities(sources.pretrain).to_dict("records"),
         "curves": [curve for curve in curves if curve],
         "excluded": results.table(sources.excluded).astype(object).fillna("").to_dict("records"),
         "runtime": results.table(sources.runtime).to_dict("records"),

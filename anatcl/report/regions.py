@@ -130,24 +130,27 @@ class Repeats:
     people : int
         Participants with at least two scans.
     percent : Series
-        Median absolute difference between a person's first two scans, in per cent of their mean, by region.
+        Mean absolute difference in per cent, by region.
+    icc : Series
+        ICC(3,1) by region; all missing when there are too few people.
     """
 
     measure: str
     people: int
     percent: pd.Series
+    icc: pd.Series
 
 
-def repeats(measures: pd.DataFrame, measure: str) -> Repeats | None:
-    """Within-person differences; None when nobody was scanned twice."""
-    table = regional(measures, measure)
-    ordered = measures.sort_values("scan", kind="stable")
-    place = ordered.groupby("participant_id").cumcount()
-    first, second = ordered.index[place == 0], ordered.index[place == 1]
-    if len(second) == 0 or table.empty:
+def repeats(reliability: pd.DataFrame, measure: str) -> Repeats | None:
+    """Rows of ``reliability.tsv`` for one cortical measure; None when there are none."""
+    if not {"measure", "percent_difference", "n_participants"} <= set(reliability):
         return None
-    who = measures["participant_id"]
-    a = table.loc[first].set_axis(who.loc[first], axis=0)
-    b = table.loc[second].set_axis(who.loc[second], axis=0)
-    difference = 100 * (a.loc[b.index] - b).abs() / ((a.loc[b.index] + b).abs() / 2)
-    return Repeats(measure, len(b), difference.median())
+    name = reliability["measure"].astype(str)
+    cortical = set(name[name.str.startswith("thickness_")].str.removeprefix("thickness_"))
+    region = name.str.removeprefix(f"{measure}_")
+    rows = reliability[name.str.startswith(f"{measure}_") & region.isin(cortical)]
+    rows = rows.set_index(region[rows.index]).dropna(subset=["percent_difference"])
+    if rows.empty:
+        return None
+    icc = rows["icc31"] if "icc31" in rows else pd.Series(float("nan"), index=rows.index)
+    return Repeats(measure, int(rows["n_participants"].max()), rows["percent_difference"], icc.astype(float))

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.files import read_json, read_tsv
+from anatcl.report import vocabulary as words
 from anatcl.report.tables import load_scores
 
 PathLike = str | Path | None
@@ -80,6 +81,21 @@ def predictions(folder: PathLike) -> dict[tuple[str, str], pd.DataFrame]:
     return {(path.parent.name, path.name.removesuffix("_predictions.tsv")): read_tsv(path) for path in files}
 
 
+def skipped(folder: PathLike) -> list[dict[str, str]]:
+    """Tasks that the evaluation refused: ``task``, ``method`` (readable, joined) and ``flags`` (why)."""
+    found = table(None if folder is None else Path(folder) / "skipped.tsv")
+    if found.empty:
+        return []
+    named = found.assign(method=found["method"].map(words.method_label), flags=found["flags"].fillna(""))
+    joined = named.groupby(["task", "flags"], sort=True)["method"].agg(", ".join).reset_index()
+    return [{str(name): str(value) for name, value in row.items()} for row in joined.to_dict("records")]
+
+
+def by_scan(predictions: pd.DataFrame) -> pd.DataFrame:
+    """One prediction per scan: the mean over repetitions and encoders."""
+    return predictions.groupby("scan", sort=True)[["y_true", "y_pred"]].mean().reset_index()
+
+
 def fold_number(path: Path) -> int:
     """Number in a folder's name ``fold-3``."""
     return int(path.name.removeprefix("fold-"))
@@ -101,6 +117,20 @@ def histories(folder: PathLike) -> dict[str, dict[int, pd.DataFrame]]:
             if (fold / "history.tsv").is_file():
                 found.setdefault(method.name, {})[fold_number(fold)] = read_tsv(fold / "history.tsv")
     return found
+
+
+def perplexities(folder: PathLike) -> pd.DataFrame:
+    """How far from uniform each method's pair weights are: columns ``method``, ``kernel``, ``share`` (mean of folds).
+
+    A share of 1 means that every pair weighs the same.
+    """
+    rows = []
+    for path in sorted(Path(folder).glob("*/fold-*/model.json")) if folder is not None else []:
+        model = read_json(path)
+        for kernel, share in (model.get("weights_perplexity") or {}).items():
+            rows.append((path.parent.parent.name, str(kernel), float(share)))
+    found = pd.DataFrame(rows, columns=["method", "kernel", "share"])
+    return found.groupby(["method", "kernel"], sort=True)[["share"]].mean().reset_index()
 
 
 def embeddings(folder: PathLike) -> dict[str, Embedding]:

@@ -29,13 +29,18 @@ def summary_text(
     folder = Path(report).parent
     usable = results.table(scans or folder.parent / "bids" / "scans.tsv")
     left_out = results.table(excluded or folder / "excluded.tsv")
+    scores = results.scores(benchmark)
     lines = [f"Scans in: {_count(usable)}; {_excluded(left_out)}."]
-    for headline in headlines(results.scores(benchmark)):
+    for headline in headlines(scores):
         metric = headline.metric
         lines.append(
             f"{words.GROUPS[headline.group]} ({headline.task}), {metric.label} {metric.arrow}, n = {headline.n}"
         )
-        lines += [f"  {words.method_label(name):<20} {cell.text}" for name, cell in headline.rows]
+        lines += [
+            f"  {words.method_label(name):<20} {cell.text}{' †' if cell.above else ''}" for name, cell in headline.rows
+        ]
+    if any(cell.above for headline in headlines(scores) for _, cell in headline.rows):
+        lines.append("† better than every baseline (paired test, Holm-corrected p < .05)")
     lines += [f"Tables: {folder / 'tables'}", f"Report: {report}"]
     return "\n".join(lines) + "\n"
 

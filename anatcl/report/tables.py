@@ -1,7 +1,7 @@
 """Benchmark tables: long scores in, tables as a paper prints them out.
 
-A cell reads ``value [low, high]``. A value is bold only where the evaluation marked the row as best by a test (the
-flag ``best``, or a true column of that name): the largest of twelve numbers is not a finding.
+A cell reads ``value [low, high]``. A value is bold, or carries a dagger, only where a test says so (`marks`): the
+largest of twelve numbers is not a finding.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_text, write_tsv
 from anatcl.report import vocabulary as words
 from anatcl.report.formats import to_csv, to_markdown, to_tex
+from anatcl.report.marks import mark
 
 REQUIRED = ("method", "task", "metric", "value")
 DEFAULTS: dict[str, str | float] = {
@@ -23,10 +24,19 @@ DEFAULTS: dict[str, str | float] = {
     "high": float("nan"),
     "n": float("nan"),
     "flags": "",
+    "marks": "",
     "group": "",
+    "kind": "",
 }
 # Tables that exist in every run, so that a workflow can name them before it knows the tasks.
 ALWAYS = ("brain_age", "diagnosis", "clinical_scores", "site", "sex")
+SIZES = {
+    "n": "scans",
+    "n_participants": "participants",
+    "n_sites": "sites",
+    "folds": "folds",
+    "n_dropped": "left out",
+}
 FORMATS = {"md": to_markdown, "tex": to_tex, "csv": to_csv}
 
 
@@ -40,6 +50,7 @@ class Cell:
     n: float
     decimals: int
     best: bool = False
+    above: bool = False
 
     @property
     def text(self) -> str:
@@ -133,9 +144,13 @@ def load_scores(path: str | Path) -> pd.DataFrame:
             table[name] = default
         elif isinstance(default, str):
             table[name] = table[name].fillna(default).astype(str)
-    by_task = table.groupby("task")["metric"].agg(list).to_dict()
+    regressions = set(table.loc[table["metric"].str.lower().isin(("mae", "r2", "rmse")), "task"]) | set(
+        table.loc[table["kind"] == "regression", "task"]
+    )
+    kinds = table["task"].map(lambda task: "regression" if task in regressions else "classification")
     empty = ~table["group"].isin(words.GROUPS)
-    table.loc[empty, "group"] = [words.group_of(task, by_task[task]) for task in table.loc[empty, "task"]]
+    guessed = [words.group_of(task, kind) for task, kind in zip(table["task"], kinds, strict=True)]
+    table["group"] = table["group"].where(~empty, pd.Series(guessed, index=table.index, dtype=object))
     return _sorted(table)
 
 
@@ -160,12 +175,6 @@ def _sorted(table: pd.DataFrame) -> pd.DataFrame:
 def is_control(protocol: str) -> bool:
     """Whether a protocol is there to show what chance looks like."""
     return any(word in protocol.lower() for word in ("shuffl", "permut", "control"))
-
-
-def is_best(row: pd.Series) -> bool:
-    """Whether the evaluation marked this score as best by a test."""
-    marked = str(row.get("best", "")).strip().lower() in {"true", "1", "1.0", "yes"}
-    return marked or "best" in str(row["flags"]).replace(",", " ").replace(";", " ").split()
 
 
 def build_table(scores: pd.DataFrame, group: str) -> Table:
@@ -205,25 +214,28 @@ def _row(method: str, protocol: str, rows: pd.DataFrame, columns: tuple[Column, 
 
 
 def _cell(row: pd.Series) -> Cell:
-    decimals = words.metric_of(row["metric"]).decimals
-    return Cell(float(row["value"]), float(row["low"]), float(row["high"]), float(row["n"]), decimals, is_best(row))
+    decimals, marks = words.metric_of(row["metric"]).decimals, str(row["marks"]).split()
+    value, low, high, n = (float(row[name]) for name in ("value", "low", "high", "n"))
+    return Cell(value, low, high, n, decimals, best="best" in marks, above="above" in marks)
 
 
 def size_text(rows: pd.DataFrame) -> str:
     """How many scans, participants, sites and folds stand behind some scores; ranges where methods differ."""
-    names = {"n": "scans", "n_participants": "participants", "n_sites": "sites", "folds": "folds"}
     found = []
-    for column, noun in names.items():
+    for column, noun in SIZES.items():
         values = pd.to_numeric(rows[column], errors="coerce").dropna() if column in rows else pd.Series(dtype=float)
         if len(values) == 0:
             continue
         low, high = int(values.min()), int(values.max())
         count = f"{low}" if low == high else f"{low}–{high}"
-        found.append(f"{count} {noun[:-1] if low == high == 1 else noun}")
+        if high > 0 or column == "n":
+            found.append(f"{count} {noun[:-1] if low == high == 1 and noun.endswith('s') else noun}")
     return ", ".join(found)
 
 
-def write_tables(scores_path: str | Path, benchmark_path: str | Path, out_dir: str | Path) -> None:
+def write_tables(
+    scores_path: str | Path, benchmark_path: str | Path, out_dir: str | Path, comparisons: str | Path | None = None
+) -> None:
     """Write the long benchmark table and one wide table per group in Markdown, TeX and CSV.
 
     Parameters
@@ -234,8 +246,12 @@ def write_tables(scores_path: str | Path, benchmark_path: str | Path, out_dir: s
         Where the long table goes.
     out_dir : str or Path
         Folder of ``{group}.{md,tex,csv}``. The groups in `ALWAYS` are written even when no task belongs to them.
+    comparisons : path, optional
+        Paired tests between methods; without them nothing is marked.
     """
     scores = load_scores(scores_path)
+    if comparisons is not None:
+        scores["marks"] = mark(scores, read_tsv(comparisons))
     write_tsv(benchmark_path, scores)
     for group in words.GROUPS:
         table = build_table(scores, group)

@@ -74,7 +74,8 @@ METRICS = {
     "r2": Metric("R²", "up", 2, 0.0),
     "r": Metric("r", "up", 2, 0.0),
     "pearson_r": Metric("r", "up", 2, 0.0),
-    "bias": Metric("Age bias r", "zero", 2, 0.0),
+    "bias_slope": Metric("Bias slope", "zero", 2, 0.0),
+    "bias_mean": Metric("Mean bias", "zero", 2, 0.0),
     "balanced_accuracy": Metric("Balanced accuracy", "up", 3),
     "roc_auc": Metric("ROC AUC", "up", 3, 0.5),
     "average_precision": Metric("Average precision", "up", 3),
@@ -83,7 +84,7 @@ METRICS = {
     "openbhb": Metric("OpenBHB score", "down", 2),
 }
 # The metric that a task is judged by, first found wins.
-PRIMARY = ("mae", "balanced_accuracy", "roc_auc", "pearson_r", "r", "r2")
+PRIMARY = ("mae", "roc_auc", "balanced_accuracy", "pearson_r", "r", "r2")
 
 
 def metric_of(name: str) -> Metric:
@@ -119,10 +120,10 @@ def primary_metric(names: Iterable[str]) -> str:
     return next((name for name in PRIMARY if name in ordered), ordered[0])
 
 
-def group_of(task: str, metrics: Iterable[str]) -> str:
-    """Group of a task whose row names none: by the words in its name, else by the kind its metrics betray."""
+def group_of(task: str, kind: str) -> str:
+    """Group of a task whose row names none: by the words in its name, else by its kind."""
     words = set(task.lower().replace("-", "_").split("_"))
     for group, hints in (("brain_age", {"age"}), ("sex", {"sex", "gender"}), ("site", {"site", "scanner"})):
         if words & hints:
             return group
-    return "clinical_scores" if {"mae", "r2"} & set(metrics) else "diagnosis"
+    return "clinical_scores" if kind == "regression" else "diagnosis"

@@ -25,13 +25,8 @@ REGIONS = """
     superiorfrontal superiorparietal superiortemporal supramarginal temporalpole transversetemporal
 """.split()  # noqa: SIM905 - a list of 34 lines says no more
 FOLDS = 3
-TASKS = {
-    "age": ("brain_age", ("mae", "r2", "pearson_r")),
-    "sex": ("sex", ("balanced_accuracy", "roc_auc")),
-    "ad-hc": ("diagnosis", ("balanced_accuracy", "roc_auc", "average_precision")),
-    "mci-hc": ("diagnosis", ("balanced_accuracy", "roc_auc", "average_precision")),
-    "score": ("clinical_scores", ("mae", "pearson_r")),
-}
+REGRESSION, BINARY = ("mae", "r2", "pearson_r"), ("balanced_accuracy", "roc_auc", "average_precision")
+TASKS = {"age": REGRESSION, "sex": BINARY, "ad-hc": BINARY, "mci-hc": BINARY, "score": REGRESSION}
 
 
 def make_scans(rng: np.random.Generator, people: int) -> pd.DataFrame:
@@ -67,6 +62,7 @@ def make_measures(rng: np.random.Generator, scans: pd.DataFrame) -> pd.DataFrame
                 noise = rng.normal(0, mean / 40, len(scans))
                 effect = 0 if region == "insula" else slope * index / len(REGIONS)
                 columns[f"{measure}_{side}_{region}"] = mean * (1 + index / 100) + effect * (age - 50) + noise
+    columns["flags"] = np.array(["outlier:area_lh_insula;outlier:volume_lh_insula", *[""] * (len(scans) - 1)])
     columns["volume_lh_hippocampus"] = rng.normal(4000, 100, len(scans))
     return pd.concat([table, pd.DataFrame(columns)], axis=1)
 
@@ -74,22 +70,45 @@ def make_measures(rng: np.random.Generator, scans: pd.DataFrame) -> pd.DataFrame
 def make_scores(rng: np.random.Generator) -> pd.DataFrame:
     """Scores of every method, with a shuffled-label control for age."""
     rows = []
-    for task, (group, metrics) in TASKS.items():
+    for task, metrics in TASKS.items():
+        kind = "regression" if "mae" in metrics else "binary"
         for method in (*METHODS, *BASELINES):
             protocols = ("cross-validation", "shuffled labels") if task == "age" else ("cross-validation",)
             for protocol in protocols:
                 for metric in metrics:
                     value = rng.uniform(6, 16) if metric == "mae" else rng.uniform(0.4, 0.9)
                     width = abs(value) * 0.15
-                    best = method == "anatcl-global" and metric == "mae" and protocol == "cross-validation"
+                    if task == "age" and metric == "mae" and protocol == "cross-validation":
+                        value = {"anatcl-global": 5.0, "anatcl-local": 6.0}.get(method, value + 2)
                     rows.append(
                         {
                             "method": method, "task": task, "protocol": protocol, "metric": metric, "value": value,
                             "low": value - width, "high": value + width, "n": 26, "n_participants": 22, "n_sites": 2,
-                            "folds": FOLDS, "seed": 0, "flags": "best" if best else "", "group": group,
+                            "folds": FOLDS, "seed": 0, "n_dropped": 2, "kind": kind, "flags": "small: 22 participants",
                         }
                     )  # fmt: skip
     return pd.DataFrame(rows).sample(frac=1, random_state=0)
+
+
+def make_comparisons() -> pd.DataFrame:
+    """Tests of age: anatcl-global beats everybody, anatcl-local everybody else, y-aware nobody."""
+    rows = []
+    names = [*METHODS, *BASELINES]
+    for index, a in enumerate(names):
+        for b in names[index + 1 :]:
+            p = 0.01 if a in ("anatcl-global", "anatcl-local") else 0.4
+            common = {"task": "age", "protocol": "cross-validation", "metric": "mae"}
+            rows.append({**common, "method_a": a, "method_b": b, "difference": -1.0, "p": p / 10, "p_holm": p})
+    return pd.DataFrame(rows)
+
+
+def make_reliability(measures: pd.DataFrame) -> pd.DataFrame:
+    """Reliability of every measure of four people; the ICC is there as if they were enough."""
+    names = [name for name in measures if "_lh_" in name or "_rh_" in name]
+    percent = np.linspace(0.5, 5, len(names))
+    return pd.DataFrame(
+        {"measure": names, "n_participants": 4, "percent_difference": percent, "icc31": 1 - percent / 20}
+    )
 
 
 def write_pictures(folder: Path, rng: np.random.Generator, scans: pd.DataFrame) -> None:
@@ -103,11 +122,13 @@ def write_pictures(folder: Path, rng: np.random.Generator, scans: pd.DataFrame) 
         brain = ((x % 140 - 70) ** 2 / 55**2 + (y - 70) ** 2 / 62**2 < 1) * rng.uniform(90, 160)
         pixels = np.stack([brain + rng.normal(0, 6, brain.shape)] * 3, axis=-1).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(f"{stem}_desc-qc.png")
-        sidecar = {
-            "command": "N4BiasFieldCorrection", "interface": "nipype.interfaces.ants", "recipe": "testing",
-            "threads": 1, "seed": 0, "template": "ICBM2009a", "versions": {"antspyx": "0.6.3", "nipype": "1.11.0"},
+        common = {
+            "Recipe": "testing", "Seed": 0, "Threads": 1, "Engine": "antspyx 0.6.3", "Seconds": 3.0,
+            "Versions": {"antspyx": "0.6.3", "nipype": "1.11.0"},
         }  # fmt: skip
-        write_json(f"{stem}_desc-preproc_T1w.json", sidecar)
+        write_json(f"{stem}_desc-preproc_T1w.json", {"Calls": ["N4BiasFieldCorrection -d 3"], **common})
+        write_json(f"{stem}_desc-brain_mask.json", {"Method": "ants", **common})
+    write_json(folder / "dataset_description.json", {"Template": {"name": "MNI152NLin2009aSym"}})
 
 
 def write_training(root: Path, rng: np.random.Generator, scans: pd.DataFrame) -> None:
@@ -126,6 +147,10 @@ def write_training(root: Path, rng: np.random.Generator, scans: pd.DataFrame) ->
                 record |= {"seconds": 12.5, "peak_memory_mb": 800.0, "versions": {"torch": "2.13.0"}}
                 record |= {"hardware": {"processor": "Some CPU", "cores": 2, "memory_gib": 8.0}}
                 write_json(root / "pretrain" / method / f"fold-{fold}" / "run.json", record)
+                options = {"epochs": 20, "batch_size": 8, "learning_rate": 1e-4, "temperature": 0.1, "seed": 0}
+                model = {"method": method, "architecture": "resnet18", "hyperparameters": options}
+                model |= {"weights_perplexity": {"anatomy": 0.9999 - fold / 1e5, "age": 0.31}}
+                write_json(root / "pretrain" / method / f"fold-{fold}" / "model.json", model)
             values = rng.normal(size=(len(scans), 16)).astype(np.float32)
             values[:, 0] += age / 5
             folder = root / "evaluate" / method / f"fold-{fold}"
@@ -161,12 +186,14 @@ def build(root: Path, people: int = 24) -> Path:
     results = root / "results"
     scans = make_scans(rng, people)
     write_tsv(results / "bids" / "scans.tsv", scans)
-    write_tsv(results / "measures" / "measures.tsv", make_measures(rng, scans))
-    write_json(
-        results / "measures" / "run.json", {"parameters": {"atlas": "desikan-killiany", "thickness_method": "distance"}}
-    )
+    measures = make_measures(rng, scans)
+    write_tsv(results / "measures" / "measures.tsv", measures)
+    write_tsv(results / "measures" / "reliability.tsv", make_reliability(measures))
+    write_tsv(results / "evaluate" / "comparisons.tsv", make_comparisons())
+    skipped = {"method": ["untrained", "y-aware"], "task": "site", "flags": "fewer than two classes <here>."}
+    write_tsv(results / "evaluate" / "skipped.tsv", pd.DataFrame(skipped))
+    write_json(results / "measures" / "run.json", {"Atlas": "desikan-killiany", "ThicknessMethod": "distance"})
     write_tsv(results / "evaluate" / "scores.tsv", make_scores(rng))
-    write_json(results / "evaluate" / "run.json", {"parameters": {"bootstrap": 1000, "seed": 0}})
     write_pictures(results / "preprocess", rng, scans)
     write_training(results, rng, scans)
     write_benchmarks(root / "benchmarks", scans)
@@ -210,7 +237,12 @@ def results_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_report(results: Path, out: Path) -> Sources:
     """Write the report's own files of a results folder to `out`; return all parts that a page is made of."""
-    tables.write_tables(results / "evaluate" / "scores.tsv", out / "benchmark.tsv", out / "tables")
+    tables.write_tables(
+        results / "evaluate" / "scores.tsv",
+        out / "benchmark.tsv",
+        out / "tables",
+        results / "evaluate" / "comparisons.tsv",
+    )
     exclusions.write_exclusions([results / "bids" / "excluded.tsv"], results / "failures", out / "excluded.tsv")
     runtime.write_runtime(results.parent / "benchmarks", out / "runtime.tsv")
     records = [results / stage for stage in ("measures", "pretrain", "evaluate")]
@@ -220,6 +252,7 @@ def make_report(results: Path, out: Path) -> Sources:
         tables=out / "tables",
         scans=results / "bids" / "scans.tsv",
         measures=results / "measures" / "measures.tsv",
+        reliability=results / "measures" / "reliability.tsv",
         preprocess=results / "preprocess",
         evaluate=results / "evaluate",
         pretrain=results / "pretrain",

@@ -21,6 +21,11 @@ def tables(results_dir: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return read_tsv(results_dir / "measures" / "measures.tsv"), read_tsv(results_dir / "bids" / "scans.tsv")
 
 
+@pytest.fixture(scope="module")
+def reliability(results_dir: Path) -> pd.DataFrame:
+    return read_tsv(results_dir / "measures" / "reliability.tsv")
+
+
 def test_effects_equal_partial_correlation(rng: np.random.Generator) -> None:
     age, sex, tiv = rng.uniform(20, 80, 40), rng.integers(0, 2, 40).astype(float), rng.normal(1.45e6, 1e5, 40)
     values = pd.DataFrame(
@@ -70,18 +75,13 @@ def test_too_few_people_have_no_effects(tables: tuple[pd.DataFrame, pd.DataFrame
     assert regions.age_effects(measures, scans.drop(columns="age"), "thickness") is None
 
 
-def test_repeats_by_hand() -> None:
-    measures = pd.DataFrame(
-        {
-            "scan": ["b2", "a1", "b1", "c1"],
-            "participant_id": ["b", "a", "b", "c"],
-            "thickness_lh_insula": [3.0, 9.0, 2.0, 1.0],
-        }
-    )
-    found = regions.repeats(measures, "thickness")
-    assert found.people == 1
-    assert found.percent["lh_insula"] == pytest.approx(100 * 1 / 2.5)
-    assert regions.repeats(measures.iloc[1:], "thickness") is None
+def test_repeats_are_read_by_region() -> None:
+    names = ["tiv_mm3", "thickness_lh_insula", "volume_lh_insula", "volume_lh_hippocampus", "thicknessstd_lh_insula"]
+    table = pd.DataFrame({"measure": names, "n_participants": 12, "percent_difference": [1.0, 2.0, 3.0, 4.0, 5.0]})
+    assert regions.repeats(table, "thickness").percent.to_dict() == {"lh_insula": 2.0}
+    assert regions.repeats(table, "volume").percent.to_dict() == {"lh_insula": 3.0}
+    assert regions.repeats(table, "area") is None
+    assert regions.repeats(pd.DataFrame(), "area") is None
 
 
 def test_every_region_is_drawn_and_named() -> None:
@@ -118,13 +118,14 @@ def test_raster_shows_the_nearest_triangle() -> None:
     assert set(np.unique(raster)) == {-1, 2}
 
 
-def test_maps_say_what_they_show(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    found = anatomy.maps(*tables)
+def test_maps_say_what_they_show(tables: tuple[pd.DataFrame, pd.DataFrame], reliability: pd.DataFrame) -> None:
+    found = anatomy.maps(*tables, reliability)
     assert len(found["rows"]) == 30
     assert found["globals"][0].title == "Mean thickness (mm)"
     if cortex.views():
         assert len(found["effects"]) == len(found["repeats"]) == 3
         assert "23 people, adjusted for sex" in found["effects"][0].note
+        assert "ICC(3,1) median" in found["repeats"][0].note
         assert "faded" in str(found["effects"][0].chart)
 
 
@@ -132,7 +133,7 @@ def test_maps_without_surfaces_keep_the_table(
     tables: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cortex, "views", lambda: ())
-    found = anatomy.maps(*tables)
+    found = anatomy.maps(*tables, pd.DataFrame())
     assert found["effects"] == [] and len(found["rows"]) == 30
 
 

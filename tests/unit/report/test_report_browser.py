@@ -97,7 +97,7 @@ def test_filter_by_name_and_by_oddity(visit: Visit) -> None:
     assert visit.page.inner_text("#qc-shown") == "4 shown"
     visit.page.fill("#qc-filter", "")
     visit.page.check("#qc-odd")
-    assert shown.count() == 1
+    assert shown.count() == 2
 
 
 def test_zoom_steps_and_closes(visit: Visit) -> None:

@@ -85,11 +85,17 @@ def test_page_has_every_part(report: tuple[Path, Sources]) -> None:
     text = report[0].read_text(encoding="utf-8")
     assert text.count('class="qc"') == 28
     assert "Age is missing for 1 scan" in text
+    assert "fewer than two classes &lt;here&gt;" in text
+    assert "2 left out" in text
 
 
 def test_the_odd_scan_comes_first_and_says_why(report: tuple[Path, Sources]) -> None:
     text = report[0].read_text(encoding="utf-8")
-    assert text.index("Look here: brain_mask_ml 900") < text.index('class="qc"', text.index('class="qc"') + 1)
+    assert (
+        text.index("Look here: outlier:area_lh_insula")
+        < text.index("Look here: brain_mask_ml 900")
+        < text.index('id="qc-sub-02"')
+    )
 
 
 def test_same_inputs_same_bytes(
@@ -136,7 +142,27 @@ def test_pictures_keep_to_their_budget(tmp_path: Path, rng: np.random.Generator)
 
 def test_flags_of_the_quality_step_are_shown() -> None:
     quality = {"a": {"flags": ["mask touches the border"], "dice": 0.9}, "b": {"flags": "x; y"}, "c": {"ok": True}}
-    assert gallery.unusual(quality) == {"a": ["mask touches the border"], "b": ["x", "y"], "c": []}
+    found = gallery.unusual(quality, {"b": ["left out"], "d": []})
+    assert found == {"a": ["mask touches the border"], "b": ["left out", "x", "y"], "c": [], "d": []}
+    assert gallery.shortened(list("abcdef")) == ["a", "b", "c", "d", "and 2 more"]
+
+
+def test_small_pictures_travel_as_they_are(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    uri, width, height = gallery.picture(tmp_path / "a.png", 10_000)
+    assert (width, height) == (30, 20)
+    assert base64.b64decode(uri.removeprefix("data:image/png;base64,")) == (tmp_path / "a.png").read_bytes()
+
+
+def test_perplexities_are_averaged_over_folds(results_dir: Path) -> None:
+    found = results.perplexities(results_dir / "pretrain").set_index(["method", "kernel"])["share"]
+    assert found["y-aware", "anatomy"] == pytest.approx(0.99989)
+    assert results.perplexities(None).empty
+
+
+def test_predictions_of_repetitions_are_averaged() -> None:
+    table = pd.DataFrame({"scan": ["b", "a", "b"], "y_true": [2.0, 1.0, 2.0], "y_pred": [1.0, 5.0, 4.0], "encoder": 0})
+    assert results.by_scan(table).to_numpy().tolist() == [["a", 1.0, 5.0], ["b", 2.0, 2.5]]
 
 
 def test_principal_plane_of_a_line() -> None:

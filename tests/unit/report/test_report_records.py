@@ -48,6 +48,10 @@ def test_methods_text_says_what_ran_and_only_that(results_dir: Path) -> None:
     assert "AnatCL weights pairs" in text
     assert "Rank-N-Contrast" not in text
     assert "Atropos" not in text
+    assert "masks to the scan by registration" in text  # from the name of the sidecar and the method in it
+    assert "20 epochs of batches of 8 with Adam at a learning rate of 0.0001" in text
+    assert "in 3 folds" in text
+    assert "Tasks: ad-hc, age, mci-hc, score, sex." in text
     assert "antspyx 0.6.3" in text
 
 
@@ -73,10 +77,8 @@ def test_every_citation_has_an_entry_and_every_entry_its_key() -> None:
 
 
 def test_facts_are_found_however_deep(tmp_path: Path) -> None:
-    write_json(
-        tmp_path / "preprocess" / "a.json",
-        {"parameters": [{"recipe": "fast"}], "template": {"name": "T", "sha256": "x"}},
-    )
+    about = {"parameters": [{"Recipe": "fast"}], "Template": {"name": "T", "sha256": "x"}}
+    write_json(tmp_path / "preprocess" / "a.json", about)
     records = methods.read_records([tmp_path / "preprocess" / "a.json"])
     assert records.facts["recipe"] == ["fast"]
     assert records.facts["template"] == ["T"]

@@ -14,12 +14,14 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.report import formats, tables
 from anatcl.report import vocabulary as words
+from anatcl.report.marks import mark
 
 
 @pytest.fixture(scope="session")
 def written(results_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report")
-    tables.write_tables(results_dir / "evaluate" / "scores.tsv", out / "benchmark.tsv", out / "tables")
+    evaluate = results_dir / "evaluate"
+    tables.write_tables(evaluate / "scores.tsv", out / "benchmark.tsv", out / "tables", evaluate / "comparisons.tsv")
     return out
 
 
@@ -37,12 +39,28 @@ def test_benchmark_keeps_every_score_in_the_order_of_the_tables(results_dir: Pat
     assert list(age["protocol"].unique()) == ["cross-validation", "shuffled labels"]  # controls come last
 
 
-def test_cell_shows_value_interval_and_bold_only_where_a_test_says_so(results_dir: Path) -> None:
-    table = tables.build_table(tables.load_scores(results_dir / "evaluate" / "scores.tsv"), "brain_age")
+def test_bold_and_dagger_only_where_a_test_says_so(written: Path) -> None:
+    table = tables.build_table(tables.load_scores(written / "benchmark.tsv"), "brain_age")
     best = [(row.method, row.protocol) for row in table.rows for cell in row.cells if cell and cell.best]
+    above = [(row.method, row.protocol) for row in table.rows for cell in row.cells if cell and cell.above]
     assert best == [("anatcl-global", "cross-validation")]
+    assert above == [("anatcl-global", "cross-validation"), ("anatcl-local", "cross-validation")]
     assert formats.to_markdown(table).count("**") == 2
     assert formats.to_tex(table).count(r"\textbf") == 1
+    assert formats.to_tex(table).count(r"\dagger") == 3  # two cells and the caption
+
+
+def test_nothing_is_marked_without_tests(results_dir: Path) -> None:
+    table = tables.build_table(tables.load_scores(results_dir / "evaluate" / "scores.tsv"), "brain_age")
+    assert not any(cell.best or cell.above for row in table.rows for cell in row.cells if cell)
+
+
+def test_a_significant_loss_is_no_mark() -> None:
+    scores = pd.DataFrame({"task": "t", "protocol": "p", "metric": "mae", "method": ["y-aware", "majority-median"]})
+    scores["value"] = [3.0, 2.0]
+    test = {"task": "t", "protocol": "p", "metric": "mae", "method_a": "majority-median", "method_b": "y-aware"}
+    assert list(mark(scores, pd.DataFrame([test | {"p_holm": 0.001}]))) == ["", "best"]
+    assert list(mark(scores, pd.DataFrame([test | {"p_holm": float("nan")}]))) == ["", ""]
 
 
 def test_baselines_stand_below_and_unknown_methods_between() -> None:
