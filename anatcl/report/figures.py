@@ -16,6 +16,8 @@ from anatcl.report.tables import Cell, Table
 
 # Beyond this many points a drawing carries no name per dot: the page would grow and the names overlap.
 NAMED = 400
+# Most dots of an embedding map: more would only cover each other.
+DOTS = 3000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,14 +178,14 @@ class Colouring:
     ----------
     column : str
         Column of the scans table.
-    css : list of str
-        Class of each row.
+    css : Series of str
+        Class of each row, with the index of the coloured values.
     legend : list of (css, text)
         What each class means.
     """
 
     column: str
-    css: list[str]
+    css: pd.Series
     legend: list[tuple[str, str]]
 
 
@@ -200,19 +202,37 @@ def colouring(values: pd.Series) -> Colouring:
         legend = [(f"c{index}", name) for index, name in enumerate(kept)]
     if "none" in css:
         legend.append(("none", "other or missing"))
-    return Colouring(str(values.name), css, legend)
+    return Colouring(str(values.name), pd.Series(css, index=values.index, dtype=object), legend)
 
 
-def embedding_map(embedding: Embedding, colours: Colouring, title: str) -> Drawn:
-    """First two principal components of the embeddings, one dot per scan."""
-    plane, share = principal_plane(embedding.values)
-    panel = Panel(padded(plane[:, 0]), padded(plane[:, 1]), 240, 220, axes=False)
-    css = np.asarray(colours.css)
-    groups = ["none", *(name for name, _ in colours.legend if name != "none")]
-    marks = [panel.dots(plane[css == name, 0], plane[css == name, 1], name) for name in groups]
+@dataclasses.dataclass(frozen=True)
+class Plane:
+    """First two principal components of some embeddings: ``scan`` (M,), ``places`` (M, 2) and one line about them."""
+
+    scan: np.ndarray
+    places: np.ndarray
+    note: str
+
+
+def embedding_plane(embedding: Embedding) -> Plane:
+    """Principal components of all embeddings; at most `DOTS` scans, evenly spaced in the table, are drawn."""
+    places, share = principal_plane(embedding.values)
     note = f"PC1 {share[0]:.0%}, PC2 {share[1]:.0%} of variance · encoder of fold {embedding.fold}"
-    alt = f"{title}: map of {len(plane)} embeddings coloured by {colours.column}. {note}"
-    return Drawn(title, panel.draw(alt, *marks), note)
+    if len(places) > DOTS:
+        kept = np.linspace(0, len(places) - 1, DOTS).round().astype(int)
+        return Plane(embedding.scan[kept], places[kept], f"{note} · {DOTS:,} of {len(places):,} scans")
+    return Plane(embedding.scan, places, note)
+
+
+def embedding_map(plane: Plane, colours: Colouring, title: str) -> Drawn:
+    """One dot per scan, coloured by a column of the scans table."""
+    panel = Panel(padded(plane.places[:, 0]), padded(plane.places[:, 1]), 240, 220, axes=False)
+    css = colours.css.reindex(plane.scan, fill_value="none").to_numpy()
+    small = " small" if len(css) > NAMED else ""
+    groups = ["none", *(name for name, _ in colours.legend if name != "none")]
+    marks = [panel.dots(plane.places[css == name, 0], plane.places[css == name, 1], name + small) for name in groups]
+    alt = f"{title}: map of {len(css)} embeddings coloured by {colours.column}. {plane.note}"
+    return Drawn(title, panel.draw(alt, *marks), plane.note)
 
 
 def histogram(values: Iterable[float], label: str, bins: int = 12) -> Markup:

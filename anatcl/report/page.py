@@ -184,15 +184,12 @@ def brain_age_figures(scores: pd.DataFrame, predictions: dict[tuple[str, str], p
 
 def embedding_figures(embeddings: dict[str, results.Embedding], scans: pd.DataFrame) -> list[dict[str, Any]]:
     """For each colouring: its legend and one map per method."""
+    planes = {name: figures.embedding_plane(embeddings[name]) for name in words.order_methods(embeddings)}
     found = []
     for column in (name for name in COLOURS if name in scans and scans[name].notna().any()):
-        drawn, colours = [], None
-        for method in words.order_methods(embeddings):
-            embedding = embeddings[method]
-            values = scans.set_index("scan")[column].reindex(embedding.scan)
-            colours = figures.colouring(values)
-            drawn.append(figures.embedding_map(embedding, colours, words.method_label(method)))
-        if colours:
+        colours = figures.colouring(scans.set_index("scan")[column])
+        drawn = [figures.embedding_map(plane, colours, words.method_label(name)) for name, plane in planes.items()]
+        if drawn:
             found.append({"column": column, "legend": colours.legend, "drawn": drawn})
     return found
 
