@@ -1,4 +1,4 @@
-"""Steps of the pretrain stage: folds, pack, train."""
+"""Steps of the pretrain stage: folds, pack, openbhb, train, import, embed, export."""
 
 from __future__ import annotations
 
@@ -26,6 +26,24 @@ def register(stages: Any) -> None:
     _folds(steps.add_parser("folds", help="assign participants to folds"))
     _pack(steps.add_parser("pack", help="pack maps of a cohort into one memory-mapped array"))
     _train(steps.add_parser("train", help="pretrain one method without one fold; goes on where it was interrupted"))
+    _list(steps.add_parser("list", help="table of the trained encoders"))
+    _openbhb(steps.add_parser("openbhb", help="pack a public OpenBHB release"))
+    _import(steps.add_parser("import", help="turn the published AnatCL weights into a bundle"))
+    _embed(steps.add_parser("embed", help="embed preprocessed maps with a bundle"))
+    _export(steps.add_parser("export", help="write a bundle's encoder for other programs"))
+
+
+def _list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", nargs="+", required=True, metavar="JSON", help="model.json of the encoders")
+    parser.add_argument("--out", required=True, metavar="TSV", help="table to write, a row per encoder")
+    parser.set_defaults(function=run_list)
+
+
+def run_list(args: argparse.Namespace) -> None:
+    """Write the table of encoders."""
+    from anatcl.pretrain.listing import list_models
+
+    list_models(args.models, args.out)
 
 
 def device_flags(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +101,44 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run_train)
 
 
+def _openbhb(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", required=True, metavar="DIR", help="folder of the release")
+    parser.add_argument("--layout", default="tree", choices=("tree", "ramp"), help="one .npy per subject, or RAMP rows")
+    parser.add_argument("--map", default="vbm", choices=("vbm", "quasi-raw"), help="which map to pack")
+    parser.add_argument("--masks", default="", metavar="DIR", help="folder of the mask images (RAMP rows)")
+    parser.add_argument("--labels", default="", metavar="TXT", help="region names of the measures, one per line")
+    parser.add_argument("--voxel-mm", type=float, default=0.0, help="packed voxel size in mm (0: as the maps)")
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of arrays and measures.tsv")
+    parser.set_defaults(function=run_openbhb)
+
+
+def _import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", required=True, help="file, URL, or published name such as anatcl-global/fold-0")
+    parser.add_argument("--sha256", default="", help="digest the file must have (needed for a download)")
+    parser.add_argument("--cache", default="~/.cache/anatcl", metavar="DIR", help="folder of downloads")
+    parser.add_argument("--encoder", default="resnet18", help="network of the weights")
+    parser.add_argument(
+        "--flip", action=argparse.BooleanOptionalAction, default=True, help="the network saw left and right exchanged"
+    )
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the bundle")
+    parser.set_defaults(function=run_import)
+
+
+def _embed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder with encoder.safetensors and model.json")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="preprocessed maps (NIfTI)")
+    parser.add_argument("--out", required=True, metavar="TSV", help="table of embeddings to write")
+    device_flags(parser)
+    parser.set_defaults(function=run_embed)
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder with encoder.safetensors and model.json")
+    parser.add_argument("--format", default="safetensors", choices=("safetensors", "onnx"), help="what to write")
+    parser.add_argument("--out", required=True, metavar="FILE", help="file to write")
+    parser.set_defaults(function=run_export)
+
+
 def _cohort(scans: str, measures: str | None) -> Any:
     from anatcl.base.files import read_tsv
 
@@ -131,3 +187,40 @@ def run_train(args: argparse.Namespace) -> int:
     options = Options.parse({name: getattr(args, name) for name in flags} | json.loads(args.options))
     inputs = Inputs(args.arrays, args.folds, args.fold, args.method, args.out_dir, args.measures, args.query)
     return train(inputs, options, args.device, args.precision, args.deterministic, args.threads)
+
+
+def run_openbhb(args: argparse.Namespace) -> None:
+    """Pack a public OpenBHB release."""
+    from pathlib import Path
+
+    from anatcl.pretrain.openbhb import read_ramp, read_tree
+
+    labels = Path(args.labels).read_text(encoding="utf-8").split() if args.labels else None
+    if args.layout == "tree":
+        read_tree(args.root, args.out_dir, args.map, args.voxel_mm, labels=labels)
+    else:
+        masks = args.masks or args.root
+        read_ramp(args.root, args.out_dir, masks, args.map, voxel_mm=args.voxel_mm, labels=labels)
+
+
+def run_import(args: argparse.Namespace) -> None:
+    """Turn published weights into a bundle."""
+    from anatcl.pretrain.official import import_weights
+
+    import_weights(args.weights, args.out_dir, args.sha256, args.cache, args.encoder, args.flip)
+
+
+def run_embed(args: argparse.Namespace) -> None:
+    """Write a table of embeddings."""
+    from anatcl.pretrain.device import resolve
+    from anatcl.pretrain.embed import embed_images
+
+    device = resolve(args.device, args.precision, args.deterministic, args.threads)
+    embed_images(args.bundle, args.images, args.out, device)
+
+
+def run_export(args: argparse.Namespace) -> None:
+    """Write an encoder for other programs."""
+    from anatcl.pretrain.export import export
+
+    export(args.bundle, args.out, args.format)

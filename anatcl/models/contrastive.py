@@ -19,10 +19,16 @@ class ContrastiveModel(nn.Module):
     head : {"projection", "regression", "none"}
         ``projection``: two-layer perceptron d-d-128 whose output is L2-normalised (keys ``head.0.*``, ``head.2.*``, as
         published); ``regression``: one linear unit; ``none``: embeddings only.
+
+    Attributes
+    ----------
+    flip : tuple of int
+        Spatial axes (0, 1, 2) to mirror before the encoder, for networks that were trained on another axis direction.
     """
 
     def __init__(self, encoder: nn.Module, head: str = "projection") -> None:
         super().__init__()
+        self.flip: tuple[int, ...] = ()
         self.encoder = encoder
         self.kind = head
         features = int(encoder.out_features)  # type: ignore[arg-type]
@@ -42,7 +48,7 @@ class ContrastiveModel(nn.Module):
 
         The normalisation runs in float32 whatever the autocast type: half precision would move the cosines.
         """
-        out = self.head(self.encoder(x))
+        out = self.head(self.embed(x))
         if self.kind == "none":
             return out
         with torch.autocast(x.device.type, enabled=False):
@@ -51,4 +57,4 @@ class ContrastiveModel(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the encoder's embeddings (N, out_features), before the head."""
-        return self.encoder(x)
+        return self.encoder(x.flip([2 + axis for axis in self.flip]) if self.flip else x)

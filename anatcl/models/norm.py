@@ -34,9 +34,9 @@ class CrossProcessBatchNorm3d(nn.BatchNorm3d):
         """Normalise (N, C, X, Y, Z) over all ranks' N, X, Y, Z."""
         if not self.training:
             return super().forward(x)
-        values = x.float()
+        values = x if x.dtype == torch.float64 else x.float()
         axes = (0, 2, 3, 4)
-        count = torch.full((1,), float(values.numel() // values.shape[1]), device=x.device)
+        count = values.new_full((1,), float(values.numel() // values.shape[1]))
         sums = _SumOverRanks.apply(torch.cat([values.sum(axes), count]))
         n = sums[-1].detach()
         mean = sums[:-1] / n

@@ -65,6 +65,7 @@ def load_encoder(folder: str | Path, arrays: PackedArrays | None = None) -> tupl
             file=folder / "encoder.safetensors",
             remedy="Pretrain again; the file is damaged or of another network.",
         ) from error
+    model.flip = tuple(description.get("flip_axes", ()))
     if arrays is not None:
         check_contract(description["input"], arrays.meta, arrays.folder)
     return model.eval(), description

@@ -64,3 +64,9 @@ def pretrain(cohort_files, tmp_path):
         return tmp_path / out
 
     return call
+
+
+@pytest.fixture(scope="session")
+def cohort_maker():
+    """The function that writes a synthetic cohort into a folder."""
+    return make_cohort

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -49,7 +50,9 @@ def test_the_loss_falls_and_files_are_there(pretrain, method):
     assert model["method"] == method and model["architecture"] == "resnet-tiny" and model["input"]["map"] == "vbm"
     for name in ("last.ckpt", "run.json"):
         assert (folder / name).is_file()
-    assert {k.split(".")[0] for k in weights(folder)} == ({"encoder"} if model["head"] == "none" else {"encoder", "head"})
+    assert {k.split(".")[0] for k in weights(folder)} == (
+        {"encoder"} if model["head"] == "none" else {"encoder", "head"}
+    )
 
 
 def test_untrained_is_the_seeded_start_of_every_method(pretrain):
@@ -253,3 +256,69 @@ def test_cuda_like_precision_on_cpu(pretrain, cohort_files, tmp_path):
     train(inputs, options, "cpu", "bf16", threads=1)
     assert read_json(tmp_path / "bf16/model.json")["precision"] == "bf16"
     assert all(t.dtype in (torch.float32, torch.int64) for t in weights(tmp_path / "bf16").values())
+
+
+def test_augmentation_embeds_two_views_and_is_replayed_on_resume(pretrain, monkeypatch, tmp_path):
+    chosen = {"flip": {}, "noise": {"p": 1.0}, "affine": {"degrees": 5}}
+    straight = pretrain("y-aware", "straight", epochs=2, augment=chosen)
+    model = read_json(straight / "model.json")
+    assert model["augmentation"] == chosen
+    assert not same(weights(straight), weights(pretrain("y-aware", "plain", epochs=2)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "must_stop", lambda self, stop: setattr(stop, "received", 15) or self.step == 3)
+        pretrain("y-aware", "broken", status=143, epochs=2, augment=chosen)
+    assert same(weights(pretrain("y-aware", "broken", epochs=2, augment=chosen)), weights(straight))
+
+
+def test_simclr_is_augmented_unless_told_otherwise(pretrain):
+    assert read_json(pretrain("simclr", "a", epochs=1) / "model.json")["augmentation"]
+    assert not read_json(pretrain("simclr", "b", epochs=1, augment="none") / "model.json")["augmentation"]
+    assert not read_json(pretrain("y-aware", "c", epochs=1) / "model.json")["augmentation"]
+
+
+def test_accumulated_batches_make_fewer_steps(pretrain):
+    assert read_json(pretrain("y-aware", "a", epochs=2) / "model.json")["steps"] == 8
+    assert read_json(pretrain("y-aware", "b", epochs=2, accumulate=3) / "model.json")["steps"] == 4
+
+
+def test_early_probe_writes_columns_and_changes_nothing(pretrain):
+    plain, probed = pretrain("y-aware", "a", epochs=4), pretrain("y-aware", "b", epochs=4, probe_every=2)
+    history = read_tsv(probed / "history.tsv")
+    assert history["probe_age_mae"].notna().tolist() == [False, True, False, True]
+    assert history["probe_age_mae"].iloc[-1] < 40 and 0 <= history["probe_site_bacc"].iloc[-1] <= 1
+    assert same(weights(plain), weights(probed))
+
+
+def test_tensorboard_is_written_or_asked_for(pretrain):
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        with pytest.raises(InputError, match="not installed"):
+            pretrain("y-aware", epochs=1, tensorboard=True)
+    else:
+        assert list((pretrain("y-aware", epochs=1, tensorboard=True) / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_overfits_eight_scans(cohort_maker, tmp_path, method):
+    """Each loss falls on eight samples; supervised age regression learns them to less than a year."""
+    files = cohort_maker(tmp_path, people=8, seed=3)
+    options = {"encoder": "resnet-tiny", "epochs": 60, "batch_size": 8, "learning_rate": 3e-3, "weight_decay": 0.0}
+    inputs = Inputs(files["arrays"], files["folds.tsv"], -1, method, tmp_path / "out", files["measures.tsv"])
+    train(inputs, Options.parse(options | {"augment": "none"}), "cpu", threads=1)
+    loss = read_tsv(tmp_path / "out/history.tsv")["loss"]
+    assert loss.iloc[-5:].mean() < loss.iloc[0]
+    if method == "age-regression":
+        assert loss.iloc[-5:].mean() < 1.0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_on_a_gpu(cohort_files, tmp_path, precision):
+    inputs = Inputs(cohort_files["arrays"], cohort_files["folds.tsv"], 0, "anatcl-local", tmp_path / "out")
+    inputs = dataclasses.replace(inputs, measures=cohort_files["measures.tsv"])
+    options = Options.parse({"encoder": "resnet-tiny", "epochs": 8, "batch_size": 8, "learning_rate": 1e-3})
+    assert train(inputs, options, "cuda", precision) == 0
+    loss = read_tsv(tmp_path / "out/history.tsv")["loss"]
+    assert loss.iloc[-3:].mean() < loss.iloc[0]

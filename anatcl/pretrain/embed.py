@@ -1,0 +1,121 @@
+"""Embeddings of single images with a bundle."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import write_tsv
+from anatcl.pretrain.arrays import check_contract
+from anatcl.pretrain.bundle import load_encoder
+from anatcl.pretrain.device import Device, resolve
+from anatcl.pretrain.pack import normalise, plan_grid, read_ras, to_grid
+
+log = logging.getLogger(__name__)
+
+
+def to_input(path: str | Path, contract: Mapping[str, Any]) -> np.ndarray:
+    """Read a preprocessed map and bring it to an encoder's grid.
+
+    The map may be on the packed grid already, or on the grid that packing started from (then it is cropped and
+    downsampled in the same way).
+
+    Parameters
+    ----------
+    path : path
+    contract : mapping
+        ``model.json["input"]``.
+
+    Returns
+    -------
+    ndarray of shape ``contract["shape"]``, float32, true values
+
+    Raises
+    ------
+    InputError
+        When the map's grid leads to another input than the encoder was trained on.
+    """
+    volume, affine = read_ras(path)
+    volume = normalise(volume, contract.get("intensity", "none"))
+    shape = tuple(contract["shape"])
+    if volume.shape != shape or not np.allclose(affine, contract["affine"], atol=1e-3):
+        source = contract.get("source_shape")
+        if source is not None and volume.shape != tuple(source):
+            raise InputError(
+                f"the map has shape {volume.shape}; the encoder takes {tuple(source)}, or {shape} when packed.",
+                file=path,
+                remedy=f"Give the {contract['map']} map that the preprocess stage wrote.",
+            )
+        grid = plan_grid(volume.shape, affine, contract["voxel_mm"], contract["crop"])
+        found = {**contract, "shape": list(grid.shape), "affine": grid.affine}
+        check_contract(contract, found, path)
+        volume = to_grid(volume, grid)
+    if contract["map"] == "vbm" and volume.max() > 20:
+        raise InputError(
+            f"the map reaches {volume.max():.3g}, which is no modulated tissue fraction.",
+            file=path,
+            remedy="Give the VBM map, not the T1w image itself (that one goes through preprocess first).",
+        )
+    return volume
+
+
+def embed_images(
+    bundle: str | Path,
+    images: Sequence[str | Path],
+    out: str | Path | None = None,
+    device: Device | None = None,
+    prepare: Callable[[Path], Path] | None = None,
+) -> pd.DataFrame:
+    """Embed images one by one and return (and write) a table.
+
+    Parameters
+    ----------
+    bundle : path
+        Folder with ``encoder.safetensors`` and ``model.json``.
+    images : sequence of path
+        Preprocessed maps, or whatever `prepare` turns into them.
+    out : path, optional
+        Table to write: ``image``, ``e000`` ...
+    device : Device, optional
+    prepare : callable, optional
+        Makes the map of one image and returns its path: where the preprocess stage takes part for raw T1w images.
+
+    Returns
+    -------
+    DataFrame
+        One row per usable image. An unusable one is logged and left out.
+
+    Raises
+    ------
+    InputError
+        When no image can be used.
+    """
+    model, description = load_encoder(bundle)
+    device = device or resolve(small=description["architecture"] == "resnet-tiny")
+    model.to(device.device)
+    rows: list[dict[str, Any]] = []
+    error: InputError | None = None
+    for image in images:
+        try:
+            path = prepare(Path(image)) if prepare else Path(image)
+            volume = torch.from_numpy(np.ascontiguousarray(to_input(path, description["input"])))
+        except InputError as failure:
+            log.error("left out: %s", failure)
+            error = failure
+            continue
+        with torch.inference_mode(), device.autocast():
+            vector = model.embed(volume[None, None].to(device.device)).float().cpu()[0]
+        rows.append({"image": str(image), **{f"e{i:03d}": float(v) for i, v in enumerate(vector)}})
+    if not rows:
+        raise error or InputError("no image was given.", remedy="Name at least one.")
+    table = pd.DataFrame(rows)
+    if out is not None:
+        write_tsv(out, table)
+    return table

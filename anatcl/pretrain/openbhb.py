@@ -1,0 +1,325 @@
+"""Readers of the public OpenBHB layouts, into the packed form.
+
+Three layouts are in circulation: a tree of one ``.npy`` per subject and map, ``_ROI.npy`` files with FreeSurfer
+measures beside them, and the rows of the RAMP challenge (``train.npy``: masked maps and measures laid end to end,
+3,659,572 numbers a subject). Source: Dufumier et al. 2022 and the challenge's public preparation code.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import write_tsv
+from anatcl.pretrain.arrays import array_meta, write_arrays
+from anatcl.pretrain.pack import INTENSITY, Grid, normalise, plan_grid, to_grid
+
+log = logging.getLogger(__name__)
+
+SUFFIX = {
+    "vbm": "_preproc-cat12vbm_desc-gm_T1w.npy",
+    "quasi-raw": "_preproc-quasiraw_T1w.npy",
+    "desikan": "_preproc-freesurfer_desc-desikan_ROI.npy",
+}
+# Blocks of a RAMP row, in their order.
+BLOCKS = {
+    "vbm": 519945,
+    "quasi-raw": 1827095,
+    "xhemi": 8 * 163842,
+    "vbm_roi": 284,
+    "desikan": 7 * 68,
+    "destrieux": 7 * 148,
+}
+# Mask of each map and the value above which a voxel belongs to it.
+MASKS = {
+    "vbm": ("cat12vbm_space-MNI152_desc-gm_TPM.nii.gz", 0.05),
+    "quasi-raw": ("quasiraw_space-MNI152_desc-brain_T1w.nii.gz", 0.0),
+}
+# Grids of the maps as stored: the first axis of both runs from right to left (LAS). The .npy files have no header that
+# says so; a mask's NIfTI header does and wins.
+AFFINES = {
+    "vbm": np.array([[-1.5, 0, 0, 90], [0, 1.5, 0, -126], [0, 0, 1.5, -72], [0, 0, 0, 1.0]]),
+    "quasi-raw": np.array([[-1.0, 0, 0, 90], [0, 1, 0, -126], [0, 0, 1, -72], [0, 0, 0, 1.0]]),
+}
+CHANNELS = ("area", "volume", "thickness", "thicknessstd", "meancurv", "gauscurv", "curvind")
+# FreeSurfer's order in aparc.stats; used unless the release's label file is given.
+REGIONS = (
+    "bankssts", "caudalanteriorcingulate", "caudalmiddlefrontal", "cuneus", "entorhinal", "fusiform",
+    "inferiorparietal", "inferiortemporal", "isthmuscingulate", "lateraloccipital", "lateralorbitofrontal",
+    "lingual", "medialorbitofrontal", "middletemporal", "parahippocampal", "paracentral", "parsopercularis",
+    "parsorbitalis", "parstriangularis", "pericalcarine", "postcentral", "posteriorcingulate", "precentral",
+    "precuneus", "rostralanteriorcingulate", "rostralmiddlefrontal", "superiorfrontal", "superiorparietal",
+    "superiortemporal", "supramarginal", "frontalpole", "temporalpole", "transversetemporal", "insula",
+)  # fmt: skip
+
+
+def read_tree(
+    root: str | Path,
+    out_dir: str | Path,
+    map_name: str = "vbm",
+    voxel_mm: float = 0.0,
+    affine: np.ndarray | None = None,
+    labels: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Pack a tree of per-subject ``.npy`` maps (any depth) and the ``_ROI.npy`` files beside them.
+
+    Parameters
+    ----------
+    root : path
+        Holds ``participants.tsv`` (or another table with ``participant_id``) and the files.
+    out_dir : path
+        Gets ``volumes.npy``, ``rows.tsv``, ``arrays.json`` and, with ``_ROI.npy`` files, ``measures.tsv``.
+    map_name : {"vbm", "quasi-raw"}
+    voxel_mm : float
+        Packed voxel size in mm; 0 keeps that of the maps.
+    affine : ndarray of shape (4, 4), optional
+        Voxel to mm of the stored arrays; default `AFFINES`.
+    labels : sequence of str, optional
+        Region names of the ``_ROI.npy`` columns, such as ``lh_bankssts``.
+
+    Returns
+    -------
+    dict
+        Content of arrays.json.
+    """
+    root = Path(root)
+    files = sorted(root.rglob(f"sub-*{SUFFIX[map_name]}"))
+    if not files:
+        raise InputError(f"no sub-*{SUFFIX[map_name]} below the folder.", file=root, remedy="Name OpenBHB's folder.")
+    rows = _describe([_identifier(f) for f in files], _tables(root))
+    affine = AFFINES[map_name] if affine is None else affine
+    shape = _volume(files[0]).shape
+    grid, turn = _ras_grid(shape, affine, voxel_mm)
+    volumes = (to_grid(normalise(turn(_checked(_volume(f), shape, f)), INTENSITY[map_name]), grid) for f in files)
+    meta = _write(Path(out_dir), volumes, rows, grid, map_name)
+    roi = {_identifier(f): f for f in root.rglob(f"sub-*{SUFFIX['desikan']}")}
+    if roi:
+        known = [s for s in rows["participant_id"].str[4:] if s in roi]
+        data = np.stack([_roi(np.load(roi[s], allow_pickle=False), roi[s]) for s in known])
+        write_tsv(Path(out_dir) / "measures.tsv", measures_table(known, data, labels))
+    return meta
+
+
+def read_ramp(
+    root: str | Path,
+    out_dir: str | Path,
+    masks: str | Path,
+    map_name: str = "vbm",
+    splits: Sequence[str] = ("train", "internal_test", "external_test"),
+    voxel_mm: float = 0.0,
+    blocks: Mapping[str, int] = BLOCKS,
+    labels: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Pack RAMP rows: unmask each subject's map once, take its measures from the same row.
+
+    Parameters
+    ----------
+    root : path
+        Holds ``<split>.npy`` (rows, memory-mapped) and ``<split>.tsv`` (same order; ``age``, ``site``).
+    out_dir : path
+    masks : path
+        Folder of the two mask images; voxels above the published threshold are the columns of a block, in C order of
+        the image as stored. Their number must be the block's length.
+    map_name : {"vbm", "quasi-raw"}
+    splits : sequence of str
+        Those present are read; the name becomes column ``split``.
+    voxel_mm : float
+    blocks : mapping
+        Length of each block, in order.
+    labels : sequence of str, optional
+        Region names of the desikan block.
+    """
+    root = Path(root)
+    present = [s for s in splits if (root / f"{s}.npy").is_file()]
+    if not present:
+        raise InputError(
+            f"none of {', '.join(f'{s}.npy' for s in splits)} is there.", file=root, remedy="Name its folder."
+        )
+    mask, affine = _mask(Path(masks), map_name)
+    if int(mask.sum()) != blocks[map_name]:
+        raise InputError(
+            f"the mask has {int(mask.sum())} voxels, the {map_name} block {blocks[map_name]} columns.",
+            file=Path(masks) / MASKS[map_name][0],
+            remedy="Use the masks that belong to the challenge's data.",
+        )
+    data = {s: np.load(root / f"{s}.npy", mmap_mode="r", allow_pickle=False) for s in present}
+    for split, array in data.items():
+        if array.ndim != 2 or array.shape[1] != sum(blocks.values()):
+            raise InputError(
+                f"rows have shape {array.shape[1:]}, not {sum(blocks.values())}.", file=root / f"{split}.npy"
+            )
+    rows = pd.concat([_ramp_rows(root / f"{s}.tsv", s, len(data[s])) for s in present], ignore_index=True)
+    grid, turn = _ras_grid(mask.shape, affine, voxel_mm)
+    where, measures = (_span(blocks, name) for name in (map_name, "desikan"))
+
+    def volumes() -> Iterator[np.ndarray]:
+        for array in data.values():
+            for row in array:
+                volume = np.zeros(mask.shape, dtype=np.float32)
+                volume[mask] = row[where]
+                yield to_grid(normalise(turn(volume), INTENSITY[map_name]), grid)
+
+    meta = _write(Path(out_dir), volumes(), rows, grid, map_name)
+    columns = np.concatenate([np.asarray(a[:, measures]) for a in data.values()])
+    columns = columns.reshape(len(columns), len(CHANNELS), -1)
+    people = rows["participant_id"].str[4:].tolist()
+    write_tsv(Path(out_dir) / "measures.tsv", measures_table(people, columns, labels))
+    return meta
+
+
+def measures_table(people: Sequence[str], data: np.ndarray, labels: Sequence[str] | None = None) -> pd.DataFrame:
+    """Arrange OpenBHB's Desikan measures as measures.tsv.
+
+    Parameters
+    ----------
+    people : sequence of str
+        Identifiers without ``sub-``.
+    data : ndarray of shape (n, 7, K)
+        Channels in the order of `CHANNELS`.
+    labels : sequence of K str, optional
+        Regions such as ``lh_bankssts`` (``lh-bankssts`` and ``lh.bankssts`` are understood).
+    """
+    if labels is None:
+        labels = [f"{side}_{region}" for side in ("lh", "rh") for region in REGIONS]
+        if data.shape[2] == len(labels):
+            log.warning("regions are named in FreeSurfer's order; give the release's label file to be sure")
+    labels = [re.sub(r"^([lr]h)[-._]", r"\1_", str(name)) for name in labels]
+    if data.shape[2] != len(labels):
+        raise InputError(f"{data.shape[2]} regions have {len(labels)} names.", remedy="Give the release's label file.")
+    thickness = data[:, CHANNELS.index("thickness")]
+    middle = float(np.nanmedian(thickness))
+    if not 0.5 < middle < 6:
+        raise InputError(
+            f"the median of the thickness channel is {middle:.3g}, which is no thickness in mm.",
+            remedy="The channels or blocks are in another order than the published one.",
+        )
+    names = [f"sub-{s}" for s in people]
+    columns = {f"{kind}_{region}": data[:, c, k] for c, kind in enumerate(CHANNELS) for k, region in enumerate(labels)}
+    frame = {"scan": [_scan(n) for n in names], "participant_id": names, "session_id": "ses-1", **columns}
+    return pd.DataFrame(frame).sort_values("scan", ignore_index=True)
+
+
+def _scan(participant: str) -> str:
+    return f"{participant}/ses-1/anat/{participant}_ses-1"
+
+
+def _identifier(path: Path) -> str:
+    match = re.match(r"sub-([^_]+)_", path.name)
+    assert match is not None  # the glob asks for sub-
+    return match.group(1)
+
+
+def _volume(path: Path) -> np.ndarray:
+    """Read a ``.npy`` map (1, 1, X, Y, Z) or (X, Y, Z) as (X, Y, Z)."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"the array cannot be read ({error})", file=path, remedy="Fetch it again.") from error
+    if array.ndim > 3 and all(n == 1 for n in array.shape[:-3]):
+        array = array.reshape(array.shape[-3:])
+    if array.ndim != 3:
+        raise InputError(f"the map has shape {array.shape}.", file=path, remedy="Expected (1, 1, X, Y, Z).")
+    return array
+
+
+def _checked(array: np.ndarray, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    if array.shape != shape:
+        raise InputError(f"the map has shape {array.shape}, others {shape}.", file=path, remedy="Leave this file out.")
+    return np.asarray(array, dtype=np.float32)
+
+
+def _roi(array: np.ndarray, path: Path) -> np.ndarray:
+    """(1, 7, K) or (7, K) to (7, K)."""
+    array = array.reshape(array.shape[-2:]) if array.ndim >= 2 else array
+    if array.ndim != 2 or array.shape[0] != len(CHANNELS):
+        raise InputError(f"the measures have shape {array.shape}, not (1, 7, regions).", file=path)
+    return array
+
+
+def _ras_grid(shape: tuple[int, ...], affine: np.ndarray, voxel_mm: float) -> tuple[Grid, Any]:
+    """Plan the packed grid of stored arrays, and return the function that turns one of them to RAS order."""
+    axes = np.argmax(np.abs(affine[:3, :3]), axis=1)  # stored axis that runs along x, y, z
+    if sorted(axes) != [0, 1, 2]:
+        raise InputError(f"the affine {affine.tolist()} has no clear axis order.", remedy="Give another affine.")
+    flips = [int(i) for i in range(3) if affine[i, axes[i]] < 0]
+
+    def turn(volume: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.flip(volume.transpose(axes), flips))
+
+    ras = np.eye(4)
+    for i in range(3):
+        size, last = affine[i, axes[i]], shape[axes[i]] - 1
+        ras[i, i] = abs(size)
+        ras[i, 3] = affine[i, 3] + min(0.0, size * last)
+    return plan_grid(tuple(shape[a] for a in axes), ras, voxel_mm), turn
+
+
+def _write(out: Path, volumes: Iterator[np.ndarray], rows: pd.DataFrame, grid: Grid, map_name: str) -> dict[str, Any]:
+    meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, 1.0, INTENSITY[map_name])
+    meta |= {"source_shape": list(grid.source_shape), "template": "MNI152"}
+    write_arrays(out, volumes, rows, meta)
+    return meta
+
+
+def _tables(root: Path) -> pd.DataFrame:
+    """The table of participants: identifiers as text without ``sub-``, index of the result."""
+    for path in [root / "participants.tsv", *sorted(root.glob("*.tsv"))]:
+        if path.is_file():
+            table = pd.read_csv(path, sep="\t", dtype={"participant_id": str})
+            if "participant_id" in table:
+                table["participant_id"] = table["participant_id"].str.removeprefix("sub-")
+                return table.drop_duplicates("participant_id").set_index("participant_id")
+    log.warning("%s has no participants.tsv: ages and sites are unknown", root)
+    return pd.DataFrame()
+
+
+def _describe(people: Sequence[str], table: pd.DataFrame) -> pd.DataFrame:
+    """rows.tsv of the given people: scan, participant_id, session_id, then the table's columns."""
+    names = [f"sub-{s}" for s in people]
+    rows = pd.DataFrame({"scan": [_scan(n) for n in names], "participant_id": names, "session_id": "ses-1"})
+    found = table.reindex(list(people)).reset_index(drop=True)
+    if "site" not in found and "siteXacq" in found:
+        found["site"] = found["siteXacq"]
+    if "sex" in found:
+        first = found["sex"].astype(str).str.strip().str.upper().str[:1]
+        found["sex"] = first.where(first.isin(["M", "F"]))
+    return pd.concat([rows, found], axis=1)
+
+
+def _mask(folder: Path, map_name: str) -> tuple[np.ndarray, np.ndarray]:
+    import nibabel as nib
+
+    name, threshold = MASKS[map_name]
+    if not (folder / name).is_file():
+        raise InputError("the mask is missing.", file=folder / name, remedy="It comes with the challenge's resources.")
+    image = nib.load(folder / name)
+    return np.asarray(image.dataobj) > threshold, np.asarray(image.affine, dtype=float)
+
+
+def _ramp_rows(path: Path, split: str, n: int) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError("the table of the rows is missing.", file=path, remedy="It comes with the .npy file.")
+    table = pd.read_csv(path, sep="\t", dtype={"participant_id": str})
+    if len(table) != n:
+        raise InputError(f"the table has {len(table)} rows, the array {n}.", file=path)
+    if "participant_id" not in table:
+        table["participant_id"] = [f"{split.replace('_', '')}{i:05d}" for i in range(n)]
+    people = table["participant_id"].str.removeprefix("sub-").tolist()
+    rows = _describe(people, table.assign(participant_id=people).set_index("participant_id"))
+    return rows.assign(split=split)
+
+
+def _span(blocks: Mapping[str, int], name: str) -> slice:
+    start = 0
+    for block, length in blocks.items():
+        if block == name:
+            return slice(start, start + length)
+        start += length
+    raise InputError(f"the rows have no block {name!r}.")
