@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_json, read_tsv
+from anatcl.cli.simulate import register
+from anatcl.simulate.anatomy import anatomy
+from anatcl.simulate.arrays import SHAPE, _table, simulate_arrays
+from anatcl.simulate.effects import regions
+
+PEOPLE = 90
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("arrays")
+    assert simulate_arrays(folder, PEOPLE, seed=1) == PEOPLE + 10
+    return folder
+
+
+def test_the_packed_form(arrays):
+    volumes = np.load(arrays / "volumes.npy", mmap_mode="r")
+    note = read_json(arrays / "arrays.json")
+    rows = read_tsv(arrays / "rows.tsv")
+    assert volumes.dtype == np.float16
+    assert volumes.flags.c_contiguous
+    assert list(volumes.shape) == [note["n"], *note["shape"]] == [len(rows), 45, 54, 45]
+    assert (note["format"], note["axes"], note["map"], note["scale"]) == (1, "RAS", "vbm", 1.0)
+    assert rows.scan.is_unique
+    assert rows.site.nunique() == 3
+    assert rows.participant_id.nunique() == PEOPLE
+    assert np.isfinite(volumes).all()
+
+
+def test_the_sum_of_a_map_is_the_grey_matter(arrays):
+    volumes = np.load(arrays / "volumes.npy", mmap_mode="r")
+    total = volumes.sum(axis=(1, 2, 3), dtype=np.float64) * 64
+    measured = read_tsv(arrays / "measures.tsv").gm_mm3
+    assert np.corrcoef(total, measured)[0, 1] > 0.9
+    assert 0.85 < (total / measured).mean() < 1.15
+
+
+def test_the_left_hemisphere_lies_at_negative_x(arrays):
+    table = _table(anatomy())
+    affine = np.array(read_json(arrays / "arrays.json")["affine"])
+    x = np.unravel_index(table.voxel, SHAPE)[0] * affine[0, 0] + affine[0, 3]
+    for side, sign in (("lh", -1), ("rh", 1)):
+        labels = [r.label for r in regions() if r.hemisphere == side]
+        assert (x[np.isin(table.region, labels)] * sign > -4).all()
+
+
+def test_measures_follow_the_contract_and_the_truth(arrays):
+    measures, truth = read_tsv(arrays / "measures.tsv"), read_tsv(arrays / "truth.tsv")
+    columns = ["scan", "participant_id", "session_id", "tiv_mm3", "gm_mm3", "wm_mm3", "csf_mm3"]
+    assert list(measures.columns[:7]) == columns
+    for measure in ("thickness", "thicknessstd", "volume", "area"):
+        names = [c for c in measures if re.match(rf"{measure}_[lr]h_", c)]
+        assert len(names) == (82 if measure == "volume" else 68)
+        assert (measures[names] > 0).all(axis=None)
+    assert set(read_json(arrays / "measures.json")) == set(measures)
+    assert (measures.scan == truth.scan).all()
+    r = [np.corrcoef(measures[f"thickness_{k}"], truth[f"factor_{k}"])[0, 1] for k in ("lh_fusiform", "rh_precuneus")]
+    assert min(r) > 0.7
+
+
+def test_age_and_diagnosis_are_in_the_measures(arrays):
+    rows, measures = read_tsv(arrays / "rows.tsv"), read_tsv(arrays / "measures.tsv")
+    mean = measures.filter(regex="^thickness_[lr]h_").mean(axis=1)
+    assert np.corrcoef(mean, rows.age)[0, 1] < -0.6
+    ratio = measures.thickness_lh_entorhinal / measures.thickness_lh_pericalcarine
+    residual = ratio - np.polyval(np.polyfit(rows.age, ratio, 1), rows.age)
+    assert residual[rows.diagnosis == "patient"].mean() < residual[rows.diagnosis == "HC"].mean()
+
+
+def test_reruns_are_equal_and_a_person_does_not_depend_on_the_others(arrays, tmp_path):
+    simulate_arrays(tmp_path / "few", 6, seed=1)
+    few, all_ = (np.load(f / "volumes.npy", mmap_mode="r") for f in (tmp_path / "few", arrays))
+    np.testing.assert_array_equal(few, all_[:7])
+    text = [(f / "measures.tsv").read_text().splitlines()[:8] for f in (tmp_path / "few", arrays)]
+    assert text[0] == text[1]
+    before = (tmp_path / "few" / "volumes.npy").stat().st_mtime_ns
+    simulate_arrays(tmp_path / "few", 6, seed=1)
+    assert (tmp_path / "few" / "volumes.npy").stat().st_mtime_ns == before
+
+
+def test_bad_input_gets_a_sentence(arrays, tmp_path):
+    with pytest.raises(InputError, match=r"1 people.*2 to 100000"):
+        simulate_arrays(tmp_path, 1)
+    with pytest.raises(InputError, match="other settings"):
+        simulate_arrays(arrays, 5, seed=1)
+    (tmp_path / "x").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        simulate_arrays(tmp_path, 5, overwrite=True)
+
+
+def test_the_command_line_makes_what_its_flags_ask_for(tmp_path):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    register(parser.add_subparsers())
+    args = parser.parse_args(["simulate", str(tmp_path / "a"), "--arrays", "2", "--seed", "5"])
+    assert not args.function(args)
+    assert (tmp_path / "a" / "arrays.json").is_file()
+    args = parser.parse_args(["simulate", str(tmp_path / "b"), "--participants", "1", "--voxel-mm", "12"])
+    assert not args.function(args)
+    assert (tmp_path / "b" / "sub-001").is_dir()
+
+
+def test_help_names_every_flag_and_loads_nothing_heavy():
+    code = (
+        "import sys, argparse\nfrom anatcl.cli.simulate import register\n"
+        "p = argparse.ArgumentParser(); register(p.add_subparsers())\n"
+        "assert not {'numpy', 'nibabel', 'scipy', 'tqdm'} & set(sys.modules) - set(before), 'heavy import'\n"
+        "p.parse_args(['simulate', '--help'])"
+    )
+    code = "import sys; import anatcl.cli; before = list(sys.modules)\n" + code
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    for flag in ("--participants", "--voxel-mm", "--seed", "--jobs", "--arrays", "--overwrite"):
+        assert flag in run.stdout
