@@ -151,12 +151,10 @@ def _refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iterati
         out_classified_image_name="classes.nii.gz",
     )
     tissue = room.get("classes.nii.gz").data >= 2
-    rim = 2 * float(scan.spacing.min())
     near = tissue & dilate_mm(brain, scan, 4.0) & icv
-    core = erode_mm(brain, scan, max(3.0, rim))
-    # Opening cuts the bridges of vessels and dura that tie the cortex to the skull's inside.
-    kept = largest_component(ndimage.binary_opening(near | core))
-    closed = close_mm(kept, scan, max(3.0, rim)) & icv
+    core = erode_mm(brain, scan, 1.0)
+    # Closing takes in the sulci; what it adds beyond the intracranial mask is cut off again.
+    closed = close_mm(largest_component(near | core), scan, 5.0) & icv
     return ndimage.binary_fill_holes(largest_component(closed))
 
 
