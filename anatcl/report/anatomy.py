@@ -47,9 +47,9 @@ def maps(measures: pd.DataFrame, scans: pd.DataFrame, reliability: pd.DataFrame)
     -------
     dict
         ``means``, ``effects``, ``repeats``: lists of `Map`; ``globals``: scatters of whole-brain measures by age;
-        ``sprite``: outlines; ``rows``: the strongest age effects.
+        ``rows``: the strongest age effects.
     """
-    empty: dict[str, Any] = {"means": [], "effects": [], "repeats": [], "globals": [], "sprite": Markup(""), "rows": []}
+    empty: dict[str, Any] = {"means": [], "effects": [], "repeats": [], "globals": [], "rows": []}
     if measures.empty or "participant_id" not in measures:
         return empty
     effects = [e for e in (age_effects(measures, scans, m) for m in MEASURES) if e] if "scan" in scans else []
@@ -62,7 +62,7 @@ def maps(measures: pd.DataFrame, scans: pd.DataFrame, reliability: pd.DataFrame)
         "effects": [effect_map(effect) for effect in effects],
         "repeats": [repeat_map(found) for found in repeated],
     }
-    return empty | drawn | known | {"sprite": cortex.sprite() if any(drawn.values()) else Markup("")}
+    return empty | drawn | known
 
 
 def mean_map(measures: pd.DataFrame, measure: str) -> Map:

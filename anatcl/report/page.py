@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from anatcl import __version__
 from anatcl.base.files import write_text
-from anatcl.report import anatomy, cohort, figures, gallery, markdown, provenance, results
+from anatcl.report import anatomy, cohort, cortex, figures, gallery, interpretation, markdown, provenance, results
 from anatcl.report import vocabulary as words
 from anatcl.report.headline import headlines
 from anatcl.report.results import Sources
@@ -77,10 +78,17 @@ def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int
         "qc_pages": pages,
         **results_context(sources, out),
         **people_context(sources, scans),
+        "interpretations": interpretation.interpretations(sources.interpretation),
         "anatomy": anatomy.maps(measures, scans, results.table(sources.reliability)),
         **record_context(sources, scans),
     }
-    write_text(out, environment().get_template("index.html").render(context))
+    write_text(out, environment().get_template("index.html").render(context, sprite=outlines(context)))
+
+
+def outlines(context: dict[str, Any]) -> Markup:
+    """Outlines of the cortical regions, where some map of the page refers to them."""
+    mapped = any(context["anatomy"][kind] for kind in ("means", "effects", "repeats"))
+    return cortex.sprite() if mapped or any(one.regions for one in context["interpretations"]) else Markup("")
 
 
 def has_picture(sources: Sources, scan: str) -> bool:

@@ -34,6 +34,7 @@ class Sources:
     excluded: PathLike = None
     runtime: PathLike = None
     methods: PathLike = None
+    interpretation: PathLike = None
     config: PathLike = None
 
 

@@ -1,0 +1,165 @@
+"""Attribution maps from files to files: of an encoder in template space, and of the measures baseline by region."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import atomic_path, read_tsv, write_tsv
+from anatcl.evaluate.task import Problem, load_task, make_problem
+from anatcl.report.attribution import fit_readout, integrated_gradients, linear_attributions, spread
+from anatcl.report.regions import MEASURES, regional
+
+log = logging.getLogger(__name__)
+# An attribution that misses the predicted difference by more than this share needs more steps.
+LARGEST_GAP = 0.1
+
+
+def problem_of(task: str, rows: pd.DataFrame, folds: str | Path, fold: int) -> tuple[Problem, np.ndarray]:
+    """The task's rows and which of them the fold tests; multiclass tasks have no single direction and are refused."""
+    wanted = load_task(task)
+    if wanted.kind == "multiclass":
+        raise InputError(
+            f"task {wanted.name} is multiclass: no map.", remedy="Interpret a binary task or a regression."
+        )
+    problem = make_problem(wanted, rows)
+    table = read_tsv(folds).drop_duplicates("participant_id").set_index("participant_id")["fold"]
+    tested = problem.rows["participant_id"].map(table).to_numpy() == fold
+    if not tested.any() or tested.all():
+        raise InputError(f"fold {fold} holds none or all of the people of task {wanted.name}.", folds)
+    return problem, tested
+
+
+def unit_of(problem: Problem) -> str:
+    """Unit of a regression target; ages are in years."""
+    return problem.task.unit or ("years" if problem.task.target == "age" else "")
+
+
+def interpret_encoder(
+    task: str,
+    arrays: str | Path,
+    encoder: str | Path,
+    embeddings: str | Path,
+    folds: str | Path,
+    out: str | Path,
+    *,
+    people: int = 24,
+    steps: int = 16,
+    device: str = "auto",
+    threads: int = 1,
+    seed: int = 0,
+) -> None:
+    """Write the mean absolute attribution over people whom neither encoder nor probe has seen.
+
+    The file holds ``attribution`` (unit of the prediction per cm3) and ``average`` (mean training volume), both
+    (X, Y, Z), ``affine``, ``people``, ``unit``, and ``gap`` (mean share by which attributions miss the difference).
+
+    Parameters
+    ----------
+    people : int
+        Tested scans to average over, evenly spaced in the table.
+    steps : int
+        Points on the path from the average to a person.
+    """
+    import torch
+
+    from anatcl.pretrain.arrays import open_arrays
+    from anatcl.pretrain.bundle import load_encoder
+    from anatcl.pretrain.device import resolve
+
+    packed, where = open_arrays(arrays), resolve(device, precision="fp32", threads=threads)
+    model, about = load_encoder(encoder, packed)
+    problem, tested = problem_of(task, packed.rows, folds, int(about["fold"]))
+    place = pd.Index(packed.rows["scan"]).get_indexer(problem.rows["scan"])
+    with np.load(embeddings, allow_pickle=False) as found:
+        features = found["embedding"][pd.Index(found["scan"]).get_indexer(problem.rows["scan"])].astype(float)
+    train = ~tested
+    kind = problem.task.kind
+    readout = fit_readout(features[train], problem.y[train], problem.groups[train], kind, unit_of(problem), seed)
+    average = mean_volume(packed, place[train])
+    chosen = place[tested][np.linspace(0, tested.sum() - 1, min(people, tested.sum())).round().astype(int)]
+    model = model.to(where.device)
+    weights = torch.from_numpy(readout.weights.astype(np.float32)).to(where.device)
+    centre = torch.from_numpy(average).to(where.device)
+    affine, total, gaps = np.asarray(packed.meta["affine"], float), np.zeros_like(average), []
+    for index in tqdm(chosen, desc="attributions", disable=None):
+        x = torch.from_numpy(packed.true(int(index))).to(where.device)
+        found = integrated_gradients(model.embed, x, centre, weights, steps)
+        gaps.append(_gap(model, x, centre, weights, found))
+        total += np.abs(spread(found.cpu().numpy(), affine))
+    if np.mean(gaps) > LARGEST_GAP:
+        log.warning("attributions miss the predicted difference by %.0f %%: use more steps.", 100 * np.mean(gaps))
+    density = total / len(chosen) / abs(np.linalg.det(affine[:3, :3])) * 1000
+    with atomic_path(out) as temporary, open(temporary, "wb") as stream:
+        np.savez(
+            stream,
+            attribution=density.astype(np.float32),
+            average=average,
+            affine=affine,
+            people=len(chosen),
+            unit=readout.unit,
+            gap=np.float64(np.mean(gaps)),
+        )
+
+
+def mean_volume(packed: Any, rows: np.ndarray) -> np.ndarray:
+    """Mean of some packed volumes, float32, without holding them all in memory."""
+    total = np.zeros(packed.shape, np.float64)
+    for index in rows:
+        total += packed.true(int(index))
+    return (total / len(rows)).astype(np.float32)
+
+
+def _gap(model: Any, x: Any, average: Any, weights: Any, attribution: Any) -> float:
+    """Share by which attributions fail to add up to the predicted difference from the average."""
+    import torch
+
+    with torch.inference_mode():
+        ends = model.embed(torch.stack([average, x])[:, None]) @ weights
+    difference = float(ends[1] - ends[0])
+    return abs(float(attribution.sum()) - difference) / max(abs(difference), 1e-6)
+
+
+def interpret_measures(
+    task: str, scans: str | Path, measures: str | Path, folds: str | Path, out: str | Path, *, seed: int = 0
+) -> None:
+    """Write the mean absolute attribution of each region in the measures baseline, over all folds' tested people.
+
+    Columns ``region``, ``attribution`` (unit of the prediction; thickness, volume and area of a region together),
+    ``thickness``, ``volume``, ``area`` (each alone), ``people``, ``unit``.
+    """
+    table = read_tsv(measures)
+    rows = read_tsv(scans).merge(table[["scan"]], on="scan")
+    names, columns = _region_columns(table)
+    values = table.set_index("scan")[columns].apply(pd.to_numeric, errors="coerce")
+    found, unit = [], ""
+    for fold in sorted(read_tsv(folds)["fold"].unique()):
+        problem, tested = problem_of(task, rows, folds, int(fold))
+        x = values.loc[problem.rows["scan"]].to_numpy(float)
+        average = np.nanmean(x[~tested], axis=0)
+        x = np.where(np.isfinite(x), x, average)
+        kind, train = problem.task.kind, ~tested
+        readout = fit_readout(x[train], problem.y[train], problem.groups[train], kind, unit_of(problem), seed)
+        found.append(linear_attributions(readout, x[tested], average))
+        unit = readout.unit
+    write_tsv(out, _by_region(np.vstack(found), names, unit))
+
+
+def _region_columns(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[str]]:
+    """(measure, region) pairs of the cortical measures that are there, and their columns."""
+    pairs = [(measure, region) for measure in MEASURES for region in regional(table, measure)]
+    return pairs, [f"{measure}_{region}" for measure, region in pairs]
+
+
+def _by_region(attributions: np.ndarray, names: list[tuple[str, str]], unit: str) -> pd.DataFrame:
+    each = pd.DataFrame(attributions, columns=pd.MultiIndex.from_tuples(names, names=["measure", "region"]))
+    whole = each.T.groupby(level="region").sum().T.abs().mean()
+    parts = each.abs().mean().unstack("measure").reindex(columns=list(MEASURES))
+    table = pd.concat([whole.rename("attribution"), parts], axis=1).rename_axis("region").reset_index()
+    return table.assign(people=len(each), unit=unit).sort_values("region", kind="stable")
