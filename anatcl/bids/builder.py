@@ -169,7 +169,7 @@ class Builder:
         for participant, relative in listing.sessions.items():
             path = self.root / relative
             try:
-                kept = self.cache.get(relative, check.state(path), lambda p=path: dataclasses.asdict(read_table(p)))  # type: ignore[misc]
+                kept = self.cache.get(relative, check.state(path), lambda p=path: _plain(read_table(p)))  # type: ignore[misc]
                 found.append((participant, Table(**(kept | {"file": path}))))
             except (InputError, OSError) as error:
                 self.cache.forget(relative)
@@ -251,3 +251,8 @@ class Builder:
             "excluded rows": len(self.excluded),
             "participants used": int(scans["participant_id"].nunique()),
         }
+
+
+def _plain(table: Table) -> dict[str, Any]:
+    """A table as JSON data, for the cache."""
+    return dataclasses.asdict(table) | {"file": str(table.file)}
