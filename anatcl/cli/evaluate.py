@@ -1,4 +1,4 @@
-"""``python -m anatcl evaluate embed | task | scores``."""
+"""``python -m anatcl evaluate embed | task | scores | audit | phenotypes``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ def register(stages: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     _embed(steps)
     _task(steps)
     _scores(steps)
+    _audit(steps)
 
 
 def _embed(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -41,11 +42,29 @@ def _task(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
         "--feature-set",
         default="all",
         metavar="SET",
-        help="regional-measures, tissue-volumes, all, or a regular expression of column names (default all)",
+        help="regional-measures, tissue-volumes, age-sex-tiv, majority-median, all, or a regular expression of column "
+        "names (default all)",
     )
     step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv with the phenotypes")
-    step.add_argument("--folds", required=True, metavar="FILE", help="folds.tsv: participant_id, fold")
+    step.add_argument("--folds", metavar="FILE", help="folds.tsv: participant_id, fold (protocols folds and few-shot)")
     step.add_argument("--measures", metavar="FILE", help="measures.tsv, whose global volumes (mm3) join the scans")
+    step.add_argument(
+        "--protocol",
+        default="folds",
+        metavar="PROTOCOL",
+        help="folds, repeated, leave-site-out, transfer, few-shot, or JSON with kind, folds, repeats, column, train, "
+        "test, sizes, probe (linear or knn); default folds",
+    )
+    step.add_argument(
+        "--pretrained", metavar="DIR", help="fold-*/model.json of the method: abort if its people are tested"
+    )
+    step.add_argument(
+        "--shuffles",
+        type=int,
+        default=-1,
+        metavar="N",
+        help="repetitions with shuffled labels (default: by cohort size)",
+    )
     step.add_argument("--site-column", default="site", metavar="NAME", help="column of the site (default site)")
     step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of folds and bootstrap (default 0)")
     step.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples of people (default 1000)")
@@ -55,7 +74,7 @@ def _task(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
 
 
 def _run_task(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.run import run_task
+    from anatcl.evaluate.run import Settings, run_task
 
     run_task(
         args.task,
@@ -68,9 +87,7 @@ def _run_task(args: argparse.Namespace) -> None:
         features=args.features,
         feature_set=args.feature_set,
         measures=args.measures,
-        site_column=args.site_column,
-        seed=args.seed,
-        n_bootstrap=args.bootstrap,
+        settings=Settings(args.protocol, args.seed, args.bootstrap, args.shuffles, args.pretrained, args.site_column),
     )
 
 
@@ -85,6 +102,13 @@ def _scores(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg
     step.add_argument("--out", required=True, metavar="FILE", help="scores.tsv to write")
     step.add_argument("--out-comparisons", metavar="FILE", help="paired tests (default: comparisons.tsv beside --out)")
     step.add_argument("--out-skipped", metavar="FILE", help="refused tasks (default: skipped.tsv beside --out)")
+    step.add_argument("--scans", metavar="FILE", help="scans.tsv, for subgroups")
+    step.add_argument(
+        "--subgroups", nargs="*", default=[], metavar="NAME", help="columns of subgroups, e.g. sex age site"
+    )
+    step.add_argument(
+        "--out-subgroups", metavar="FILE", help="scores of subgroups (default: subgroups.tsv beside --out)"
+    )
     step.set_defaults(function=_run_scores)
 
 
@@ -97,6 +121,39 @@ def _run_scores(args: argparse.Namespace) -> None:
         args.out,
         comparisons=args.out_comparisons,
         skipped=args.out_skipped,
+        scans=args.scans,
+        subgroups=args.subgroups,
+        out_subgroups=args.out_subgroups,
         seed=args.seed,
         n_bootstrap=args.bootstrap,
+    )
+
+
+def _audit(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    step = steps.add_parser(
+        "audit", help="look for leaks between pretraining and test; exit status 1 when there is one"
+    )
+    step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv of the tested cohort")
+    step.add_argument("--pretrained", required=True, metavar="DIR", help="folder of fold-*/model.json of a method")
+    step.add_argument("--folds", metavar="FILE", help="folds.tsv, where the tested cohort is that of pretraining")
+    step.add_argument("--arrays", metavar="DIR", help="packed volumes, searched for one scan under two names")
+    step.add_argument("--aliases", metavar="FILE", help="table: participant_id, other_id (names in pretraining)")
+    step.add_argument("--known-overlaps", metavar="FILE", help="YAML: cohort, query, reason of known overlaps")
+    step.add_argument("--cohort", default="", metavar="NAME", help="name of the pretraining cohort")
+    step.add_argument("--out", required=True, metavar="FILE", help="audit.tsv to write")
+    step.set_defaults(function=_run_audit)
+
+
+def _run_audit(args: argparse.Namespace) -> None:
+    from anatcl.evaluate.run import run_audit
+
+    run_audit(
+        args.scans,
+        args.pretrained,
+        args.out,
+        folds=args.folds,
+        arrays=args.arrays,
+        aliases=args.aliases,
+        known_overlaps=args.known_overlaps,
+        cohort=args.cohort,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
-from anatcl.evaluate import metrics
-
 RUN = ["repeat", "encoder"]
+Evaluate = Callable[[pd.DataFrame, np.ndarray], dict[str, np.ndarray]]
 
 
 def draw(participants: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +36,9 @@ def draw(participants: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.nd
     return names, np.vstack([np.ones(len(names)), counts])
 
 
-def replicate(predictions: pd.DataFrame, kind: str, names: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+def replicate(
+    predictions: pd.DataFrame, evaluate: Evaluate, names: np.ndarray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
     """Metrics of the sample (first value) and of each resample.
 
     Each run (repetition, encoder) is scored apart and the scores are averaged.
@@ -48,14 +51,26 @@ def replicate(predictions: pd.DataFrame, kind: str, names: np.ndarray, counts: n
     runs = []
     for _, run in predictions.groupby(RUN, sort=True):
         weights = counts[:, np.searchsorted(names, run["participant_id"].to_numpy(str))]
-        runs.append(metrics.evaluate(run, kind, weights))
+        runs.append(evaluate(run, weights))
     return {m: np.mean([run[m] for run in runs], axis=0) for m in runs[0]}
 
 
-def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the resamples (the first value, the sample itself, is left out)."""
-    values = replicates[1:][np.isfinite(replicates[1:])]
-    if len(values) < 0.5 * (len(replicates) - 1) or len(values) < 2:
+def interval(replicates: np.ndarray, missing_variance: float = 0.0, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval, widened about the value for variance that the resamples lack.
+
+    Parameters
+    ----------
+    replicates : ndarray of shape (n + 1,)
+        The value, then its resamples.
+    missing_variance : float
+        See `anatcl.evaluate.dependence`; below zero counts as zero.
+    level : float
+        Coverage that is aimed at.
+    """
+    value, resamples = replicates[0], replicates[1:][np.isfinite(replicates[1:])]
+    if len(resamples) < 2 or 2 * len(resamples) < len(replicates) - 1:
         return np.nan, np.nan
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    low, high = np.quantile(resamples, [(1 - level) / 2, (1 + level) / 2])
+    spread = resamples.var(ddof=1)
+    widen = np.sqrt(1 + max(missing_variance, 0.0) / spread) if spread > 0 else 1.0
+    return float(value - (value - low) * widen), float(value + (high - value) * widen)

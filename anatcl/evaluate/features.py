@@ -14,6 +14,9 @@ from anatcl.base.files import read_tsv
 
 REGIONAL = re.compile(r"(thickness|thicknessstd|volume|area)_[lr]h_.+")
 TISSUES = ("tiv_mm3", "gm_mm3", "wm_mm3", "csf_mm3")
+GUESS = "majority-median"
+DEMOGRAPHIC = "age-sex-tiv"
+DEMOGRAPHICS = ("age", "sex", "tiv_mm3")
 KEYS = ("scan", "participant_id", "session_id", "subject_id")
 
 
@@ -51,6 +54,24 @@ class Features:
 def no_features(n: int) -> Features:
     """No feature at all, for the method that guesses the median or the majority."""
     return Features({-1: np.zeros((n, 0))}, np.ones(n, bool), [])
+
+
+def demographics(table: pd.DataFrame, target: str) -> Features:
+    """Age, sex and TIV alone, less the target: what no image is needed for (but its size)."""
+    columns, names = [], []
+    for name in [c for c in DEMOGRAPHICS if c in table and c != target]:
+        if pd.api.types.is_numeric_dtype(table[name]):
+            columns.append(table[name].to_numpy(float))
+            names.append(name)
+            continue
+        levels = sorted(table[name].dropna().astype(str).unique())[1:]
+        missing = table[name].isna()
+        columns += [np.where(missing, np.nan, table[name].astype(str) == level) for level in levels]
+        names += [f"{name}={level}" for level in levels]
+    if not names:
+        raise InputError("the scans table has none of age, sex, tiv_mm3.", remedy="Give --measures for the TIV.")
+    matrix = np.column_stack(columns).astype(float)
+    return Features({-1: matrix}, np.isfinite(matrix).any(1), names)
 
 
 def load_embeddings(folder: str | Path, scans: pd.Series) -> Features:
@@ -93,10 +114,13 @@ def load_table(path: str | Path, feature_set: str, scans: pd.DataFrame) -> Featu
         TSV or CSV with a column ``scan``, or ``participant_id`` (and ``session_id``) where features are per person.
     feature_set : str
         ``regional-measures`` (every thickness, volume and area of a region), ``tissue-volumes`` (TIV, GM, WM, CSF),
-        ``all`` (every numeric column), or a regular expression that whole column names must match.
+        ``majority-median`` (none), ``all`` (every numeric column), or a regular expression that whole column names
+        must match.
     scans : DataFrame of n rows
         Columns ``scan``, ``participant_id`` and perhaps ``session_id``.
     """
+    if feature_set == GUESS:
+        return no_features(len(scans))
     table = read_table(path)
     columns = select_columns(table, feature_set, path)
     keys = _keys(table, scans, path)

@@ -1,20 +1,21 @@
 """Metrics of many resamples at once: each takes row weights, so that a bootstrap is one matrix product.
 
 Every function takes ``weights`` of shape (b, n), one row per resample, and returns (b,); weights of ones give the
-plain metric, which equals scikit-learn's.
+plain metric, which equals scikit-learn's. Scores of different folds come from different models: correlation and ROC
+area compare only rows of one fold (``block``), as the mean over folds does, but weigh folds by what they hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 Array = np.ndarray
-DIRECTION = {"mae": -1, "rmse": -1}  # lower is better; the others: higher is better
-CHANCE = {"r2": 0.0, "pearson_r": 0.0, "balanced_accuracy": None, "roc_auc": 0.5}
+LOWER_IS_BETTER = ("mae", "rmse", "brier", "mae_corrected")
 PRIMARY = {"regression": "mae", "binary": "roc_auc", "multiclass": "balanced_accuracy"}
+NEWTON_STEPS = 12
 
 
 def divide(a: Array, b: Array) -> Array:
@@ -34,16 +35,12 @@ def rmse(y: Array, pred: Array, w: Array) -> Array:
 
 
 def _moments(a: Array, b: Array, w: Array) -> tuple[Array, Array, Array]:
-    """Weighted variances of `a` and `b` and their covariance."""
+    """Weighted variances of `a` and `b` and their covariance; rounding noise of a constant becomes zero."""
     a, b, total = a - a.mean(), b - b.mean(), w.sum(1)  # centred first: no cancellation
     ma, mb = divide(w @ a, total), divide(w @ b, total)
-    clip = 1e-12
     va, vb = divide(w @ a**2, total) - ma**2, divide(w @ b**2, total) - mb**2
-    return (
-        np.where(va > clip * (a**2).mean(), va, 0.0),
-        np.where(vb > clip * (b**2).mean(), vb, 0.0),
-        divide(w @ (a * b), total) - ma * mb,
-    )
+    covariance = divide(w @ (a * b), total) - ma * mb
+    return np.where(va > 1e-12 * (a @ a), va, 0.0), np.where(vb > 1e-12 * (b @ b), vb, 0.0), covariance
 
 
 def r2(y: Array, pred: Array, w: Array) -> Array:
@@ -52,16 +49,30 @@ def r2(y: Array, pred: Array, w: Array) -> Array:
     return 1.0 - divide(divide(w @ (pred - y) ** 2, w.sum(1)), variance)
 
 
-def pearson_r(y: Array, pred: Array, w: Array) -> Array:
-    """Pearson correlation of prediction and target; NaN for constant predictions."""
-    vy, vp, cov = _moments(y, pred, w)
-    return divide(cov, np.sqrt(vy * vp))
+def _blocks(block: Array | None, n: int) -> Iterator[Array]:
+    """Row numbers of each block."""
+    block = np.zeros(n, int) if block is None else block
+    for k in np.unique(block):
+        yield np.flatnonzero(block == k)
+
+
+def pearson_r(y: Array, pred: Array, w: Array, block: Array | None = None) -> Array:
+    """Pearson correlation of prediction and target around the means of each block; NaN for constants per block.
+
+    Around one common mean, predictions of a constant per fold would correlate negatively: the constant follows the
+    training people, whose mean is high where the tested people's is low.
+    """
+    sums = np.zeros((3, len(w)))
+    for rows in _blocks(block, len(y)):
+        total = w[:, rows].sum(1)
+        sums += np.nan_to_num(np.stack(_moments(y[rows], pred[rows], w[:, rows]))) * total
+    return divide(sums[2], np.sqrt(sums[0] * sums[1]))
 
 
 def bias_slope(y: Array, pred: Array, w: Array) -> Array:
     """Slope of the error (prediction - target) on the target; 0 is unbiased, -1 is a constant prediction."""
-    vy, _, cov = _moments(y, pred - y, w)
-    return divide(cov, vy)
+    vy, _, covariance = _moments(y, pred - y, w)
+    return divide(covariance, vy)
 
 
 def bias_mean(y: Array, pred: Array, w: Array) -> Array:
@@ -71,8 +82,12 @@ def bias_mean(y: Array, pred: Array, w: Array) -> Array:
 
 def balanced_accuracy(y: Array, pred: Array, w: Array) -> Array:
     """Mean over classes of the share of their rows that is predicted right; absent classes do not count."""
-    recalls = [divide(w @ ((y == c) & (pred == c)), w @ (y == c).astype(float)) for c in np.unique(y)]
-    return np.nanmean(np.stack(recalls), axis=0) if recalls else np.full(len(w), np.nan)
+    present, hit = [], []
+    for c in np.unique(y):
+        of_class = w @ (y == c).astype(float)
+        present.append(of_class > 0)
+        hit.append(np.nan_to_num(divide(w @ ((y == c) & (pred == c)), of_class)))
+    return divide(np.sum(hit, axis=0), np.sum(present, axis=0))
 
 
 def _by_score(y: Array, score: Array, w: Array) -> tuple[Array, Array]:
@@ -85,22 +100,13 @@ def _by_score(y: Array, score: Array, w: Array) -> tuple[Array, Array]:
     return pos, neg
 
 
-def pair_counts(y: Array, score: Array, w: Array) -> tuple[Array, Array]:
-    """Weighted number of (positive, negative) pairs in the right order (ties count half), and of all pairs."""
-    pos, neg = _by_score(y, score, w)
-    right = (pos * (np.cumsum(neg, axis=1) - 0.5 * neg)).sum(1)
-    return right, pos.sum(1) * neg.sum(1)
-
-
 def roc_auc(y: Array, score: Array, w: Array, block: Array | None = None) -> Array:
-    """Area under the ROC curve over pairs of rows of one block.
-
-    Scores of different folds come from different models and have different scales: only rows that the same model
-    tested are compared. With one block this is the usual area.
-    """
-    block = np.zeros(len(y), int) if block is None else block
-    counts = [pair_counts(y[block == k], score[block == k], w[:, block == k]) for k in np.unique(block)]
-    right, pairs = (np.sum([c[i] for c in counts], axis=0) for i in (0, 1))
+    """Share of (positive, negative) pairs of one block that are in the right order; ties count half."""
+    right, pairs = np.zeros(len(w)), np.zeros(len(w))
+    for rows in _blocks(block, len(y)):
+        pos, neg = _by_score(y[rows], score[rows], w[:, rows])
+        right += (pos * (np.cumsum(neg, axis=1) - 0.5 * neg)).sum(1)
+        pairs += pos.sum(1) * neg.sum(1)
     return divide(right, pairs)
 
 
@@ -112,13 +118,38 @@ def average_precision(y: Array, score: Array, w: Array) -> Array:
     return divide((pos[:, ::-1] * precision).sum(1), pos.sum(1))
 
 
+def brier(y: Array, prob: Array, w: Array) -> Array:
+    """Mean squared error of the probability."""
+    return divide(w @ (prob - y) ** 2, w.sum(1))
+
+
+def calibration_slope(y: Array, prob: Array, w: Array) -> Array:
+    """Slope of a logistic regression of the label on the predicted log odds: 1 is calibrated, below 1 overconfident."""
+    p = np.clip(prob, 1e-9, 1 - 1e-9)
+    z = np.log(p / (1 - p))
+    if np.ptp(z) < 1e-9:
+        return np.full(len(w), np.nan)
+    a, b = np.zeros(len(w)), np.ones(len(w))
+    with np.errstate(all="ignore"):
+        for _ in range(NEWTON_STEPS):
+            q = 1 / (1 + np.exp(-(a[:, None] + b[:, None] * z)))
+            slope, curvature = w * (y - q), w * q * (1 - q)
+            g0, g1 = slope.sum(1), slope @ z
+            h0, h1, h2 = curvature.sum(1), curvature @ z, curvature @ z**2
+            determinant = h0 * h2 - h1**2
+            a, b = a + (h2 * g0 - h1 * g1) / determinant, b + (h0 * g1 - h1 * g0) / determinant
+        converged = np.abs(g1) < 1e-4 * np.maximum(h2, 1e-12)
+    return np.where(converged, b, np.nan)
+
+
 def evaluate(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
     """Every metric of one run's predictions.
 
     Parameters
     ----------
     table : DataFrame of n rows
-        Columns ``y_true``, ``y_pred``, ``fold``, and ``score`` for binary tasks.
+        Columns ``y_true``, ``y_pred``, ``fold``; ``score`` and ``prob`` for binary tasks; ``y_corrected`` where the age
+        bias was corrected.
     kind : str
         Kind of the task.
     w : ndarray of shape (b, n)
@@ -129,17 +160,18 @@ def evaluate(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
     dict of str to ndarray of shape (b,)
         Metric values.
     """
-    y, pred = table["y_true"].to_numpy(float), table["y_pred"].to_numpy(float)
-    if kind == "regression":
-        functions: list[Callable[[Array, Array, Array], Array]] = [mae, rmse, r2, pearson_r, bias_slope, bias_mean]
-        found = {f.__name__: f(y, pred, w) for f in functions}
-        if table.groupby("fold")["y_pred"].nunique().max() <= 1:
-            # One constant per fold: the constants follow the training means, which run against the tested people.
-            found["pearson_r"] = np.full(len(w), np.nan)
+    y, pred, fold = table["y_true"].to_numpy(float), table["y_pred"].to_numpy(float), table["fold"].to_numpy()
+    if kind != "regression":
+        found = {"balanced_accuracy": balanced_accuracy(y, pred, w)}
+        if kind == "binary":
+            score, prob = table["score"].to_numpy(float), table["prob"].to_numpy(float)
+            found |= {"roc_auc": roc_auc(y, score, w, fold), "average_precision": average_precision(y, score, w)}
+            found |= {"brier": brier(y, prob, w), "calibration_slope": calibration_slope(y, prob, w)}
         return found
-    found = {"balanced_accuracy": balanced_accuracy(y, pred, w)}
-    if kind == "binary":
-        score = table["score"].to_numpy(float)
-        found["roc_auc"] = roc_auc(y, score, w, table["fold"].to_numpy())
-        found["average_precision"] = average_precision(y, score, w)
+    found = {f.__name__: f(y, pred, w) for f in (mae, rmse, r2)}
+    found |= {"pearson_r": pearson_r(y, pred, w, fold)}
+    found |= {f.__name__: f(y, pred, w) for f in (bias_slope, bias_mean)}
+    if "y_corrected" in table:
+        corrected = table["y_corrected"].to_numpy(float)
+        found |= {"mae_corrected": mae(y, corrected, w), "bias_slope_corrected": bias_slope(y, corrected, w)}
     return found

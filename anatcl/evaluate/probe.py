@@ -1,22 +1,56 @@
-"""Linear probes on frozen features: scaling, penalty and coefficients are learned from the training rows only.
+"""Probes on frozen features: scaling, penalty and coefficients are learned from the training rows only.
 
-All follow scikit-learn's manners: ``__init__`` stores, ``fit`` learns, learned attributes end in ``_``.
+All follow scikit-learn's manners: ``__init__`` stores, ``fit`` learns, learned attributes end in ``_``. ``leverage``
+says how much each training row moves each prediction per unit of its residual; intervals need it.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from scipy import linalg
+from scipy.special import expit, log_softmax, softmax
 
+from anatcl.evaluate.logistic import balanced_weights, logistic_path
 from anatcl.evaluate.split import inner_folds
 
 RIDGE_PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4)
 LOGISTIC_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+NEIGHBOURS = (1, 3, 5, 11, 21)
 INNER_FOLDS = 3
+
+
+class Regressor(Protocol):
+    """A probe of numbers."""
+
+    inner_prediction_: np.ndarray
+
+    def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> Regressor:
+        """Learn from features (n, d), targets (n, t) and participants (n,)."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Predictions (m, t)."""
+
+    def leverage(self, x: np.ndarray) -> np.ndarray | None:
+        """Change of the first target's prediction per unit residual of each training row, (m, n)."""
+
+
+class Classifier(Protocol):
+    """A probe of classes."""
+
+    def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> Classifier:
+        """Learn from features (n, d), codes (n,) and participants (n,)."""
+
+    def decision(self, x: np.ndarray) -> np.ndarray:
+        """Log probabilities at equal class frequencies, (m, classes)."""
+
+    def probability(self, x: np.ndarray) -> np.ndarray:
+        """Probabilities at the training rows' class frequencies, (m, classes)."""
+
+    def leverage(self, x: np.ndarray) -> np.ndarray | None:
+        """Change of the log odds per unit residual of each training row, (m, n); None unless binary and linear."""
 
 
 class Standardise:
@@ -40,41 +74,46 @@ class Standardise:
         return np.where(np.isfinite(scaled), scaled, 0.0)
 
 
-def ridge_path(x: np.ndarray, y: np.ndarray, new: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
-    """Ridge predictions for many penalties and targets from one decomposition.
+class Ridge:
+    """Ridge regression for many penalties from one Gram matrix.
 
     Minimises ``||y - b - X w||^2 + penalty ||w||^2`` as scikit-learn's ``Ridge`` does.
 
     Parameters
     ----------
     x : ndarray of shape (n, d)
-        Training features, columns of zero mean.
-    y : ndarray of shape (n, t)
-        Targets.
-    new : ndarray of shape (m, d)
-        Features to predict from.
-    penalties : sequence of p floats
-        Penalties, > 0.
-
-    Returns
-    -------
-    ndarray of shape (p, m, t)
-        Predictions.
+        Features, columns of zero mean.
     """
-    mean = y.mean(0)
-    n, d = x.shape
-    if n >= d:
-        values, basis = np.linalg.eigh(x.T @ x)
-        left, right = new @ basis, basis.T @ (x.T @ (y - mean))
-    else:
-        values, basis = np.linalg.eigh(x @ x.T)
-        left, right = (new @ x.T) @ basis, basis.T @ (y - mean)
-    values = np.maximum(values, 0.0)
-    return np.stack([left @ (right / (values + a)[:, None]) for a in penalties]) + mean
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x
+        self.primal = x.shape[0] >= x.shape[1]
+        self.gram = x.T @ x if self.primal else x @ x.T
+
+    def _factor(self, penalty: float) -> tuple[np.ndarray, bool]:
+        shifted = self.gram + penalty * np.eye(len(self.gram))
+        return linalg.cho_factor(shifted, lower=True, overwrite_a=True, check_finite=False)
+
+    def coefficients(self, y: np.ndarray, penalty: float) -> np.ndarray:
+        """Coefficients (d, t) for targets (n, t)."""
+        centred = y - y.mean(0)
+        if self.primal:
+            return linalg.cho_solve(self._factor(penalty), self.x.T @ centred, check_finite=False)
+        return self.x.T @ linalg.cho_solve(self._factor(penalty), centred, check_finite=False)
+
+    def leverage(self, new: np.ndarray, penalty: float) -> np.ndarray:
+        """Derivative of the predictions at `new` (m, d) by the training targets, shape (m, n)."""
+        if self.primal:
+            moved = new @ linalg.cho_solve(self._factor(penalty), self.x.T, check_finite=False)
+        else:
+            moved = linalg.cho_solve(self._factor(penalty), self.x @ new.T, check_finite=False).T
+        return moved + 1.0 / len(self.x)
 
 
 class RidgeProbe:
     """Standardised ridge regression; penalty by cross-validation over participants inside the training rows.
+
+    Several targets share the decompositions, and each has its own penalty; the inner folds are stratified by the first.
 
     Parameters
     ----------
@@ -89,29 +128,42 @@ class RidgeProbe:
         self.inner = inner
 
     def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> RidgeProbe:
-        """Choose the penalty and keep what predictions need; `x` (n, d), `y` (n,), `groups` (n,)."""
-        folds = inner_folds(groups, y, self.inner, rng, continuous=True)
-        self.penalty_ = self.penalties[len(self.penalties) // 2]
+        """Choose penalties and fit; see `Regressor.fit`."""
+        folds = inner_folds(groups, y[:, 0], self.inner, rng, continuous=True)
+        chosen = np.full(y.shape[1], len(self.penalties) // 2)
+        self.inner_prediction_ = np.full(len(y), np.nan)
         if folds is not None:
-            self.penalty_ = self.penalties[int(np.argmin(self._inner_errors(x, y, folds)))]
+            inner = self._inner_predictions(x, y, folds)
+            chosen = ((inner - y) ** 2).sum(1).argmin(0)
+            self.inner_prediction_ = inner[chosen[0], :, 0]
+        self.penalty_ = np.asarray(self.penalties)[chosen]
         self.scaler_ = Standardise().fit(x)
-        self.x_, self.y_ = self.scaler_.transform(x), y
+        self.ridge_ = Ridge(self.scaler_.transform(x))
+        self.mean_ = y.mean(0)
+        self.coefficient_ = np.empty((x.shape[1], y.shape[1]))
+        for penalty in np.unique(self.penalty_):
+            targets = self.penalty_ == penalty
+            self.coefficient_[:, targets] = self.ridge_.coefficients(y[:, targets], penalty)
         return self
 
-    def _inner_errors(self, x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        errors = np.zeros(len(self.penalties))
+    def _inner_predictions(self, x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        """Out-of-fold predictions for every penalty, shape (p, n, t)."""
+        found = np.empty((len(self.penalties), *y.shape))
         for k in np.unique(folds):
             train, test = folds != k, folds == k
             scaler = Standardise().fit(x[train])
-            predicted = ridge_path(
-                scaler.transform(x[train]), y[train, None], scaler.transform(x[test]), self.penalties
-            )[:, :, 0]
-            errors += ((predicted - y[test]) ** 2).sum(1)
-        return errors
+            ridge, new = Ridge(scaler.transform(x[train])), scaler.transform(x[test])
+            for i, penalty in enumerate(self.penalties):
+                found[i, test] = new @ ridge.coefficients(y[train], penalty) + y[train].mean(0)
+        return found
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Predictions for `x` (m, d), shape (m,)."""
-        return ridge_path(self.x_, self.y_[:, None], self.scaler_.transform(x), [self.penalty_])[0, :, 0]
+        """Predictions for `x` (m, d), shape (m, t)."""
+        return self.scaler_.transform(x) @ self.coefficient_ + self.mean_
+
+    def leverage(self, x: np.ndarray) -> np.ndarray:
+        """See `Regressor.leverage`."""
+        return self.ridge_.leverage(self.scaler_.transform(x), float(self.penalty_[0]))
 
 
 class LogisticProbe:
@@ -120,7 +172,7 @@ class LogisticProbe:
     Parameters
     ----------
     strengths : sequence of float
-        Candidate inverse penalties (scikit-learn's C).
+        Candidate inverse penalties (scikit-learn's C), increasing.
     inner : int
         Inner folds; fewer when a class has fewer participants.
     """
@@ -130,51 +182,67 @@ class LogisticProbe:
         self.inner = inner
 
     def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> LogisticProbe:
-        """Choose the penalty and fit; `x` (n, d), `y` (n,) integer codes, `groups` (n,)."""
+        """Choose the penalty and fit; see `Classifier.fit`."""
+        n_classes = int(y.max()) + 1
         folds = inner_folds(groups, y, self.inner, rng, continuous=False)
-        self.strength_ = self.strengths[len(self.strengths) // 2]
+        chosen = len(self.strengths) // 2
         if folds is not None:
-            self.strength_ = self.strengths[int(np.argmin(self._inner_losses(x, y, folds)))]
+            chosen = int(np.argmin(self._inner_losses(x, y, folds, n_classes)))
+        self.strength_ = self.strengths[chosen]
         self.scaler_ = Standardise().fit(x)
-        self.model_ = self._model(self.strength_, self.scaler_.transform(x), y)
-        self.classes_ = self.model_.classes_
-        count = np.bincount(y)[self.classes_]
-        self.log_prior_ = np.log(count / count.sum())
+        self.x_, self.y_ = self.scaler_.transform(x), y
+        # The smaller strengths are a warm start, not a waste: the last one begins near its answer.
+        w, b = logistic_path(self.x_, y, self.strengths[max(chosen - 1, 0) : chosen + 1], n_classes)
+        self.coefficient_, self.intercept_ = w[-1], b[-1]
+        self.log_prior_ = np.log(np.bincount(y, minlength=n_classes) / len(y))
         return self
 
-    @staticmethod
-    def _model(strength: float, x: np.ndarray, y: np.ndarray) -> LogisticRegression:
-        model = LogisticRegression(C=strength, class_weight="balanced", tol=1e-6, max_iter=500)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return model.fit(x, y)
-
-    def _inner_losses(self, x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    def _inner_losses(self, x: np.ndarray, y: np.ndarray, folds: np.ndarray, n_classes: int) -> np.ndarray:
         losses = np.zeros(len(self.strengths))
         for k in np.unique(folds):
             train, test = folds != k, folds == k
             scaler = Standardise().fit(x[train])
-            xt, xv = scaler.transform(x[train]), scaler.transform(x[test])
-            for i, strength in enumerate(self.strengths):
-                model = self._model(strength, xt, y[train])
-                losses[i] += balanced_log_loss(model.predict_log_proba(xv), y[test], model.classes_)
+            w, b = logistic_path(scaler.transform(x[train]), y[train], self.strengths, n_classes)
+            new = scaler.transform(x[test])
+            losses += [balanced_log_loss(log_probability(new @ w[i] + b[i]), y[test]) for i in range(len(losses))]
         return losses
 
     def decision(self, x: np.ndarray) -> np.ndarray:
-        """Log probabilities under equal class frequencies, shape (m, classes)."""
-        return self.model_.predict_log_proba(self.scaler_.transform(x))
+        """See `Classifier.decision`."""
+        return log_probability(self.scaler_.transform(x) @ self.coefficient_ + self.intercept_)
 
     def probability(self, x: np.ndarray) -> np.ndarray:
-        """Probabilities under the class frequencies of the training rows, shape (m, classes)."""
-        raw = self.decision(x) + self.log_prior_
-        raw = np.exp(raw - raw.max(1, keepdims=True))
-        return raw / raw.sum(1, keepdims=True)
+        """See `Classifier.probability`."""
+        return softmax(self.decision(x) + self.log_prior_, axis=1)
+
+    def leverage(self, x: np.ndarray) -> np.ndarray | None:
+        """See `Classifier.leverage`."""
+        if self.coefficient_.shape[1] > 1:
+            return None
+        weight = balanced_weights(self.y_, 2) * self.strength_
+        p = expit(self.x_ @ self.coefficient_ + self.intercept_)[:, 0]
+        curvature = weight * p * (1 - p)
+        centre = curvature @ self.x_ / curvature.sum()
+        a, new = self.x_ - centre, self.scaler_.transform(x) - centre
+        n, d = a.shape
+        if n >= d:
+            hessian = (a.T * curvature) @ a + np.eye(d)
+            moved = new @ linalg.solve(hessian, a.T, assume_a="pos")
+        else:  # Woodbury: (I + A'DA)^-1 A' = A' (I + D AA')^-1
+            root = np.sqrt(curvature)
+            kernel = np.eye(n) + root[:, None] * (a @ a.T) * root
+            moved = (linalg.solve(kernel, (root[:, None] * (a @ new.T)), assume_a="pos") / root[:, None]).T
+        return (moved + 1.0 / curvature.sum()) * weight
 
 
-def balanced_log_loss(log_probability: np.ndarray, y: np.ndarray, classes: np.ndarray) -> float:
-    """Sum over classes of the mean log loss of their rows; `log_probability` (n, classes)."""
-    columns = np.searchsorted(classes, y)
-    each = -log_probability[np.arange(len(y)), columns]
+def log_probability(z: np.ndarray) -> np.ndarray:
+    """Log probabilities (m, classes) from scores: (m, 1) is the log odds of the second of two classes."""
+    return log_softmax(np.hstack([np.zeros_like(z), z]) if z.shape[1] == 1 else z, axis=1)
+
+
+def balanced_log_loss(log_p: np.ndarray, y: np.ndarray) -> float:
+    """Sum over classes of the mean log loss of their rows; `log_p` (n, classes), `y` codes (n,)."""
+    each = -log_p[np.arange(len(y)), y]
     return float(sum(each[y == c].mean() for c in np.unique(y)))
 
 
@@ -191,17 +259,17 @@ class ConstantProbe:
         self.regression = regression
 
     def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> ConstantProbe:
-        """Learn the median or the class frequencies of `y`."""
+        """Learn the medians of `y` (n, t) or the class frequencies of `y` (n,)."""
         if self.regression:
-            self.median_ = float(np.median(y))
+            self.median_ = np.median(y, axis=0)
+            self.inner_prediction_ = np.full(len(y), np.nan)
         else:
-            self.classes_, count = np.unique(y, return_counts=True)
-            self.frequency_ = count / count.sum()
+            self.frequency_ = np.bincount(y) / len(y)
         return self
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """The median for each row of `x`, shape (m,)."""
-        return np.full(len(x), self.median_)
+        """The medians for each row of `x`, shape (m, t)."""
+        return np.tile(self.median_, (len(x), 1))
 
     def decision(self, x: np.ndarray) -> np.ndarray:
         """Log frequencies for each row of `x`: the largest is the majority class."""
@@ -210,3 +278,72 @@ class ConstantProbe:
     def probability(self, x: np.ndarray) -> np.ndarray:
         """Class frequencies for each row of `x`."""
         return np.tile(self.frequency_, (len(x), 1))
+
+    def leverage(self, x: np.ndarray) -> None:
+        """A constant has no linear leverage."""
+
+
+class NeighbourProbe:
+    """Mean of the k nearest training rows (standardised, Euclidean); k by inner cross-validation.
+
+    Parameters
+    ----------
+    regression : bool
+        Average targets, or class shares weighted to equal class frequencies.
+    neighbours : sequence of int
+        Candidates for k.
+    inner : int
+        Inner folds.
+    """
+
+    def __init__(self, regression: bool, neighbours: Sequence[int] = NEIGHBOURS, inner: int = INNER_FOLDS) -> None:
+        self.regression = regression
+        self.neighbours = neighbours
+        self.inner = inner
+
+    def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> NeighbourProbe:
+        """Choose k and keep the training rows."""
+        folds = inner_folds(groups, y[:, 0] if self.regression else y, self.inner, rng, self.regression)
+        self.inner_prediction_ = np.full(len(y), np.nan)
+        self.k_ = self.neighbours[len(self.neighbours) // 2]
+        if folds is not None:
+            self.k_ = self.neighbours[int(np.argmin(sum(self._losses(x, y, folds, k) for k in np.unique(folds))))]
+        self._keep(x, y)
+        return self
+
+    def _keep(self, x: np.ndarray, y: np.ndarray) -> None:
+        self.scaler_ = Standardise().fit(x)
+        self.x_ = self.scaler_.transform(x)
+        self.y_ = y if self.regression else np.eye(int(y.max()) + 1)[y]
+        self.prior_ = None if self.regression else self.y_.mean(0)
+
+    def _losses(self, x: np.ndarray, y: np.ndarray, folds: np.ndarray, fold: int) -> np.ndarray:
+        inner = NeighbourProbe(self.regression)
+        inner._keep(x[folds != fold], y[folds != fold])
+        losses = []
+        for k in self.neighbours:
+            inner.k_ = k
+            if self.regression:
+                losses.append(((inner.predict(x[folds == fold]) - y[folds == fold]) ** 2).sum())
+            else:
+                losses.append(balanced_log_loss(inner.decision(x[folds == fold]), y[folds == fold]))
+        return np.array(losses)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Means of the neighbours' targets (regression, (m, t)) or class shares ((m, classes))."""
+        new = self.scaler_.transform(x)
+        distance = (self.x_**2).sum(1) - 2 * new @ self.x_.T
+        nearest = np.argsort(distance, axis=1, kind="stable")[:, : self.k_]
+        return self.y_[nearest].mean(1)
+
+    def decision(self, x: np.ndarray) -> np.ndarray:
+        """See `Classifier.decision`; one pseudo-neighbour per class keeps the logarithm finite."""
+        shares = (self.predict(x) * self.k_ + self.prior_) / (self.k_ + 1) / self.prior_
+        return np.log(shares / shares.sum(1, keepdims=True))
+
+    def probability(self, x: np.ndarray) -> np.ndarray:
+        """See `Classifier.probability`."""
+        return (self.predict(x) * self.k_ + self.prior_) / (self.k_ + 1)
+
+    def leverage(self, x: np.ndarray) -> None:
+        """Neighbours have no linear leverage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,57 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate import protocol, scores
-from anatcl.evaluate.features import TISSUES, Features, load_embeddings, load_table, no_features
-from anatcl.evaluate.split import fixed_folds, fold_column
+from anatcl.evaluate import audit, compare, control, protocol, scores
+from anatcl.evaluate.design import Design, load_design, make_splits
+from anatcl.evaluate.features import (
+    DEMOGRAPHIC,
+    TISSUES,
+    Features,
+    demographics,
+    load_embeddings,
+    load_table,
+    no_features,
+)
+from anatcl.evaluate.split import Split
 from anatcl.evaluate.task import Problem, Refused, Task, load_task, make_problem
 
 log = logging.getLogger(__name__)
 FLOATS = "%.8g"
 
 
+@dataclasses.dataclass
+class Settings:
+    """How a task is evaluated, beside the task itself.
+
+    Attributes
+    ----------
+    design : str or dict
+        Protocol, see `anatcl.evaluate.design.Design`.
+    seed : int
+        Of folds, inner folds, shuffles and resamples.
+    n_bootstrap : int
+        Resamples of participants.
+    shuffles : int
+        Repetitions with shuffled labels; -1 chooses by the cohort's size.
+    pretrained : str or Path, optional
+        Folder of fold-*/model.json of the encoders: whom they were trained on is checked.
+    site_column : str
+        Column of the site where the task names none.
+    """
+
+    design: str | dict[str, Any] = "folds"
+    seed: int = 0
+    n_bootstrap: int = 1000
+    shuffles: int = -1
+    pretrained: str | Path | None = None
+    site_column: str = "site"
+
+
 def run_task(
     task: str | dict[str, Any],
     method: str,
     scans: str | Path,
-    folds: str | Path,
+    folds: str | Path | None,
     out_predictions: str | Path,
     out_scores: str | Path,
     *,
@@ -32,39 +70,70 @@ def run_task(
     features: str | Path | None = None,
     feature_set: str = "all",
     measures: str | Path | None = None,
-    site_column: str = "site",
-    seed: int = 0,
-    n_bootstrap: int = 1000,
+    settings: Settings | None = None,
 ) -> None:
     """Probe one method on one task and write its predictions and scores.
 
     A task that the cohort cannot answer leaves no predictions and one row ``metric = skipped`` with counts and reason.
     See ``python -m anatcl evaluate task --help`` for the parameters.
     """
+    settings = settings or Settings()
     wanted = load_task(task)
+    if wanted.site == "site":
+        wanted = dataclasses.replace(wanted, site=settings.site_column)
     table = scans_table(scans, measures)
-    given = load_features(table, embeddings_dir, features, feature_set)
-    rows: list[dict[str, Any]]
-    try:
-        problem, given = join(wanted, table, given)
-        splits = list(fixed_folds(fold_column(problem.rows["participant_id"], read_tsv(folds))))
-        if len(splits) < 2:
-            raise Refused("all participants are in one fold.", problem)
-        predictions = protocol.cross_validate(problem, given, splits, seed)
-        rows = scores.score_rows(predictions, wanted.kind, wanted.metrics, n_bootstrap, seed)
-    except Refused as refusal:
-        log.warning("%s, %s skipped: %s", method, wanted.name, refusal.reason)
-        problem, splits, predictions = refusal.problem, [], pd.DataFrame(columns=protocol.COLUMNS)
-        rows = [{"metric": scores.SKIPPED, "flags": refusal.reason}]
-    name = f"{len(splits)}-fold" if splits else "n/a"
-    common = {"method": method, "task": wanted.name, "kind": wanted.kind, "protocol": name}
-    counts = {**scores.describe(problem, site_column), "folds": len(splits), "seed": seed}
-    defaults = {"value": np.nan, "low": np.nan, "high": np.nan, "flags": flags(problem)}
-    found = pd.DataFrame([defaults | row | common | counts for row in rows], columns=scores.COLUMNS)
-    predictions = predictions.assign(method=method, task=wanted.name, protocol=name)
-    order = [*protocol.COLUMNS, *(c for c in predictions if c not in protocol.COLUMNS)]
-    write_tsv(out_predictions, predictions[order], FLOATS)
+    given = load_features(table, embeddings_dir, features, feature_set, wanted.target)
+    dealt = read_tsv(folds) if folds else None
+    predictions, found = evaluate_task(wanted, method, table, given, dealt, settings)
+    write_tsv(out_predictions, predictions, FLOATS)
     write_tsv(out_scores, found, FLOATS)
+
+
+def evaluate_task(
+    task: Task, method: str, table: pd.DataFrame, features: Features, folds: pd.DataFrame | None, settings: Settings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictions and scores of one method for one task; see `run_task`."""
+    design = load_design(settings.design)
+    try:
+        problem, features = join(task, table, features)
+        splits = make_splits(design, problem, folds, list(features.matrices), settings.seed)
+        found = [_evaluate(problem, features, design, n, s, settings) for n, s in splits.items()]
+    except Refused as refusal:
+        log.warning("%s, %s skipped: %s", method, task.name, refusal.reason)
+        rows = [{"protocol": design.kind, "metric": scores.SKIPPED, "flags": refusal.reason, "folds": 0}]
+        found, problem = [(pd.DataFrame(columns=protocol.COLUMNS), rows)], refusal.problem
+    common = {"method": method, "task": task.name}
+    defaults = {"value": np.nan, "low": np.nan, "high": np.nan, "kind": task.kind, "seed": settings.seed}
+    rows = [defaults | row | common | scores.describe(problem) for _, part in found for row in part]
+    predictions = pd.concat([table for table, _ in found]).assign(**common)
+    order = [*protocol.COLUMNS, *(c for c in predictions if c not in protocol.COLUMNS)]
+    return predictions[order], pd.DataFrame(rows, columns=scores.COLUMNS)
+
+
+def _evaluate(
+    problem: Problem, features: Features, design: Design, name: str, splits: list[Split], settings: Settings
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Predictions and rows of one protocol, audited."""
+    if settings.pretrained:
+        audit.check_encoders(problem, splits, settings.pretrained)
+    audit.check_splits(problem, splits)
+    people = len(set(problem.groups))
+    shuffles = control.shuffle_count(people) if settings.shuffles < 0 else settings.shuffles
+    if not features.names:
+        shuffles = 0
+    outcome = protocol.cross_validate(problem, features, splits, settings.seed, shuffles, design.probe)
+    audit.check_untouched(problem, features, splits[0], settings.seed, design.probe)
+    rows = scores.score_rows(
+        problem, outcome.predictions, outcome.missing_variance, settings.n_bootstrap, settings.seed
+    )
+    folds = len({s.fold for s in splits})
+    value = {r["metric"]: r["value"] for r in rows}.get(control.METRIC[problem.task.kind], np.nan)
+    extra, warning = control.control_rows(problem, outcome, value, folds)
+    if warning:
+        log.warning("%s: %s", problem.task.name, warning)
+    marks = "; ".join(m for m in (flags(problem), warning) if m)
+    rows = [{"protocol": name, "folds": folds, "flags": marks, **row} for row in rows + extra]
+    return outcome.predictions.assign(protocol=name), rows
 
 
 def scans_table(scans: str | Path, measures: str | Path | None) -> pd.DataFrame:
@@ -81,9 +150,15 @@ def scans_table(scans: str | Path, measures: str | Path | None) -> pd.DataFrame:
 
 
 def load_features(
-    table: pd.DataFrame, embeddings_dir: str | Path | None, features: str | Path | None, feature_set: str
+    table: pd.DataFrame,
+    embeddings_dir: str | Path | None,
+    features: str | Path | None,
+    feature_set: str,
+    target: str,
 ) -> Features:
-    """Features of a method: embeddings, a table, or none."""
+    """Features of a method: embeddings, a table, age + sex + TIV less the target, or none."""
+    if feature_set == DEMOGRAPHIC:
+        return demographics(table, target)
     if embeddings_dir and features:
         raise InputError("a method has embeddings or a feature table, not both.")
     if embeddings_dir:
@@ -111,14 +186,83 @@ def gather(
     *,
     comparisons: str | Path | None = None,
     skipped: str | Path | None = None,
+    scans: str | Path | None = None,
+    subgroups: list[str] | None = None,
+    out_subgroups: str | Path | None = None,
     seed: int = 0,
     n_bootstrap: int = 1000,
 ) -> None:
-    """Write the scores of all methods and tasks, the paired tests between methods, and the refused tasks."""
+    """Write the scores of all methods and tasks, the paired tests, the refused tasks, and the subgroups."""
     table, refused = scores.concatenate(inputs)
     kinds = dict(zip(table["task"], table["kind"], strict=True))
-    found = scores.compare_all([read_tsv(f) for f in predictions], kinds, n_bootstrap, seed)
+    tables = [t for t in (read_tsv(f) for f in predictions) if len(t)]
     beside = Path(out).parent
-    write_tsv(comparisons or beside / "comparisons.tsv", found, FLOATS)
+    write_tsv(comparisons or beside / "comparisons.tsv", compare.compare_all(tables, kinds, n_bootstrap, seed), FLOATS)
     write_tsv(skipped or beside / "skipped.tsv", refused, FLOATS)
+    if scans and subgroups:
+        rows = _subgroup_table(tables, kinds, read_tsv(scans), subgroups, n_bootstrap, seed)
+        write_tsv(out_subgroups or beside / "subgroups.tsv", rows, FLOATS)
     write_tsv(out, table, FLOATS)
+
+
+def _subgroup_table(
+    tables: list[pd.DataFrame],
+    kinds: dict[str, str],
+    scans: pd.DataFrame,
+    columns: list[str],
+    n_bootstrap: int,
+    seed: int,
+) -> pd.DataFrame:
+    keys = ["method", "task", "protocol"]
+    rows = []
+    for table in tables:
+        for names, part in table.groupby(keys, sort=True):
+            found = scores.subgroup_rows(part, kinds[str(names[1])], scans, columns, n_bootstrap, seed)
+            rows += [dict(zip(keys, names, strict=True)) | row for row in found]
+    order = [*keys, "subgroup", "metric", "value", "low", "high", "n", "n_participants"]
+    return pd.DataFrame(rows, columns=order)
+
+
+def run_audit(
+    scans: str | Path,
+    pretrained: str | Path,
+    out: str | Path,
+    *,
+    folds: str | Path | None = None,
+    arrays: str | Path | None = None,
+    aliases: str | Path | None = None,
+    known_overlaps: str | Path | None = None,
+    cohort: str = "",
+) -> None:
+    """Write the audit's table; abort when it found a leak.
+
+    Raises
+    ------
+    LeakError
+        After the table is written, when a verdict is LEAK.
+    """
+    volumes = None
+    if arrays:
+        from anatcl.pretrain.arrays import open_arrays
+
+        packed = open_arrays(arrays)
+        volumes = (packed.volumes, packed.rows)
+    names = read_tsv(aliases) if aliases else None
+    table = audit.audit(
+        read_tsv(scans),
+        pretrained,
+        folds=read_tsv(folds) if folds else None,
+        aliases=None if names is None else dict(zip(names["participant_id"], names["other_id"], strict=True)),
+        known=audit.load_known(known_overlaps) if known_overlaps else None,
+        cohort=cohort,
+        volumes=volumes,
+    )
+    write_tsv(out, table)
+    leaks = table[table["verdict"] == "LEAK"]
+    if len(leaks):
+        first = leaks.iloc[0]
+        raise audit.LeakError(
+            f"{len(leaks)} checks found leaks; {first['check']}, encoder {first['encoder']}: {first['overlap']}.",
+            out,
+            "Leave these people out of the tasks, or pretrain without them.",
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -23,12 +22,15 @@ class Split:
         Which fold is tested.
     repeat : int
         Which repetition of the cross-validation.
+    encoder : int
+        Whose embeddings are used: -1 is the encoder of the same fold.
     """
 
     train: np.ndarray
     test: np.ndarray
     fold: int
     repeat: int = 0
+    encoder: int = -1
 
 
 def deal(groups: np.ndarray, y: np.ndarray, k: int, rng: np.random.Generator, continuous: bool) -> np.ndarray:
@@ -90,9 +92,3 @@ def fold_column(participants: pd.Series, folds: pd.DataFrame) -> np.ndarray:
     strangers = sorted(set(participants.astype(str)) - set(known))
     known |= {person: names[i % len(names)] for i, person in enumerate(strangers)}
     return participants.astype(str).map(known).to_numpy(int)
-
-
-def fixed_folds(fold: np.ndarray) -> Iterator[Split]:
-    """One split per value of `fold`: tested once each."""
-    for value in np.unique(fold):
-        yield Split(np.flatnonzero(fold != value), np.flatnonzero(fold == value), int(value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,29 @@ class Task:
         Fewer participants in a class refuse the task (binary) or leave the class out (multiclass).
     unit : str
         Unit of a regression target, for tables.
+    threshold : float or "median"
+        A binary task made from a score: positive where the score exceeds it; instead of positives and negatives.
+        The median is that of the rows that take part.
+    site : str
+        Column of the site: counted, harmonised over, and related to the brain-age gap.
+    covariates : tuple of str
+        Columns whose linear effect is taken from the features, fitted on the training rows.
+    harmonise : {"", "combat"}
+        Harmonise features over sites, fitted on the training rows.
+    preserve : tuple of str
+        Columns whose effect harmonisation keeps.
+    train_query : str
+        Only these rows are trained on; all rows are tested. Brain age is often trained on controls.
+    bias_correction : bool
+        Also report predictions corrected for their dependence on the target (brain age), fitted on training rows.
+    gap_groups : tuple of dict
+        Groups whose brain-age gaps are compared: name, column, positives, negatives.
+    per_participant : {"all", "first"}
+        Every scan of a participant, or the first by name.
+    dataset : str
+        Cohort that the task belongs to.
+    note : str
+        What a reader should know; not used.
     """
 
     name: str
@@ -62,6 +86,17 @@ class Task:
     min_participants: int = 8
     min_per_class: int = 4
     unit: str = ""
+    threshold: float | str | None = None
+    site: str = "site"
+    covariates: tuple[str, ...] = ()
+    harmonise: str = ""
+    preserve: tuple[str, ...] = ()
+    train_query: str = ""
+    bias_correction: bool = False
+    gap_groups: tuple[dict[str, Any], ...] = ()
+    per_participant: str = "all"
+    dataset: str = ""
+    note: str = ""
 
 
 @dataclasses.dataclass
@@ -80,6 +115,8 @@ class Problem:
         Names of the codes.
     n_dropped : int
         Rows left out because the target is missing, is none of the classes, or lacks features.
+    trainable : ndarray of shape (n,), bool
+        False where a row is only tested.
     """
 
     task: Task
@@ -87,6 +124,7 @@ class Problem:
     y: np.ndarray
     classes: tuple[str, ...]
     n_dropped: int
+    trainable: np.ndarray
 
     @property
     def groups(self) -> np.ndarray:
@@ -143,12 +181,14 @@ def task_from(data: Any, file: Path | None = None) -> Task:
     for key in ("name", "kind", "target"):
         if not data.get(key):
             raise InputError(f"the task lacks {key!r}.", file)
-    lists = ("positives", "negatives", "classes")
+    labels = ("positives", "negatives", "classes")
+    lists = ("metrics", "covariates", "preserve", "gap_groups")
     values: dict[str, Any] = {}
     for key, value in data.items():
-        values[key] = tuple(canonical(v) for v in _listed(value)) if key in lists else value
-    if "metrics" in values:
-        values["metrics"] = tuple(_listed(values["metrics"]))
+        if key in labels:
+            values[key] = tuple(canonical(v) for v in _listed(value))
+        else:
+            values[key] = tuple(_listed(value)) if key in lists else value
     task = Task(**values)
     _check(task, file)
     return task
@@ -165,11 +205,18 @@ def _check(task: Task, file: Path | None) -> None:
         raise InputError(f"task {task.name}: kind {task.kind!r} is none of {KINDS}.", file)
     if not set(task.name) <= NAME_CHARACTERS:
         raise InputError(f"task name {task.name!r} has characters unfit for a file name.", file)
-    if task.kind == "binary" and not (task.positives and task.negatives):
-        raise InputError(f"task {task.name}: a binary task needs positives and negatives.", file)
+    if task.kind == "binary" and task.threshold is None and not (task.positives and task.negatives):
+        raise InputError(f"task {task.name}: a binary task needs positives and negatives, or a threshold.", file)
     both = set(task.positives) & set(task.negatives)
     if both:
         raise InputError(f"task {task.name}: {sorted(both)} are positive and negative at once.", file)
+    if task.harmonise not in ("", "combat"):
+        raise InputError(f"task {task.name}: harmonise {task.harmonise!r} is unknown.", file, "Use combat or nothing.")
+    if task.target in (*task.covariates, *task.preserve):
+        raise InputError(f"task {task.name}: the target is among covariates or preserve: tested rows would need it.")
+    for group in task.gap_groups:
+        if set(group) != {"name", "column", "positives", "negatives"}:
+            raise InputError(f"task {task.name}: a gap group has name, column, positives, negatives; not {group}.")
 
 
 def make_problem(task: Task, table: pd.DataFrame, has_features: np.ndarray | None = None) -> Problem:
@@ -193,27 +240,31 @@ def make_problem(task: Task, table: pd.DataFrame, has_features: np.ndarray | Non
     """
     for column in (task.target, task.group):
         if column not in table:
-            empty = Problem(task, table.iloc[:0], np.empty(0), (), 0)
+            empty = Problem(task, table.iloc[:0], np.empty(0), (), 0, np.empty(0, bool))
             raise Refused(f"no column {column!r} in the scans table.", empty)
     table = table.assign(_usable=True if has_features is None else has_features)
-    table = _selected(task, table).sort_values("scan").reset_index(drop=True)
+    table = _selected(task, table, task.query).sort_values("scan").reset_index(drop=True)
     y, classes = _regression(task, table) if task.kind == "regression" else _classification(task, table)
     keep = table["_usable"].to_numpy(bool) & np.isfinite(y) & table[task.group].notna().to_numpy()
+    n_dropped = int((~keep).sum())
+    if task.per_participant == "first":
+        keep &= ~table["participant_id"].where(keep).duplicated().to_numpy()
     rows = table[keep].drop(columns="_usable").reset_index(drop=True)
     labels = y[keep] if task.kind == "regression" else y[keep].astype(np.int64)
-    problem = Problem(task, rows, labels, classes, int((~keep).sum()))
+    trainable = rows.index.isin(_selected(task, rows, task.train_query).index)
+    problem = Problem(task, rows, labels, classes, n_dropped, trainable)
     _refuse(problem)
     return problem
 
 
-def _selected(task: Task, table: pd.DataFrame) -> pd.DataFrame:
-    if not task.query:
+def _selected(task: Task, table: pd.DataFrame, query: str) -> pd.DataFrame:
+    if not query:
         return table
     try:
-        return table.query(task.query)
+        return table.query(query)
     except Exception as error:  # pandas raises many kinds for a wrong expression
         raise InputError(
-            f"task {task.name}: query {task.query!r} fails: {error}.", remedy=f"Columns: {list(table.columns)}."
+            f"task {task.name}: query {query!r} fails: {error}.", remedy=f"Columns: {list(table.columns)}."
         ) from error
 
 
@@ -223,14 +274,29 @@ def _regression(task: Task, table: pd.DataFrame) -> tuple[np.ndarray, tuple[str,
 
 
 def _classification(task: Task, table: pd.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:
-    values = table[task.target].map(canonical)
     if task.kind == "binary":
-        y = np.select([values.isin(task.positives), values.isin(task.negatives)], [1.0, 0.0], np.nan)
-        return y, ("negative", "positive")
+        return _binary(task, table), ("negative", "positive")
+    values = table[task.target].map(canonical)
     counts = table[values != ""].groupby(values[values != ""])[task.group].nunique()
     allowed = [c for c in (task.classes or sorted(counts.index)) if counts.get(c, 0) >= task.min_per_class]
     codes = {name: float(code) for code, name in enumerate(allowed)}
     return values.map(codes).to_numpy(float), tuple(allowed)
+
+
+def _binary(task: Task, table: pd.DataFrame) -> np.ndarray:
+    if task.threshold is None:
+        return in_groups(table[task.target], task.positives, task.negatives)
+    score, _ = _regression(task, table)
+    known = score[np.isfinite(score) & table["_usable"].to_numpy(bool)]
+    limit = float(np.median(known)) if task.threshold == "median" and len(known) else float(task.threshold or 0)
+    return np.where(np.isfinite(score), score > limit, np.nan)
+
+
+def in_groups(values: pd.Series, positives: Iterable[Any], negatives: Iterable[Any]) -> np.ndarray:
+    """1 where a value is among the positives, 0 among the negatives, else NaN; shape (n,)."""
+    text = values.map(canonical)
+    hits = [text.isin([canonical(v) for v in group]) for group in (positives, negatives)]
+    return np.select(hits, [1.0, 0.0], np.nan)
 
 
 def _refuse(problem: Problem) -> None:

@@ -13,6 +13,10 @@ from sklearn import metrics as sk
 from anatcl.evaluate import bootstrap, metrics
 
 
+def regression(run, w):
+    return metrics.evaluate(run, "regression", w)
+
+
 def weights(rng, n):
     return np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), size=6)]).astype(float)
 
@@ -74,7 +78,7 @@ def test_bootstrap_draws_people_with_all_their_scans(rng):
     assert (counts[0] == 1).all()
     table = pd.DataFrame({"participant_id": people, "repeat": 0, "encoder": 0, "fold": 0, "y_true": [1.0, 2, 3, 4]})
     table["y_pred"] = table["y_true"] + [1, 2, 3, 4]
-    replicates = bootstrap.replicate(table, "regression", names, counts)["mae"]
+    replicates = bootstrap.replicate(table, regression, names, counts)["mae"]
     expected = [(c[1] * (1 + 3) + c[0] * 2 + c[2] * 4) / (2 * c[1] + c[0] + c[2]) for c in counts]
     np.testing.assert_allclose(replicates, expected)
 
@@ -85,6 +89,6 @@ def test_interval_of_the_mean_matches_theory(rng):
     table = pd.DataFrame({"participant_id": [f"p{i:03d}" for i in range(n)], "y_true": rng.normal(50, 10, n)})
     table = table.assign(y_pred=table["y_true"] + error, repeat=0, encoder=0, fold=0)
     names, counts = bootstrap.draw(table["participant_id"].to_numpy(str), 4000, 0)
-    low, high = bootstrap.interval(bootstrap.replicate(table, "regression", names, counts)["mae"])
+    low, high = bootstrap.interval(bootstrap.replicate(table, regression, names, counts)["mae"])
     half = 1.96 * error.std() / np.sqrt(n)
     assert (high - low) / 2 == pytest.approx(half, rel=0.05)

@@ -1,0 +1,128 @@
+"""Paired comparison of methods on the same people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from anatcl.evaluate import bootstrap, metrics
+
+COMPARED = {
+    "regression": ("mae", "r2", "pearson_r"),
+    "binary": ("roc_auc", "balanced_accuracy", "average_precision"),
+    "multiclass": ("balanced_accuracy",),
+}
+COLUMNS = ["task", "protocol", "metric", "method_a", "method_b", "difference", "low", "high", "p", "p_holm", "n",
+           "n_participants"]  # fmt: skip
+
+
+def compare_all(predictions: list[pd.DataFrame], kinds: dict[str, str], n_bootstrap: int, seed: int) -> pd.DataFrame:
+    """Compare the methods of each task two by two, on the scans that all of them predicted.
+
+    Parameters
+    ----------
+    predictions : list of DataFrame
+        One table per method and task.
+    kinds : dict
+        Kind of each task.
+    n_bootstrap, seed : int
+        Resamples of participants.
+
+    Returns
+    -------
+    DataFrame
+        `COLUMNS`; difference is a - b, p_holm is Holm's adjustment over the pairs of a task, protocol and metric.
+    """
+    rows: list[dict[str, Any]] = []
+    tables = [t for t in predictions if len(t)]
+    for (task, protocol), part in pd.concat(tables).groupby(["task", "protocol"], sort=True) if tables else ():
+        for metric, found in _compare_task(part, kinds[str(task)], n_bootstrap, seed).items():
+            for row, p in zip(found, holm(np.array([r["p"] for r in found])), strict=True):
+                rows.append({"task": task, "protocol": protocol, "metric": metric, **row, "p_holm": p})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _compare_task(part: pd.DataFrame, kind: str, n_bootstrap: int, seed: int) -> dict[str, list[dict[str, Any]]]:
+    methods = {str(m): t for m, t in part.groupby("method", sort=True)}
+    shared = set.intersection(*(set(t["scan"]) for t in methods.values()))
+    methods = {m: t[t["scan"].isin(shared)] for m, t in methods.items()}
+    if not shared:
+        return {}
+    people = part.loc[part["scan"].isin(shared), "participant_id"].to_numpy(str)
+    names, counts = bootstrap.draw(people, n_bootstrap, seed)
+    found = {
+        m: bootstrap.replicate(t, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
+        for m, t in methods.items()
+    }
+    folds = part["fold"].nunique()
+    order, rows = list(methods), {}
+    for metric in COMPARED[kind]:
+        rows[metric] = [
+            {
+                "method_a": a,
+                "method_b": b,
+                "n": len(shared),
+                "n_participants": len(names),
+                **difference(found[a][metric] - found[b][metric], len(names), folds),
+            }
+            for i, a in enumerate(order)
+            for b in order[i + 1 :]
+        ]
+    return rows
+
+
+def difference(replicates: np.ndarray, n_participants: int, folds: int) -> dict[str, float]:
+    """Difference with interval and two-sided p value, for the methods rather than for these fitted models.
+
+    The paired bootstrap gives the variance of testing. Models of different folds share training people, so that the
+    folds' errors correlate; with the correlation 1 / folds that Nadeau and Bengio (2003) assume, the variance of the
+    mean over folds is ``1 + (folds - 1) / folds`` times that of independent folds. Student's t has participants - 1
+    degrees of freedom.
+
+    Parameters
+    ----------
+    replicates : ndarray of shape (n + 1,)
+        Difference in the sample, then in each paired resample.
+    n_participants, folds : int
+        Sizes.
+    """
+    known = replicates[1:][np.isfinite(replicates[1:])]
+    value = float(replicates[0])
+    nothing = {"difference": value, "low": np.nan, "high": np.nan, "p": np.nan}
+    if not np.isfinite(value) or 2 * len(known) < len(replicates) - 1 or n_participants < 3:
+        return nothing
+    spread = known.std(ddof=1) * np.sqrt(2 - 1 / folds)
+    if spread <= 1e-12:
+        return {"difference": value, "low": value, "high": value, "p": 1.0} if value == 0 else nothing
+    student = stats.t(n_participants - 1)
+    half = float(student.ppf(0.975) * spread)
+    p = float(2 * student.sf(abs(value) / spread))
+    return {"difference": value, "low": value - half, "high": value + half, "p": p}
+
+
+def corrected_t(differences: np.ndarray, n_train: float, n_test: float) -> float:
+    """Two-sided p value of Nadeau and Bengio's corrected resampled t test.
+
+    Parameters
+    ----------
+    differences : ndarray of shape (j,)
+        Difference of two methods in each of `j` folds (of all repetitions).
+    n_train, n_test : float
+        Mean sizes of the training and of the tested part.
+    """
+    j = len(differences)
+    spread = differences.std(ddof=1) * np.sqrt(1 / j + n_test / n_train)
+    return float(2 * stats.t(j - 1).sf(abs(differences.mean()) / spread)) if spread > 0 else np.nan
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's step-down adjusted p values; NaN stays NaN and does not count as a test."""
+    adjusted = np.full(len(p), np.nan)
+    known = np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted

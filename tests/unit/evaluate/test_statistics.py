@@ -1,0 +1,190 @@
+"""Tests and effect sizes against scipy and statsmodels; controls; corrections."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from anatcl.evaluate import compare, control, gap, metrics, protocol, scores
+from anatcl.evaluate.design import load_design, make_splits
+from tests.unit.evaluate.helpers import AGE, SICK, make, make_cohort
+
+
+def repeated(problem, folds=5, repeats=1):
+    design = load_design({"kind": "repeated", "folds": folds, "repeats": repeats})
+    return make_splits(design, problem, None, [-1], 0)[f"{repeats}x{folds}-fold"]
+
+
+@pytest.mark.parametrize("p", [[0.01, 0.04, 0.03, 0.5], [0.2], [0.001, 0.001, 0.9, 0.02, 0.02]])
+def test_holm_equals_statsmodels(p):
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    np.testing.assert_allclose(compare.holm(np.array(p)), multitest.multipletests(p, method="holm")[1])
+
+
+def test_holm_ignores_what_is_missing():
+    np.testing.assert_allclose(compare.holm(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04])
+
+
+def test_corrected_t_is_the_ordinary_one_without_training(rng):
+    d = rng.normal(0.3, 1, 10)
+    assert compare.corrected_t(d, n_train=1, n_test=0) == pytest.approx(stats.ttest_1samp(d, 0).pvalue)
+    assert compare.corrected_t(d, n_train=4, n_test=1) > stats.ttest_1samp(d, 0).pvalue
+
+
+def test_the_paired_test_of_one_split_is_the_paired_t_test(rng):
+    n = 300
+    a, b = rng.gamma(2, 1, n), rng.gamma(2.2, 1, n)
+    table = pd.DataFrame({"scan": [f"p{i:03d}" for i in range(n)], "y_true": 0.0, "fold": 0, "repeat": 0, "encoder": 0})
+    table = table.assign(participant_id=table["scan"], task="t", protocol="x")
+    tables = [table.assign(method="a", y_pred=a), table.assign(method="b", y_pred=b)]
+    found = compare.compare_all(tables, {"t": "regression"}, 4000, 0).set_index("metric").loc["mae"]
+    expected = stats.ttest_rel(a, b)
+    assert found["difference"] == pytest.approx((a - b).mean())
+    assert found["p"] == pytest.approx(expected.pvalue, rel=0.2)
+    low, high = expected.confidence_interval()
+    assert (found["low"], found["high"]) == (pytest.approx(low, abs=0.02), pytest.approx(high, abs=0.02))
+
+
+def test_methods_are_compared_on_shared_scans_only(rng):
+    n = 60
+    table = pd.DataFrame({"scan": [f"s{i:02d}" for i in range(n)], "y_true": rng.normal(size=n), "fold": 0,
+                          "repeat": 0, "encoder": 0, "task": "t", "protocol": "x"})  # fmt: skip
+    table["participant_id"] = table["scan"]
+    tables = [table.assign(method="a", y_pred=0.0), table.iloc[:40].assign(method="b", y_pred=0.1)]
+    found = compare.compare_all(tables, {"t": "regression"}, 100, 0)
+    assert set(found["n"]) == {40}
+
+
+def test_hedges_g_equals_the_textbook(rng):
+    gap_years, case = rng.normal(0, 4, 80), np.repeat([0.0, 1.0, np.nan], [40, 30, 10])
+    gap_years[case == 1] += 3
+    a, b = gap_years[case == 1], gap_years[case == 0]
+    pooled = np.sqrt((29 * a.var(ddof=1) + 39 * b.var(ddof=1)) / 68)
+    expected = (a.mean() - b.mean()) / pooled * (1 - 3 / (4 * 70 - 9))
+    assert gap.hedges_g(gap_years, case, np.ones((1, 80)))[0] == pytest.approx(expected)
+
+
+def test_site_share_equals_adjusted_r2_of_a_one_way_model(rng):
+    site = np.repeat(["a", "b", "c"], [20, 25, 15])
+    values = rng.normal(size=60) + (site == "b")
+    groups = [values[site == s] for s in "abc"]
+    within = sum(((g - g.mean()) ** 2).sum() for g in groups)
+    expected = 1 - (within / 57) / values.var(ddof=1)
+    assert gap.site_share(values, site, np.ones((1, 60)))[0] == pytest.approx(expected)
+
+
+def test_calibration_slope_equals_statsmodels(rng):
+    api = pytest.importorskip("statsmodels.api")
+    z = rng.normal(size=300)
+    y = (rng.random(300) < 1 / (1 + np.exp(-0.5 * z))).astype(int)
+    fitted = api.Logit(y, api.add_constant(z)).fit(disp=0)
+    found = metrics.calibration_slope(y, 1 / (1 + np.exp(-z)), np.ones((1, 300)))[0]
+    assert found == pytest.approx(fitted.params[1], abs=1e-6)
+
+
+def test_per_fold_figures_equal_cross_val_score(rng):
+    """The plain case against scikit-learn's own loop on the same folds."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.model_selection import PredefinedSplit, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    table, x = make_cohort(rng, 70)
+    for spec, model, scoring, metric in (
+        (AGE, Ridge(alpha=10.0), "neg_mean_absolute_error", "mae"),
+        (SICK, LogisticRegression(C=0.01, class_weight="balanced", tol=1e-8), "roc_auc", "roc_auc"),
+    ):
+        problem, features = make(table, x, spec)
+        splits = repeated(problem)
+        fold = np.empty(70, int)
+        for s in splits:
+            fold[s.test] = s.fold
+        expected = cross_val_score(
+            make_pipeline(StandardScaler(), model), x, problem.y, cv=PredefinedSplit(fold), scoring=scoring
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(protocol.RidgeProbe.__init__, "__defaults__", ([10.0], 3))
+            patch.setattr(protocol.LogisticProbe.__init__, "__defaults__", ([0.01], 3))
+            found = protocol.cross_validate(problem, features, splits, 0).predictions
+        for k in range(5):
+            part = found[found["fold"] == k]
+            value = metrics.evaluate(part, problem.task.kind, np.ones((1, len(part))))[metric][0]
+            assert value == pytest.approx(abs(expected[k]), abs=1e-9)
+
+
+def test_shuffled_labels_sit_at_chance_and_a_leak_is_flagged(rng):
+    problem, features = make(*make_cohort(rng, 80), SICK)
+    outcome = protocol.cross_validate(problem, features, repeated(problem), 0, shuffles=12)
+    rows, warning = control.control_rows(problem, outcome, 0.9, 5)
+    assert rows[0]["metric"] == "roc_auc_shuffled"
+    assert abs(rows[0]["value"] - 0.5) < 0.1
+    assert warning == ""
+    for table in outcome.controls:
+        table["score"] += 3 * table["y_true"]
+    assert "leak?" in control.control_rows(problem, outcome, 0.9, 5)[1]
+
+
+def test_permutation_p_value_from_99_shuffles_on(rng):
+    problem, features = make(*make_cohort(rng, 40, d=3), AGE)
+    outcome = protocol.cross_validate(problem, features, repeated(problem), 0, shuffles=99)
+    rows, _ = control.control_rows(problem, outcome, 0.8, 5)
+    assert rows[1] == {"metric": "p_chance", "value": 0.01}
+
+
+def test_shuffles_move_labels_between_participants(rng):
+    table, x = make_cohort(rng, 30)
+    table = pd.concat([table, table.assign(scan=table["scan"] + "_ses-2")], ignore_index=True)
+    problem, _ = make(table, np.vstack([x, x]), SICK)
+    wrong = protocol.shuffled_labels(problem, repeated(problem), 4, 0)
+    assert wrong.shape == (60, 4)
+    for column in wrong.T:
+        labels = pd.Series(column).groupby(problem.groups)
+        assert (labels.nunique() == 1).all()
+        assert column.sum() == problem.y.sum()
+
+
+def test_age_bias_is_corrected_with_training_people_only(rng):
+    table, x = make_cohort(rng, 200, signal=0.6)
+    problem, features = make(table, x, {**AGE, "bias_correction": True})
+    outcome = protocol.cross_validate(problem, features, repeated(problem), 0)
+    rows = {r["metric"]: r["value"] for r in scores.score_rows(problem, outcome.predictions, {}, 20, 0)}
+    assert rows["bias_slope"] < -0.2
+    assert abs(rows["bias_slope_corrected"]) < 0.1
+    assert {"mae", "mae_corrected", "gap_site_share"} <= set(rows)
+
+
+def test_gap_of_patients_is_an_effect_size(rng):
+    table, x = make_cohort(rng, 160)
+    older = rng.random(160) < 0.4
+    table["diagnosis"] = np.where(older, "AD", "HC")
+    table["age"] -= 10.0 * older  # their brains look ten years older than they are
+    group = {"name": "ad", "column": "diagnosis", "positives": ["AD"], "negatives": ["HC"]}
+    spec = {**AGE, "bias_correction": True, "gap_groups": [group], "train_query": "diagnosis == 'HC'"}
+    problem, features = make(table, x, spec)
+    outcome = protocol.cross_validate(problem, features, repeated(problem), 0)
+    rows = {r["metric"]: r for r in scores.score_rows(problem, outcome.predictions, {}, 200, 0)}
+    assert rows["gap_g_ad"]["low"] > 0.5
+
+
+def test_subgroups_have_their_own_rows(rng):
+    table, x = make_cohort(rng, 90)
+    problem, features = make(table, x, AGE)
+    predictions = protocol.cross_validate(problem, features, repeated(problem), 0).predictions
+    rows = pd.DataFrame(scores.subgroup_rows(predictions, "regression", table, ["sex", "age", "site"], 50, 0))
+    assert {"sex=F", "sex=M", "age=40-60", "site=a"} <= set(rows["subgroup"])
+    sizes = rows[(rows["metric"] == "mae") & rows["subgroup"].str.startswith("sex")]["n"]
+    assert sizes.sum() == 90
+
+
+def test_repeated_folds_average_scores_over_runs(rng):
+    problem, features = make(*make_cohort(rng, 40), SICK)
+    outcome = protocol.cross_validate(problem, features, repeated(problem, repeats=3), 0)
+    rows = {r["metric"]: r["value"] for r in scores.score_rows(problem, outcome.predictions, {}, 20, 0)}
+    each = [
+        metrics.evaluate(run, "binary", np.ones((1, len(run))))["roc_auc"][0]
+        for _, run in outcome.predictions.groupby("repeat")
+    ]
+    assert rows["roc_auc"] == pytest.approx(np.mean(each))
+    assert len(each) == 3
