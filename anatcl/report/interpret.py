@@ -153,7 +153,7 @@ def interpret_measures(
 
 def _region_columns(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[str]]:
     """(measure, region) pairs of the cortical measures that are there, and their columns."""
-    pairs = [(measure, region) for measure in MEASURES for region in regional(table, measure)]
+    pairs = [(measure, str(region)) for measure in MEASURES for region in regional(table, measure)]
     return pairs, [f"{measure}_{region}" for measure, region in pairs]
 
 

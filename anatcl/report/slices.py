@@ -11,6 +11,8 @@ import numpy as np
 HEAT = np.array([(0, 0, 0), (87, 16, 51), (178, 42, 43), (235, 110, 36), (252, 190, 76), (253, 245, 190)], dtype=float)
 TALLEST = 150
 SLICES = 6
+# Percentile of the map inside the brain that takes the brightest colour: a single peak would darken all else.
+BRIGHTEST = 99.5
 # Where a map is weaker than this share of its maximum, the brain below it is seen alone.
 FAINT = 0.15
 
@@ -38,7 +40,7 @@ def mosaic(average: np.ndarray, overlay: np.ndarray) -> tuple[str, int, int]:
 
     filled = np.flatnonzero((average > 0.1 * average.max()).any(axis=(0, 1)))
     levels = np.linspace(filled[0], filled[-1], SLICES + 2)[1:-1].round().astype(int)
-    top = float(overlay.max()) or 1.0
+    top = float(np.percentile(overlay[average > 0.1 * average.max()], BRIGHTEST)) or float(overlay.max()) or 1.0
     tiles = [_tile(average[:, :, z] / average.max(), overlay[:, :, z] / top) for z in levels]
     picture = Image.fromarray(np.concatenate(tiles, axis=1).round().astype(np.uint8))
     stream = io.BytesIO()
