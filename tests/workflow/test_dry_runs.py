@@ -1,0 +1,107 @@
+"""Each configuration in tests/configs is planned; the counts of jobs say that it was understood."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+# Jobs that a configuration must plan on the dataset of nine scans and six people.
+EXPECTED = {
+    "tiny": {"bias_correct": 9, "measure": 9, "train": 4, "embed": 4, "probe": 4, "baseline": 6},
+    "sessions": {"bias_correct": 3, "qc": 3, "train": 20},
+    "given_masks": {"skullstrip": 9},
+    "two_methods": {"train": 6, "embed": 6, "probe": 4, "baseline": 2},
+    "precise": {"register": 9, "measure": 9},
+}
+
+
+def jobs(text: str) -> dict[str, int]:
+    """The table of job counts that a dry run prints."""
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
+
+
+def test_every_configuration_is_tested():
+    assert set(EXPECTED) == {path.stem for path in CONFIGS.glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_dry_run(name, snakemake, heads, tmp_path):
+    if name == "given_masks":
+        for scan in heads.rglob("*_T1w.nii.gz"):
+            stem = scan.relative_to(heads).as_posix().removesuffix("_T1w.nii.gz")
+            mask = tmp_path / "masks" / f"{stem}_desc-brain_mask.nii.gz"
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            mask.touch()
+    config = tmp_path / f"{name}.yaml"
+    text = (CONFIGS / f"{name}.yaml").read_text()
+    config.write_text(text.replace("tiny.json", str(CONFIGS / "tiny.json")))
+    done = snakemake(tmp_path, "-n", "--quiet", "rules", "--configfile", str(config), "--config", f"bids_dir={heads}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = jobs(done.stdout + done.stderr)
+    assert {rule: found.get(rule, 0) for rule in EXPECTED[name]} == EXPECTED[name]
+
+
+def test_until_a_stage_stops_there(snakemake, heads, tmp_path):
+    done = snakemake(tmp_path, "-n", "--quiet", "rules", "--until", "measures", "--config", f"bids_dir={heads}")
+    found = jobs(done.stdout + done.stderr)
+    assert found["measures"] == 1 and found["measure"] == 9
+    assert not {"pack", "train", "evaluate", "report"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("pretrain={temprature: 0.2}", "did you mean 'temperature'?"),
+        ("bid_dir=x", "did you mean 'bids_dir'?"),
+        ("pretrain={folds: many}", "pretrain.folds"),
+        ("preprocess={threads: 4}", "deterministic"),
+        ("preprocess={recipe: quick}", "there is no recipe 'quick'"),
+        ("preprocess={template: Colin27}", "there is no template 'Colin27'"),
+    ],
+)
+def test_a_wrong_value_is_named(override, sentence, snakemake, heads, tmp_path):
+    done = snakemake(tmp_path, "-n", "--config", f"bids_dir={heads}", override)
+    assert done.returncode != 0
+    assert sentence in done.stderr + done.stdout
+
+
+def test_a_dataset_that_does_not_exist_is_a_sentence(snakemake, tmp_path):
+    done = snakemake(tmp_path, "-n", "--config", "bids_dir=nowhere")
+    assert done.returncode != 0
+    assert "nowhere" in done.stderr + done.stdout
+
+
+def test_relative_paths_are_relative_to_the_file_that_names_them(snakemake, heads, tmp_path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "my.yaml").write_text("bids_dir: data/bids\n")
+    (tmp_path / "study" / "data").mkdir()
+    (tmp_path / "study" / "data" / "bids").symlink_to(heads)
+    (tmp_path / "run").mkdir()
+    done = snakemake(
+        tmp_path, "-n", "--quiet", "rules", "--directory", "run", "--configfile", "study/my.yaml", "--until", "bias_correct"
+    )
+    assert jobs(done.stdout + done.stderr).get("bias_correct") == 9, done.stderr[-2000:]
+
+
+def test_lint_and_list_need_no_data(snakemake, tmp_path):
+    for option in ("--lint", "--list"):
+        done = snakemake(tmp_path, option)
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_failed_scan_is_left_out_of_the_next_pass(snakemake, heads, tmp_path):
+    marker = tmp_path / "results" / "failures" / "sub-003" / "anat" / "sub-003.json"
+    marker.parent.mkdir(parents=True)
+    marker.write_text('{"scan": "sub-003/anat/sub-003", "stage": "preprocess register", "reason": "x", "log": "y"}')
+    options = ("-n", "--quiet", "rules", "--config", f"bids_dir={heads}")
+    done = snakemake(tmp_path, *options)
+    assert jobs(done.stdout + done.stderr)["bias_correct"] == 8
+    done = snakemake(tmp_path, *options, "failures={retry: true}")
+    assert jobs(done.stdout + done.stderr)["bias_correct"] == 9
+    done = snakemake(tmp_path, *options, "failures={fatal: true}")
+    assert done.returncode != 0 and "fatal" in done.stderr + done.stdout

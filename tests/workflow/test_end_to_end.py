@@ -1,0 +1,215 @@
+"""The whole workflow once, on a simulated cohort with broken scans in it, in folders with hostile names.
+
+One run serves all tests of this file; each then asks one question of its results.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from anatcl.base.files import read_tsv
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+HOSTILE = "it's $(touch pwned) \"a; name`\nof two lines"
+BROKEN = {
+    "sub-901": "truncated",
+    "sub-902": "all zeros",
+    "sub-903": "NaN affine",
+    "sub-904": "broken link",
+}
+
+
+def break_scans(bids: Path, whole: Path) -> None:
+    """Add four participants whose scans cannot be used."""
+    paths = {name: bids / name / "anat" / f"{name}_T1w.nii.gz" for name in BROKEN}
+    for path in paths.values():
+        path.parent.mkdir(parents=True)
+    paths["sub-901"].write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    image = nib.load(whole)
+    zeros = nib.Nifti1Image(np.zeros(image.shape, np.int16), image.affine)
+    nib.save(zeros, paths["sub-902"])
+    content = bytearray(gzip.decompress(whole.read_bytes()))
+    content[280:328] = np.full(12, np.nan, "<f4").tobytes()  # srow_x, srow_y, srow_z
+    content[254:256] = np.array(1, "<i2").tobytes()  # sform_code
+    paths["sub-903"].write_bytes(gzip.compress(bytes(content), mtime=0))
+    paths["sub-904"].symlink_to("nowhere.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight simulated people at 5 mm, one of them without an age, and four whose scans are broken."""
+    bids = tmp_path_factory.mktemp("data") / HOSTILE / "bids"
+    bids.parent.mkdir()
+    command = [sys.executable, "-m", "anatcl", "simulate", str(bids), "--participants", "8", "--voxel-mm", "5"]
+    subprocess.run(command, check=True, capture_output=True)
+    table = pd.read_csv(bids / "participants.tsv", sep="\t", dtype=str, keep_default_na=False)
+    table.loc[table["participant_id"] == "sub-002", "age"] = "n/a"
+    table.to_csv(bids / "participants.tsv", sep="\t", index=False)
+    for file in bids.glob("sub-002/*_sessions.tsv"):
+        text = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
+        text.drop(columns=[c for c in text if c.startswith("age")]).to_csv(file, sep="\t", index=False)
+    break_scans(bids, next(bids.glob("sub-001/**/*_T1w.nii.gz")))
+    return bids
+
+
+@pytest.fixture(scope="module")
+def options(dataset: Path) -> list[str]:
+    return ["--cores", "2", "--configfile", str(CONFIGS / "tiny.yaml"), "--config", f"bids_dir={json.dumps(str(dataset))}"]
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, options, snakemake, tmp_path_factory) -> Path:
+    """Folder of the finished run."""
+    folder = tmp_path_factory.mktemp("run") / "a $(touch pwned) 'folder'"
+    folder.mkdir()
+    done = snakemake(folder, "run", "--", *options, module=("anatcl",))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    return folder
+
+
+def test_the_page_and_the_tables_are_there(finished):
+    report = finished / "results" / "report"
+    assert "<html" in (report / "index.html").read_text()
+    benchmark = read_tsv(report / "benchmark.tsv")
+    assert {"anatcl-local", "untrained", "regional-measures", "tissue-volumes"} <= set(benchmark["method"])
+    for name in ("brain_age", "diagnosis"):
+        assert all((report / "tables" / f"{name}.{kind}").stat().st_size > 0 for kind in ("md", "csv", "tex"))
+
+
+def test_nothing_in_a_name_was_executed(finished, dataset):
+    assert not list(finished.rglob("pwned")) and not list(dataset.parents[1].rglob("pwned"))
+
+
+def test_broken_scans_are_named_with_remedies(finished):
+    excluded = read_tsv(finished / "results" / "report" / "excluded.tsv").set_index("participant_id")
+    assert set(BROKEN) <= set(excluded.index)
+    assert excluded.loc[list(BROKEN), ["reason", "remedy"]].notna().all(axis=None)
+
+
+def test_a_participant_without_age_misses_the_age_task_alone(finished):
+    results = finished / "results"
+    measured = read_tsv(results / "measures" / "measures.tsv")
+    assert "sub-002" in set(measured["participant_id"])
+    method = results / "evaluate" / "regional-measures"
+    age, diagnosis = (read_tsv(method / f"{task}_predictions.tsv") for task in ("age", "diagnosis"))
+    assert "sub-002" not in set(age["participant_id"]) and "sub-002" in set(diagnosis["participant_id"])
+    scores = read_tsv(results / "evaluate" / "scores.tsv")
+    counts = scores[scores["method"] == "regional-measures"].groupby("task")["n_participants"].max()
+    assert counts["diagnosis"] == counts["age"] + 1
+
+
+def test_masks_and_volumes_agree_with_the_truth(finished, dataset):
+    results, truth = finished / "results", dataset / "sourcedata" / "truth"
+    scans = read_tsv(results / "measures" / "measures.tsv")["scan"]
+    dice = []
+    for scan in scans:
+        found = np.asanyarray(nib.load(results / "preprocess" / f"{scan}_desc-brain_mask.nii.gz").dataobj) > 0
+        file = next(truth.glob(f"{scan.split('/anat/')[0]}/**/{Path(scan).name}_*brain_mask.nii.gz"))
+        true = np.asanyarray(nib.load(file).dataobj) > 0
+        dice.append(2 * (found & true).sum() / (found.sum() + true.sum()))
+    # 5 mm voxels: one voxel's rim is 15 % of a brain.
+    assert np.median(dice) > 0.88 and min(dice) > 0.80
+
+
+def test_the_vbm_map_keeps_the_volume(finished):
+    table = read_tsv(finished / "results" / "preprocess" / "qc.tsv")
+    assert table["modulation_ratio"].between(0.98, 1.02).all()
+    assert (table["jacobian_nonpositive_share"] == 0).all()
+
+
+def test_a_second_run_does_nothing(finished, options, snakemake):
+    done = snakemake(finished, "-n", *options)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def planned(done: subprocess.CompletedProcess) -> set[str]:
+    return set(re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, re.MULTILINE)) - {"total", "all"}
+
+
+AFTER_TRAIN = {"train", "pretrain", "embed", "probe", "evaluate", "tables", "runtime", "methods_text", "report"}
+PER_SCAN = {"bias_correct", "skullstrip", "register", "segment", "qc"}
+
+
+def test_a_training_option_reruns_training_and_what_follows(finished, options, snakemake):
+    done = snakemake(finished, "-n", "--quiet", "rules", *options, "pretrain={temperature: 0.2}")
+    assert planned(done) == AFTER_TRAIN
+
+
+def test_a_code_edit_in_measures_reruns_measures_and_what_follows(finished, options, snakemake, repository):
+    module = repository / "anatcl" / "measures" / "labels.py"
+    before = module.read_text()
+    try:
+        module.write_text(before + "\n# edited\n")
+        done = snakemake(finished, "-n", "--quiet", "rules", *options)
+    finally:
+        module.write_text(before)
+    rerun = planned(done)
+    assert {"measure", "measures_chunk", "measures", "train", "evaluate", "report"} <= rerun
+    assert not rerun & (PER_SCAN | {"template", "preprocess"})
+
+
+def test_an_edit_of_one_step_spares_the_steps_before_it(finished, options, snakemake, repository):
+    module = repository / "anatcl" / "preprocess" / "qc.py"
+    before = module.read_text()
+    try:
+        module.write_text(before + "\n# edited\n")
+        rerun = planned(snakemake(finished, "-n", "--quiet", "rules", *options))
+    finally:
+        module.write_text(before)
+    assert "qc" in rerun and not rerun & (PER_SCAN - {"qc"})
+
+
+def test_a_new_limit_reruns_the_gate_and_not_the_scans(finished, options, snakemake):
+    done = snakemake(finished, "-n", "--quiet", "rules", *options, "preprocess={qc: {cjv: [null, 1.9]}}")
+    assert "preprocess" in planned(done) and not planned(done) & PER_SCAN
+
+
+def test_forcerun_of_a_step(finished, options, snakemake):
+    done = snakemake(finished, "-n", "--quiet", "rules", "--forcerun", "skullstrip", *options)
+    assert {"skullstrip", "register", "segment", "measure", "report"} <= planned(done)
+    assert "bias_correct" not in planned(done)
+
+
+def voxels(folder: Path) -> dict[str, str]:
+    """Digest of every image and table under a results folder."""
+    files = [*folder.rglob("*.nii.gz"), *folder.rglob("*.tsv")]
+    keep = [f for f in files if "benchmarks" not in f.parts and f.name != "runtime.tsv"]
+    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(keep)}
+
+
+def test_killed_runs_go_on_by_themselves_and_end_alike(finished, options, snakemake, repository, tmp_path):
+    """SIGKILL the run with all it started, twice; the third start needs no unlocking and gives the same bytes."""
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    command = [sys.executable, "-m", "anatcl", "run", "--", *options, "--until", "measures"]
+    environment = os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    for seconds in (12, 25):
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = snakemake(folder, "run", "--", *options, "--until", "measures", module=("anatcl",))
+    assert done.returncode == 0, done.stderr[-4000:]
+    first, again = voxels(finished / "results"), voxels(folder / "results")
+    shared = {name for name in first if name.startswith(("bids", "preprocess", "measures"))}
+    assert {name: again.get(name) for name in shared} == {name: first[name] for name in shared}
+    shutil.rmtree(folder)

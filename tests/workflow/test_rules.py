@@ -1,0 +1,74 @@
+"""Every rule is whole: docstring, log, benchmark, environment, threads, resources, one command with one flag a line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = {
+    match["name"]: match["body"]
+    for file in sorted((ROOT / "rules").glob("*.smk"))
+    for match in re.finditer(r"^rule (?P<name>\w+):\n(?P<body>(?:    .*\n|\n)+)", file.read_text(), re.MULTILINE)
+}
+JOBS = sorted(set(RULES) - {"bids"})  # `bids` only shows what the index holds
+
+
+def test_rules_are_found():
+    assert len(JOBS) > 15
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_rule_is_whole(name):
+    body = RULES[name]
+    assert re.match(r'\s+"""[A-Z].+\."""', body), "no docstring"
+    for part in ("input", "output", "log", "conda", "threads", "resources", "params", "shell"):
+        if (name, part) != ("template", "input"):
+            assert re.search(rf"^    {part}:", body, re.MULTILINE), f"no {part}"
+    # `runtime` sums the benchmarks up and has none of its own.
+    assert name == "runtime" or re.search(r"^    benchmark:", body, re.MULTILINE), "no benchmark"
+    assert "code_digest(" in body and "mem_mb" in body and "runtime" in body
+    assert "lambda" not in body and "run:" not in body
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_rule_is_one_quoted_command(name):
+    command = RULES[name].partition("    shell:")[2]
+    assert command.count("python -m anatcl ") == 1
+    paths = re.findall(r"\{(?:input|output|log)(?:\.\w+)?(:q)?\}", command)
+    assert paths and all(quoted == ":q" for quoted in paths)
+
+
+def test_all_environments_exist_and_parse():
+    rattler = pytest.importorskip("rattler", reason="py-rattler is not installed")
+    named = set(re.findall(r'"\.\./envs/([\w-]+\.yaml)"', "".join(RULES.values())))
+    assert named == {path.name for path in (ROOT / "envs").glob("*.yaml")}
+    for name in sorted(named):
+        content = yaml.safe_load((ROOT / "envs" / name).read_text())
+        assert content["channels"][0] == "conda-forge"
+        for spec in content["dependencies"]:
+            if isinstance(spec, str):
+                assert rattler.MatchSpec(spec).name is not None
+
+
+def test_environments_agree_with_the_constraints():
+    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    pins = {name.lower(): version.partition("+")[0] for name, version in pins.items()}
+    same = {"matplotlib-base": "matplotlib", "pytorch-cpu": "torch", "pytorch": "torch"}
+    checked = 0
+    for path in (ROOT / "envs").glob("*.yaml"):
+        for spec in yaml.safe_load(path.read_text())["dependencies"]:
+            for line in spec["pip"] if isinstance(spec, dict) else [spec]:
+                name, _, version = str(line).replace(" ", "").partition("==" if "==" in str(line) else "=")
+                pinned = pins.get(same.get(name.lower(), name.lower()))
+                if pinned and version and name != "python":
+                    assert version == pinned, f"{path.name}: {line}, but constraints.txt has {pinned}"
+                    checked += 1
+    assert checked > 10
+
+
+def test_the_snakefile_is_a_table_of_contents():
+    assert len((ROOT / "workflow" / "Snakefile").read_text().splitlines()) <= 40
