@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json, write_tsv
 from anatcl.measures import exports, tables
 from anatcl.measures.dictionary import describe
@@ -37,7 +38,8 @@ def build(
         ``table``, and any of ``dictionary``, ``excluded``, ``openbhb``, ``enigma`` (a folder), ``reliability``,
         ``adjusted``, ``outliers``.
     qc : path, optional
-        Quality numbers of the scans.
+        Quality numbers of the scans; who has a reason in its column ``failed`` is left out without a row in
+        ``excluded``, since the stage that found it has written one.
     query : str
         Limits on them, a pandas query.
     freesurfer : path, optional
@@ -54,8 +56,10 @@ def build(
         from anatcl.measures.freesurfer import replace_rows
 
         parts = [replace_rows(pd.concat(parts, ignore_index=True), index, freesurfer)]
-    table = tables.join(parts, index)
-    table, excluded = tables.gate(table, None if qc is None else read_tsv(qc), query)
+    quality = None if qc is None else read_tsv(qc)
+    table, excluded = tables.gate(_passed(tables.join(parts, index), quality), quality, query)
+    if table.empty:
+        raise InputError("no scan passed the quality limits.", qc, "Read excluded.tsv beside it; change the limits.")
     listed = outliers(table, _site(table, index))
     table = _mark(table, listed)
     for row in excluded.itertuples():
@@ -63,6 +67,13 @@ def build(
     write_tsv(outputs["table"], table)
     _companions(table, excluded, listed, outputs, seed)
     return table
+
+
+def _passed(table: pd.DataFrame, quality: pd.DataFrame | None) -> pd.DataFrame:
+    """Rows of scans that the quality gate let through."""
+    if quality is None or "failed" not in quality:
+        return table
+    return table[~table["scan"].isin(quality.loc[quality["failed"].notna(), "scan"])]
 
 
 def _companions(

@@ -93,6 +93,15 @@ def test_quality_query_leaves_scans_out_with_the_reason(cohort, tmp_path):
     assert "dice > 0.5" in excluded["reason"][0] and excluded["remedy"].notna().all()
 
 
+def test_who_failed_the_gate_before_is_left_out_without_a_second_row(cohort, tmp_path):
+    names = list(read_tsv(cohort[1])["scan"])
+    qc = tmp_path / "qc.tsv"
+    write_tsv(qc, pd.DataFrame({"scan": names, "failed": ["cjv 3 is above 2"] + [None] * (len(names) - 1)}))
+    table = run(cohort, tmp_path, qc=qc)
+    assert set(table["scan"]) == set(names[1:])
+    assert read_tsv(tmp_path / "excluded.tsv").empty
+
+
 def test_a_mistyped_query_names_the_columns(cohort, tmp_path):
     qc = tmp_path / "qc.tsv"
     write_tsv(qc, read_tsv(cohort[1])[["scan"]].assign(dice=1.0))
