@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ def resolve(
     cuda = device != "cpu" and torch.cuda.is_available()
     chosen = torch.device(f"cuda:{rank % torch.cuda.device_count()}") if cuda else torch.device("cpu")
     _set_determinism(deterministic, cuda)
+    if not cuda:
+        keep_memory()
     return Device(chosen, _precision(precision, cuda, small), deterministic)
 
 
@@ -116,6 +119,19 @@ def cpu_has_bf16() -> bool:
     with contextlib.suppress(AttributeError, RuntimeError):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
+
+
+def keep_memory() -> None:
+    """Let glibc keep what large tensors free, for this process.
+
+    By default every tensor above 32 MB is mapped anew from the kernel and cleared page by page: a fifth of a CPU
+    training step (measured at 121 x 128 x 121, batch 2). Elsewhere than on glibc nothing happens.
+    """
+    trim_threshold, mmap_max = -1, -4
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 def seed_everything(seed: int) -> None:
