@@ -41,6 +41,7 @@ class Forest:
     size: str
     rows: list[ForestRow]
     axis: Markup
+    flags: list[str]
 
 
 def forests(table: Table) -> list[Forest]:
@@ -59,7 +60,8 @@ def forests(table: Table) -> list[Forest]:
             ]
             if rows:
                 size = table.sizes.get(task, "")
-                found.append(Forest(task, words.metric_of(name), protocol, size, rows, strip_axis(bounds)))
+                shown, flags = words.metric_of(name), table.flags.get(task, [])
+                found.append(Forest(task, shown, protocol, size, rows, strip_axis(bounds), flags))
     return found
 
 
@@ -140,7 +142,7 @@ def learning_curves(histories: dict[int, pd.DataFrame], title: str) -> Drawn | N
     first = np.mean([h["loss"].iloc[0] for h in folds.values()])
     last = np.mean([h["loss"].iloc[-1] for h in folds.values()])
     note = f"{len(folds)} folds, mean loss {first:.3g} → {last:.3g}"
-    return Drawn(title, panel.draw(f"{title}: {note} after {int(joined['epoch'].max()) + 1} epochs.", *lines), note)
+    return Drawn(title, panel.draw(f"{title}: {note}, to epoch {int(joined['epoch'].max())}.", *lines), note)
 
 
 def principal_plane(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EMPTY = "No task of this group was evaluated in this run."
 LEGEND = (
     "Cells: value [95 % interval]. Bold: best, and better than every other method; †: better than every baseline "
-    "(paired bootstrap over participants, Holm-corrected p < .05). {sizes}"
+    "(paired test over participants, Holm-corrected p < .05). {sizes}"
 )
 TEX_SIGNS = {
     "\\": r"\textbackslash{}",
@@ -57,7 +57,9 @@ def _heads(table: Table) -> list[str]:
 
 
 def _legend(table: Table) -> str:
-    return LEGEND.format(sizes=" ".join(f"{task}: {size}." for task, size in table.sizes.items() if size)).strip()
+    sizes = [f"{task}: {size}." for task, size in table.sizes.items() if size]
+    warnings = [f"{task}: {line}." for task, lines in table.flags.items() for line in lines]
+    return LEGEND.format(sizes=" ".join(sizes + warnings)).strip()
 
 
 def _markdown_cell(cell: Cell | None) -> str:

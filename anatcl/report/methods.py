@@ -104,6 +104,8 @@ def read_records(files: Sequence[Path]) -> Records:
     versions: dict[str, set[str]] = {}
     for file in files:
         record = _record(file)
+        if isinstance(record, dict) and record.get("method") == "untrained":
+            continue  # its options were never used
         texts.add(NUMBER.sub("0", json.dumps(record)))
         if kind := KIND.search(file.name):
             texts.add(kind[1])

@@ -13,7 +13,18 @@ from markupsafe import Markup
 
 from anatcl import __version__
 from anatcl.base.files import write_text
-from anatcl.report import anatomy, cohort, cortex, figures, gallery, interpretation, markdown, provenance, results
+from anatcl.report import (
+    anatomy,
+    cohort,
+    cortex,
+    figures,
+    gallery,
+    interpretation,
+    markdown,
+    provenance,
+    results,
+    subgroups,
+)
 from anatcl.report import vocabulary as words
 from anatcl.report.headline import headlines
 from anatcl.report.results import Sources
@@ -147,8 +158,16 @@ def results_context(sources: Sources, out: Path) -> dict[str, Any]:
             groups.append(
                 {"table": table, "forests": figures.forests(table), "files": table_files(sources, group, out)}
             )
-    skipped = results.skipped(sources.evaluate)
-    return {"groups": groups, "headlines": headlines(scores), "baselines": words.BASELINES, "skipped": skipped}
+    best = headlines(scores)
+    run = {method for headline in best for method, _ in headline.rows}
+    return {
+        "groups": groups,
+        "headlines": best,
+        "baselines": [name for name in words.BASELINES if name in run],
+        "skipped": results.skipped(sources.evaluate),
+        "audit": results.records(results.beside(sources.evaluate, "audit.tsv")),
+        "subgroups": subgroups.tables(results.beside(sources.evaluate, "subgroups.tsv")),
+    }
 
 
 def table_files(sources: Sources, group: str, out: Path) -> dict[str, str]:
@@ -210,7 +229,7 @@ def record_context(sources: Sources, scans: pd.DataFrame) -> dict[str, Any]:
     return {
         "perplexities": results.perplexities(sources.pretrain).to_dict("records"),
         "curves": [curve for curve in curves if curve],
-        "excluded": results.table(sources.excluded).astype(object).fillna("").to_dict("records"),
+        "excluded": results.records(results.table(sources.excluded)),
         "runtime": results.table(sources.runtime).to_dict("records"),
         "methods": markdown.to_html(results.text(sources.methods)),
         "config": results.text(sources.config),

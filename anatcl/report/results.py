@@ -64,6 +64,16 @@ def table(path: PathLike) -> pd.DataFrame:
     return read_tsv(path)
 
 
+def records(found: pd.DataFrame) -> list[dict[str, object]]:
+    """Rows as dictionaries; missing values are empty text."""
+    return [{str(k): "" if pd.isna(v) else v for k, v in row.items()} for row in found.to_dict("records")]
+
+
+def beside(folder: PathLike, name: str) -> pd.DataFrame:
+    """Table `name` of a folder; an empty one when there is none."""
+    return table(None if folder is None else Path(folder) / name)
+
+
 def scores(path: PathLike) -> pd.DataFrame:
     """Read the benchmark table; an empty one when there is no such file."""
     return load_scores(path) if path is not None and Path(path).is_file() else pd.DataFrame()
@@ -84,7 +94,7 @@ def predictions(folder: PathLike) -> dict[tuple[str, str], pd.DataFrame]:
 
 def skipped(folder: PathLike) -> list[dict[str, str]]:
     """Tasks that the evaluation refused: ``task``, ``method`` (readable, joined) and ``flags`` (why)."""
-    found = table(None if folder is None else Path(folder) / "skipped.tsv")
+    found = beside(folder, "skipped.tsv")
     if found.empty:
         return []
     named = found.assign(method=found["method"].map(words.method_label), flags=found["flags"].fillna(""))

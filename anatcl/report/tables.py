@@ -104,6 +104,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     sizes: dict[str, str]
+    flags: dict[str, list[str]]
 
     @property
     def protocols(self) -> list[str]:
@@ -177,7 +178,7 @@ def is_control(protocol: str) -> bool:
     return any(word in protocol.lower() for word in ("shuffl", "permut", "control"))
 
 
-def build_table(scores: pd.DataFrame, group: str) -> Table:
+def build_table(scores: pd.DataFrame, group: str, main_only: bool = False) -> Table:
     """Arrange the scores of one group.
 
     Parameters
@@ -186,8 +187,12 @@ def build_table(scores: pd.DataFrame, group: str) -> Table:
         From `load_scores`.
     group : str
         Key of `vocabulary.GROUPS`.
+    main_only : bool
+        Leave out metrics that are too many for a printed table.
     """
     part = scores[scores["group"] == group]
+    if main_only:
+        part = part[part["metric"].map(lambda name: words.metric_of(name).main).astype(bool)]
     columns = tuple(
         Column(str(task), metric)
         for task, rows in part.groupby("task", sort=False)
@@ -195,7 +200,8 @@ def build_table(scores: pd.DataFrame, group: str) -> Table:
     )
     rows = tuple(_row(method, protocol, rows, columns) for protocol, method, rows in _by_row(part))
     sizes = {str(task): size_text(rows) for task, rows in part.groupby("task", sort=False)}
-    return Table(group, words.GROUPS[group], columns, rows, sizes)
+    flags = {str(task): flag_lines(rows) for task, rows in part.groupby("task", sort=False)}
+    return Table(group, words.GROUPS[group], columns, rows, sizes, flags)
 
 
 def _by_row(part: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
@@ -217,6 +223,20 @@ def _cell(row: pd.Series) -> Cell:
     decimals, marks = words.metric_of(row["metric"]).decimals, str(row["marks"]).split()
     value, low, high, n = (float(row[name]) for name in ("value", "low", "high", "n"))
     return Cell(value, low, high, n, decimals, best="best" in marks, above="above" in marks)
+
+
+def flag_lines(rows: pd.DataFrame) -> list[str]:
+    """Warnings of the evaluation on one task; those that not all methods share say whose they are."""
+    methods: dict[str, list[str]] = {}
+    for method, text in rows[["method", "flags"]].drop_duplicates().itertuples(index=False):
+        for flag in filter(None, (part.strip() for part in str(text).split(";"))):
+            methods.setdefault(flag, []).append(str(method))
+    everybody = rows["method"].nunique()
+    lines = []
+    for flag, named in methods.items():
+        whose = ", ".join(words.method_label(name) for name in words.order_methods(named))
+        lines.append(flag if len(set(named)) == everybody else f"{flag} ({whose})")
+    return lines
 
 
 def size_text(rows: pd.DataFrame) -> str:
@@ -254,10 +274,10 @@ def write_tables(
         scores["marks"] = mark(scores, read_tsv(comparisons))
     write_tsv(benchmark_path, scores)
     for group in words.GROUPS:
-        table = build_table(scores, group)
+        full, main = build_table(scores, group), build_table(scores, group, main_only=True)
         for suffix, write in FORMATS.items():
             path = Path(out_dir) / f"{group}.{suffix}"
-            if table.rows or group in ALWAYS:
-                write_text(path, write(table))
+            if full.rows or group in ALWAYS:
+                write_text(path, write(full if suffix == "csv" else main))
             else:
                 path.unlink(missing_ok=True)  # left by a run that had such tasks

@@ -29,10 +29,11 @@ METHODS = {
     "untrained": "Untrained encoder",
     "regional-measures": "Regional measures",
     "tissue-volumes": "Tissue volumes",
+    "age-sex-tiv": "Age, sex, head size",
     "majority-median": "Majority / median",
 }
 # Rivals that learn nothing from volumes: they stand below a line in every table.
-BASELINES = ("untrained", "regional-measures", "tissue-volumes", "majority-median")
+BASELINES = ("untrained", "regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +50,15 @@ class Metric:
         Digits after the point.
     chance : float or None
         Value of a predictor that knows nothing, where that is one number.
+    main : bool
+        Whether it stands in the tables for print; the others are in the CSV, the long table and the page.
     """
 
     label: str
     better: str = "up"
     decimals: int = 3
     chance: float | None = None
+    main: bool = True
 
     @property
     def arrow(self) -> str:
@@ -70,26 +74,40 @@ class Metric:
 
 METRICS = {
     "mae": Metric("MAE", "down", 2),
-    "rmse": Metric("RMSE", "down", 2),
+    "rmse": Metric("RMSE", "down", 2, main=False),
     "r2": Metric("R²", "up", 2, 0.0),
     "r": Metric("r", "up", 2, 0.0),
     "pearson_r": Metric("r", "up", 2, 0.0),
     "bias_slope": Metric("Bias slope", "zero", 2, 0.0),
-    "bias_mean": Metric("Mean bias", "zero", 2, 0.0),
-    "balanced_accuracy": Metric("Balanced accuracy", "up", 3),
+    "bias_mean": Metric("Mean bias", "zero", 2, 0.0, main=False),
+    "mae_corrected": Metric("MAE, bias-corrected", "down", 2),
+    "bias_slope_corrected": Metric("Bias slope, corrected", "zero", 2, 0.0, main=False),
+    "gap_site_share": Metric("Gap variance between sites", "zero", 2, 0.0),
     "roc_auc": Metric("ROC AUC", "up", 3, 0.5),
+    "balanced_accuracy": Metric("Balanced accuracy", "up", 3),
     "average_precision": Metric("Average precision", "up", 3),
     "accuracy": Metric("Accuracy", "up", 3),
     "f1": Metric("F1", "up", 3),
+    "brier": Metric("Brier score", "down", 3, main=False),
+    "calibration_slope": Metric("Calibration slope", "", 2, main=False),
     "openbhb": Metric("OpenBHB score", "down", 2),
 }
+SHUFFLED = "_shuffled"
+HIDDEN = ("p_chance",)
 # The metric that a task is judged by, first found wins.
 PRIMARY = ("mae", "roc_auc", "balanced_accuracy", "pearson_r", "r", "r2")
 
 
 def metric_of(name: str) -> Metric:
     """How metric `name` is shown; a name that is not known is shown as it is, with no better side."""
-    return METRICS.get(str(name).lower(), Metric(str(name).replace("_", " "), ""))
+    known = METRICS.get(str(name).removesuffix(SHUFFLED).lower())
+    if known and not name.endswith(SHUFFLED):
+        return known
+    if known:
+        return dataclasses.replace(known, label=f"{known.label}, labels shuffled", better="")
+    if name.startswith("gap_g_"):
+        return Metric(f"Gap, Hedges g {name.removeprefix('gap_g_')}", "", 2, 0.0)
+    return Metric(name.replace("_", " "), "", main=name not in HIDDEN)
 
 
 def method_label(name: str) -> str:

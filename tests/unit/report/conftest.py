@@ -102,6 +102,16 @@ def make_comparisons() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def make_subgroups() -> pd.DataFrame:
+    """Age scores of women and men."""
+    rows = [
+        {"method": method, "task": "age", "protocol": "cross-validation", "subgroup": f"sex={sex}", "metric": "mae",
+         "value": 7.0, "low": 6.0, "high": 8.0, "n": 12, "n_participants": 11}
+        for method in METHODS for sex in "FM"
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def make_reliability(measures: pd.DataFrame) -> pd.DataFrame:
     """Reliability of every measure of four people; the ICC is there as if they were enough."""
     names = [name for name in measures if "_lh_" in name or "_rh_" in name]
@@ -149,6 +159,10 @@ def write_training(root: Path, rng: np.random.Generator, scans: pd.DataFrame) ->
                 write_json(root / "pretrain" / method / f"fold-{fold}" / "run.json", record)
                 options = {"epochs": 20, "batch_size": 8, "learning_rate": 1e-4, "temperature": 0.1, "seed": 0}
                 model = {"method": method, "architecture": "resnet18", "hyperparameters": options}
+                write_json(
+                    root / "pretrain" / "untrained" / f"fold-{fold}" / "model.json",
+                    model | {"method": "untrained", "hyperparameters": {"epochs": 300}},
+                )
                 model |= {"weights_perplexity": {"anatomy": 0.9999 - fold / 1e5, "age": 0.31}}
                 write_json(root / "pretrain" / method / f"fold-{fold}" / "model.json", model)
             values = rng.normal(size=(len(scans), 16)).astype(np.float32)
@@ -190,6 +204,9 @@ def build(root: Path, people: int = 24) -> Path:
     write_tsv(results / "measures" / "measures.tsv", measures)
     write_tsv(results / "measures" / "reliability.tsv", make_reliability(measures))
     write_tsv(results / "evaluate" / "comparisons.tsv", make_comparisons())
+    checks = {"check": "participants", "encoder": ["y-aware/fold-0"], "n_train": 16, "n_test": 8, "n_overlap": 0}
+    write_tsv(results / "evaluate" / "audit.tsv", pd.DataFrame(checks).assign(overlap="", verdict="clean"))
+    write_tsv(results / "evaluate" / "subgroups.tsv", make_subgroups())
     skipped = {"method": ["untrained", "y-aware"], "task": "site", "flags": "fewer than two classes <here>."}
     write_tsv(results / "evaluate" / "skipped.tsv", pd.DataFrame(skipped))
     write_json(results / "measures" / "run.json", {"Atlas": "desikan-killiany", "ThicknessMethod": "distance"})

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from anatcl.report import figures, gallery, markdown, page, results, svg
+from anatcl.report import figures, gallery, markdown, page, results, subgroups, svg
 from anatcl.report.results import Sources
 
 Build = Callable[[Path, Path], Sources]
@@ -87,6 +87,8 @@ def test_page_has_every_part(report: tuple[Path, Sources]) -> None:
     assert "Age is missing for 1 scan" in text
     assert "fewer than two classes &lt;here&gt;" in text
     assert "2 left out" in text
+    assert "small: 22 participants" in text
+    assert "Leak audit" in text and "Subgroups" in text
 
 
 def test_the_odd_scan_comes_first_and_says_why(report: tuple[Path, Sources]) -> None:
@@ -158,6 +160,21 @@ def test_perplexities_are_averaged_over_folds(results_dir: Path) -> None:
     found = results.perplexities(results_dir / "pretrain").set_index(["method", "kernel"])["share"]
     assert found["y-aware", "anatomy"] == pytest.approx(0.99989)
     assert results.perplexities(None).empty
+
+
+def test_subgroups_are_arranged_on_the_main_metric() -> None:
+    rows = [
+        {"method": m, "task": "age", "protocol": "p", "subgroup": g, "metric": metric, "value": v, "low": v, "high": v,
+         "n": 9, "n_participants": 9}
+        for m in ("untrained", "y-aware") for g, v in (("sex=F", 4.0), ("sex=M", 5.0)) for metric in ("r2", "mae")
+        if (m, g) != ("untrained", "sex=M")
+    ]  # fmt: skip
+    (found,) = subgroups.tables(pd.DataFrame(rows))
+    assert found.columns == ["sex=F (n = 9)", "sex=M (n = 9)"]
+    assert [name for name, _ in found.rows] == ["y-aware", "untrained"]
+    assert found.rows[1][1][1] is None
+    assert found.metric.label == "MAE"
+    assert subgroups.tables(pd.DataFrame()) == []
 
 
 def test_predictions_of_repetitions_are_averaged() -> None:

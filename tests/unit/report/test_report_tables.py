@@ -124,6 +124,24 @@ def test_table_of_a_group_that_vanished_is_removed(tmp_path: Path) -> None:
     assert not (tmp_path / "tables" / "other.md").exists()
 
 
+def test_flags_say_whose_they_are_unless_all_share_them() -> None:
+    rows = pd.DataFrame({"method": ["y-aware", "untrained"], "flags": ["small: 9; leak?", "small: 9"]})
+    assert tables.flag_lines(rows) == ["small: 9", "leak? (y-Aware)"]
+
+
+def test_metrics_that_are_too_many_for_print_stay_out_of_it() -> None:
+    names = ["rmse", "mae", "p_chance", "pearson_r_shuffled", "gap_g_AD"]
+    scores = pd.DataFrame({"method": "m", "task": "age", "metric": names, "value": 1.0})
+    for name, default in tables.DEFAULTS.items():
+        scores[name] = default
+    scores["group"] = "brain_age"
+    shown = [column.metric for column in tables.build_table(scores, "brain_age", main_only=True).columns]
+    assert shown == ["mae", "gap_g_AD", "pearson_r_shuffled"]
+    assert len(tables.build_table(scores, "brain_age").columns) == 5
+    assert words.metric_of("pearson_r_shuffled").label == "r, labels shuffled"
+    assert words.metric_of("gap_g_AD").label == "Gap, Hedges g AD"
+
+
 def test_sizes_give_a_range_where_methods_differ() -> None:
     rows = pd.DataFrame({"n": [20, 24], "n_participants": [20, 20], "n_sites": [1, 1]})
     assert tables.size_text(rows) == "20–24 scans, 20 participants, 1 site"
