@@ -13,6 +13,7 @@ def register(stages: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     _task(steps)
     _scores(steps)
     _audit(steps)
+    _phenotypes(steps)
 
 
 def _embed(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -157,3 +158,18 @@ def _run_audit(args: argparse.Namespace) -> None:
         known_overlaps=args.known_overlaps,
         cohort=args.cohort,
     )
+
+
+def _phenotypes(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    step = steps.add_parser("phenotypes", help="add the columns that a public cohort's tasks need to the scans table")
+    step.add_argument("--cohort", required=True, metavar="COHORT", help="cohort file (YAML) or a shipped name (abide1)")
+    step.add_argument("--source", required=True, metavar="DIR", help="folder of the release's own tables")
+    step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv")
+    step.add_argument("--out", required=True, metavar="FILE", help="scans table to write")
+    step.set_defaults(function=_run_phenotypes)
+
+
+def _run_phenotypes(args: argparse.Namespace) -> None:
+    from anatcl.evaluate.run import run_phenotypes
+
+    run_phenotypes(args.cohort, args.source, args.scans, args.out)

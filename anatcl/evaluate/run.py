@@ -12,7 +12,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate import audit, compare, control, protocol, scores
+from anatcl.evaluate import audit, compare, control, phenotypes, protocol, scores
 from anatcl.evaluate.design import Design, load_design, make_splits
 from anatcl.evaluate.features import (
     DEMOGRAPHIC,
@@ -103,7 +103,14 @@ def evaluate_task(
         rows = [{"protocol": design.kind, "metric": scores.SKIPPED, "flags": refusal.reason, "folds": 0}]
         found, problem = [(pd.DataFrame(columns=protocol.COLUMNS), rows)], refusal.problem
     common = {"method": method, "task": task.name}
-    defaults = {"value": np.nan, "low": np.nan, "high": np.nan, "kind": task.kind, "seed": settings.seed}
+    defaults = {
+        "value": np.nan,
+        "low": np.nan,
+        "high": np.nan,
+        "kind": task.kind,
+        "group": task.table,
+        "seed": settings.seed,
+    }
     rows = [defaults | row | common | scores.describe(problem) for _, part in found for row in part]
     predictions = pd.concat([table for table, _ in found]).assign(**common)
     order = [*protocol.COLUMNS, *(c for c in predictions if c not in protocol.COLUMNS)]
@@ -266,3 +273,9 @@ def run_audit(
             out,
             "Leave these people out of the tasks, or pretrain without them.",
         )
+
+
+def run_phenotypes(cohort: str | Path, source: str | Path, scans: str | Path, out: str | Path) -> None:
+    """Write the scans table with the columns that a cohort's tasks need, from the release's own files in `source`."""
+    table = phenotypes.add_phenotypes(read_tsv(scans), phenotypes.load_cohort(cohort), source)
+    write_tsv(out, table, FLOATS)

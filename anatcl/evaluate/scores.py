@@ -15,7 +15,7 @@ from anatcl.evaluate import bootstrap, gap, metrics
 from anatcl.evaluate.task import Problem
 
 COLUMNS = [
-    "method", "task", "kind", "protocol", "metric", "value", "low", "high", "n", "n_participants", "n_sites",
+    "method", "task", "kind", "group", "protocol", "metric", "value", "low", "high", "n", "n_participants", "n_sites",
     "n_dropped", "folds", "seed", "flags",
 ]  # fmt: skip
 SKIPPED = "skipped"

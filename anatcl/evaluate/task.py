@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -70,6 +71,8 @@ class Task:
         Every scan of a participant, or the first by name.
     dataset : str
         Cohort that the task belongs to.
+    table : str
+        Table of the report that shows it: brain_age, sex, site, diagnosis or clinical_scores.
     note : str
         What a reader should know; not used.
     """
@@ -96,6 +99,7 @@ class Task:
     gap_groups: tuple[dict[str, Any], ...] = ()
     per_participant: str = "all"
     dataset: str = ""
+    table: str = ""
     note: str = ""
 
 
@@ -162,17 +166,36 @@ def load_task(source: str | Path | dict[str, Any]) -> Task:
             return task_from(json.loads(text))
         except json.JSONDecodeError as error:
             raise InputError(f"the task is not valid JSON: {error}.", remedy="Check quotes and commas.") from error
-    for path in (Path(text), SHIPPED / f"{text}.yaml"):
-        if path.is_file():
-            return task_from(yaml.safe_load(path.read_text(encoding="utf-8")), path)
-    known = sorted(p.stem for p in SHIPPED.glob("*.yaml"))
-    raise InputError(f"no task {text!r}: neither JSON, nor a file, nor one of {known}.")
+    path = Path(text)
+    if path.is_file():
+        return task_from(yaml.safe_load(path.read_text(encoding="utf-8")), path)
+    found = shipped_tasks()
+    if text in found:
+        return found[text]
+    raise InputError(f"no task {text!r}: neither JSON, nor a file, nor one of {sorted(found)}.")
+
+
+@functools.cache
+def shipped_tasks() -> dict[str, Task]:
+    """All tasks that come with the package, by name: single files, and the lists in cohort files."""
+    found: dict[str, Task] = {}
+    for path in sorted(SHIPPED.glob("*.yaml")):
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for entry in data.get("tasks", [data]):
+            task = task_from({**entry, "dataset": data.get("dataset", "")}, path)
+            if task.name in found:
+                raise InputError(f"two shipped tasks are named {task.name!r}.", path)
+            found[task.name] = task
+    return found
 
 
 def task_from(data: Any, file: Path | None = None) -> Task:
     """Build a task from a mapping and check it."""
     if not isinstance(data, dict):
         raise InputError("a task must be a mapping with at least name, kind and target.", file=file)
+    if "tasks" in data:
+        names = [t.get("name") for t in data["tasks"]]
+        raise InputError("this file lists several tasks.", file, f"Name one of {names}, or write one to its own file.")
     fields = {field.name for field in dataclasses.fields(Task)}
     for key in data:
         if key not in fields:
