@@ -9,6 +9,7 @@ rule tables:
     """Write the benchmark tables as a paper prints them."""
     input:
         scores="results/evaluate/scores.tsv",
+        comparisons="results/evaluate/comparisons.tsv",
     output:
         benchmark=report(
             "results/report/benchmark.tsv",
@@ -31,6 +32,7 @@ rule tables:
     shell:
         "python -m anatcl report tables"
         " --scores {input.scores:q}"
+        " --comparisons {input.comparisons:q}"
         " --out-benchmark {output.benchmark:q}"
         " --out-dir {output.tables:q}"
         " > {log:q} 2>&1"
@@ -98,7 +100,9 @@ rule methods_text:
     """Write the methods section from what ran."""
     input:
         qc="results/preprocess/qc.tsv",
+        measures="results/measures/measures.tsv",
         models="results/pretrain/models.tsv",
+        scores="results/evaluate/scores.tsv",
     output:
         text="results/report/methods.md",
     log:
@@ -113,12 +117,14 @@ rule methods_text:
         runtime=grown(10),
     params:
         preprocess_dir=subpath(input.qc, parent=True),
-        records=subpath(input.models, parent=True),
+        measures_dir=subpath(input.measures, parent=True),
+        pretrain_dir=subpath(input.models, parent=True),
+        evaluate_dir=subpath(input.scores, parent=True),
         code=code_digest("report"),
     shell:
         "python -m anatcl report methods"
         " --preprocess-dir {params.preprocess_dir:q}"
-        " --run-records {params.records:q}"
+        " --run-records {params.measures_dir:q} {params.pretrain_dir:q} {params.evaluate_dir:q}"
         " --out {output.text:q}"
         " > {log:q} 2>&1"
 
