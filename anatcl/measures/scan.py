@@ -90,13 +90,16 @@ def _distance(
 ) -> NDArray:
     where = cortex & (labels.fitted > 0)
     cortical = labels_at(mesh, cortex, tissues.spacing)
-    return thickness_map(np.where(cortex, tissues.gm, 0), inside, tissues.spacing, mesh, where, cortical)
+    return thickness_map(_cortical_grey(tissues, cortex), inside, tissues.spacing, mesh, where, cortical)
 
 
 def _direct(
     tissues: Tissues, labels: labelling.Labels, inside: NDArray, mesh: Mesh, cortex: NDArray, options: dict[str, Any]
 ) -> NDArray:
-    raise InputError("thickness method direct is not there yet.", remedy="Take distance or kelly_kapowski.")
+    from anatcl.measures.direct import direct
+
+    result = direct(_cortical_grey(tissues, cortex), inside, tissues.spacing, **options)
+    return np.where(cortex & (labels.fitted > 0), result, 0).astype(np.float32)
 
 
 def _kelly_kapowski(
@@ -104,9 +107,13 @@ def _kelly_kapowski(
 ) -> NDArray:
     from anatcl.measures.kelly_kapowski import kelly_kapowski
 
-    grey = np.where(cortex, tissues.gm, 0).astype(np.float32)
-    result = kelly_kapowski(grey, inside, tissues.spacing, **options)
+    result = kelly_kapowski(_cortical_grey(tissues, cortex), inside, tissues.spacing, **options)
     return np.where(cortex & (labels.fitted > 0), result, 0).astype(np.float32)
+
+
+def _cortical_grey(tissues: Tissues, cortex: NDArray) -> NDArray:
+    """Grey-matter probability inside the cortex, zero elsewhere, shape (X, Y, Z)."""
+    return np.where(cortex, tissues.gm, 0).astype(np.float32)
 
 
 def run(
