@@ -63,7 +63,7 @@ rule pack:
         map=PLAN.config.pretrain.map,
         template=TEMPLATE,
         voxel_mm=PLAN.config.pretrain.voxel_mm,
-        crop=PLAN.crop(),
+        crop=PLAN.crop_flag(),
         dtype=PLAN.config.pretrain.dtype,
         maps_dir="results/preprocess",
         out_dir=subpath(output.about, parent=True),
@@ -76,7 +76,7 @@ rule pack:
         " --map {params.map}"
         " --template {params.template:q}"
         " --voxel-mm {params.voxel_mm}"
-        " --crop {params.crop:q}"
+        " {params.crop:q}"
         " --dtype {params.dtype}"
         " --threads {threads}"
         " --out-dir {params.out_dir:q}"

@@ -58,7 +58,7 @@ def _unfinished(plan: Plan, scan: str, since: float) -> str:
 
 def report_failed(plan: Plan) -> str:
     """What to tell the user after a run with failures: how many scans, why, and what to type next."""
-    table = failures.failed(FAILURES)
+    table = plan.failed
     if table.empty:
         return "A job failed; its log is named above. No scan is to blame: mend the cause and run again."
     lines = [f"{len(table)} scan(s) failed:"]

@@ -219,10 +219,10 @@ class Plan:
         folder = self.config.measures.freesurfer
         return ["--freesurfer", folder] if folder else []
 
-    def crop(self) -> str:
-        """Crop of the packed volumes as JSON text; empty for the automatic one."""
+    def crop_flag(self) -> list[str]:
+        """``--crop JSON`` where config crops the packed volumes itself."""
         crop = self.config.pretrain.crop
-        return "" if crop is None else json.dumps(crop)
+        return [] if crop is None else ["--crop", json.dumps(crop)]
 
     def training(self) -> str:
         """Everything that shapes the training, as JSON text."""

@@ -31,7 +31,8 @@ def merge(tables: Sequence[str | Path], failures_dir: str | Path | None = None) 
     parts = [read_tsv(path) for path in tables if Path(path).exists()]
     if failures_dir and Path(failures_dir).is_dir():
         parts.append(failures.failed(failures_dir))
-    joined = pd.concat([part for part in parts if len(part)], ignore_index=True) if parts else pd.DataFrame()
+    filled = [part for part in parts if len(part)]
+    joined = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=COLUMNS)
     joined = joined.reindex(columns=COLUMNS)
     from_scan = joined["scan"].astype("string").str.extract(r"^(sub-[^/]+)", expand=False)
     joined["participant_id"] = joined["participant_id"].astype("string").fillna(from_scan)

@@ -114,3 +114,12 @@ def test_data_files_are_yaml_lists_of_sentences() -> None:
 )
 def test_stage_of_a_record_is_read_off_its_path(path: str, stage: str) -> None:
     assert methods.stage_of(Path(path)) == stage
+
+
+def test_nothing_excluded_is_an_empty_table(tmp_path):
+    from anatcl.base.files import read_tsv
+    from anatcl.report.exclusions import COLUMNS, write_exclusions
+
+    (tmp_path / "bids.tsv").write_text("\t".join(COLUMNS) + "\n")
+    write_exclusions([tmp_path / "bids.tsv"], tmp_path / "failures", tmp_path / "out.tsv")
+    assert list(read_tsv(tmp_path / "out.tsv").columns) == list(COLUMNS) and read_tsv(tmp_path / "out.tsv").empty
