@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import write_tsv
-from anatcl.base.provenance import versions
+from anatcl.base.files import sha256, write_tsv
+from anatcl.base.provenance import code_digest, versions
 from anatcl.losses.base import Loss
 from anatcl.losses.kernels import perplexity
 from anatcl.models import build_model
@@ -76,7 +76,7 @@ class Run:
         seed_everything(options.seed)
         self.head = loss.head if loss else "projection"
         self.model = build_model(options.encoder, self.head)
-        self.model.to(place.device, memory_format=torch.channels_last_3d)
+        self.model.to(place.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network: nn.Module = world.wrap(self.model)
         if options.compile:
             self.network = torch.compile(self.network)  # type: ignore[assignment]
@@ -103,11 +103,10 @@ class Run:
             loss.check(targets)
         except ValueError as error:
             raise InputError(str(error), remedy="Mend the labels or leave these scans out.") from error
-        if hasattr(loss, "weights"):
-            some = {name: t[:PERPLEXITY_ROWS] for name, t in targets.items()}
-            self.kernels = {name: round(perplexity(w), 6) for name, w in loss.weights(some).items()}
-            for name, value in self.kernels.items():
-                log.info("weights of %s: perplexity %.3f %% of uniform", name, 100 * value)
+        some = {name: t[:PERPLEXITY_ROWS] for name, t in targets.items()}
+        self.kernels = {name: round(perplexity(w), 6) for name, w in loss.weights(some).items()}
+        for name, value in self.kernels.items():
+            log.info("weights of %s: perplexity %.3f %% of uniform", name, 100 * value)
         return {name: t.to(self.place.device) for name, t in targets.items()}
 
     def learning_rate(self) -> float:
@@ -170,7 +169,7 @@ class Run:
         if self.options.probe_every:
             row |= self._probe() if self.epoch % self.options.probe_every == 0 else {}
         self.history.append(row)
-        write_tsv(self.out / "history.tsv", pd.DataFrame(self.history), float_format="%.8g")
+        self.write_history()
         if self.options.tensorboard:
             _to_tensorboard(self.out / "tensorboard", row)
 
@@ -202,6 +201,8 @@ class Run:
             "processes": self.world.size,
             "scans": self.data.train.rows["scan"].tolist(),
             "input": input_contract(self.data.arrays.meta),
+            "volumes": sha256(self.data.arrays.folder / "volumes.npy"),
+            "code": code_digest("pretrain"),
             "targets": {name: checkpoint.digest(t) for name, t in self.targets.items()},
         }
 
@@ -218,6 +219,11 @@ class Run:
                 "random": checkpoint.random_state(),
             }
             checkpoint.save(self.out / "last.ckpt", state)
+
+    def write_history(self) -> None:
+        """Write ``history.tsv``, a row per epoch; only a heading for a method that is not trained."""
+        table = pd.DataFrame(self.history) if self.history else pd.DataFrame(columns=["epoch", "step", "loss", "lr"])
+        write_tsv(self.out / "history.tsv", table, float_format="%.8g")
 
     def resume(self) -> None:
         """Go on from ``last.ckpt`` if it is of this run."""
@@ -237,8 +243,9 @@ class Run:
         """Write the encoder and its description."""
         if self.world.main:
             save_encoder(self.out, self.model, self.description())
-            if not self.history:
-                write_tsv(self.out / "history.tsv", pd.DataFrame(columns=["epoch", "step", "loss", "lr"]))
+            # Again, even when it was written after each epoch: Snakemake removes it before a rerun, and a run that
+            # goes on from a checkpoint of the last epoch adds no epoch.
+            self.write_history()
         self.world.barrier()
 
     def description(self) -> dict[str, Any]:

@@ -107,6 +107,29 @@ def test_a_changed_parameter_starts_over(pretrain, caplog):
     assert same(fresh, again) and "starts anew" in caplog.text
 
 
+def test_a_lost_history_is_written_again(pretrain):
+    folder = pretrain("y-aware", epochs=2)
+    before = (folder / "history.tsv").read_bytes()
+    (folder / "history.tsv").unlink()
+    (folder / "encoder.safetensors").unlink()
+    assert pretrain("y-aware", epochs=2) == folder
+    assert (folder / "history.tsv").read_bytes() == before and (folder / "encoder.safetensors").exists()
+
+
+def test_changed_volumes_or_code_start_over(pretrain, cohort_maker, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    files = cohort_maker(tmp_path / "own", people=12)
+    pretrain("y-aware", epochs=1, files=files)
+    pretrain("y-aware", epochs=1, files=files)
+    assert caplog.text.count("resumed after") == 1
+    volumes = np.load(files["arrays"] / "volumes.npy")
+    np.save(files["arrays"] / "volumes.npy", volumes * np.float16(0.5))
+    pretrain("y-aware", epochs=1, files=files)
+    monkeypatch.setattr("anatcl.pretrain.run.code_digest", lambda *_: "other code")
+    pretrain("y-aware", epochs=1, files=files)
+    assert caplog.text.count("resumed after") == 1
+
+
 def test_a_damaged_checkpoint_starts_over(pretrain):
     folder = pretrain("y-aware")
     before = weights(folder)
@@ -228,7 +251,12 @@ def test_epoch_order():
 
 @pytest.mark.parametrize(
     "values, words",
-    [({"temprature": 1}, "Did you mean temperature"), ({"epochs": 0}, "epochs is 0"), ({"temperature": 0}, "above 0")],
+    [
+        ({"temprature": 1}, "Did you mean temperature"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"epochs": "5"}, "Give it as int"),
+        ({"temperature": 0}, "above 0"),
+    ],
 )
 def test_bad_options_are_named(values, words):
     with pytest.raises(InputError, match=words):
