@@ -16,6 +16,18 @@ Array = np.ndarray
 LOWER_IS_BETTER = ("mae", "rmse", "brier", "mae_corrected")
 PRIMARY = {"regression": "mae", "binary": "roc_auc", "multiclass": "balanced_accuracy"}
 NEWTON_STEPS = 12
+# Values a metric can take; an interval that is widened about its value ends there.
+RANGES = {
+    "roc_auc": (0.0, 1.0),
+    "average_precision": (0.0, 1.0),
+    "balanced_accuracy": (0.0, 1.0),
+    "brier": (0.0, 1.0),
+    "pearson_r": (-1.0, 1.0),
+    "r2": (-np.inf, 1.0),
+    "mae": (0.0, np.inf),
+    "rmse": (0.0, np.inf),
+    "mae_corrected": (0.0, np.inf),
+}
 
 
 def divide(a: Array, b: Array) -> Array:

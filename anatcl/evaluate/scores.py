@@ -55,7 +55,10 @@ def score_rows(
         raise InputError(f"unknown metrics {sorted(unknown)} of a {kind} task.", remedy=f"Known: {sorted(replicates)}.")
     rows = []
     for metric in wanted or replicates:
-        low, high = bootstrap.interval(replicates[metric], missing_variance.get(metric, 0.0))
+        low, high = np.clip(
+            bootstrap.interval(replicates[metric], missing_variance.get(metric, 0.0)),
+            *metrics.RANGES.get(metric, (-np.inf, np.inf)),
+        )
         rows.append({"metric": metric, "value": replicates[metric][0], "low": low, "high": high})
     return rows
 

@@ -188,3 +188,15 @@ def test_repeated_folds_average_scores_over_runs(rng):
     ]
     assert rows["roc_auc"] == pytest.approx(np.mean(each))
     assert len(each) == 3
+
+
+def test_an_interval_ends_where_its_metric_does():
+    """Widening for the shared training data must not promise an ROC area above one."""
+    from anatcl.evaluate import metrics
+    from anatcl.evaluate.bootstrap import interval
+
+    replicates = np.r_[0.98, np.linspace(0.90, 1.0, 99)]
+    low, high = interval(replicates, missing_variance=0.05)
+    assert high > 1.0
+    assert np.clip((low, high), *metrics.RANGES["roc_auc"])[1] == 1.0
+    assert set(metrics.LOWER_IS_BETTER) <= set(metrics.RANGES)
