@@ -107,7 +107,8 @@ def ours(args: argparse.Namespace) -> dict[str, Any]:
     options = Options(batch_size=args.batch, epochs=10**6, max_steps=args.steps, seed=args.turn)
     save = Run.save
     Run.save = lambda run: None  # type: ignore[method-assign]  # an epoch here is two steps; a real one saves once
-    module.train(inputs, options, args.device, threads=args.threads, deterministic=False)
+    cuda = args.device != "cpu" and torch.cuda.is_available()
+    module.train(inputs, options, args.device, threads=args.threads, deterministic=not cuda)
     Run.save = save  # type: ignore[method-assign]
     record = json.loads((args.folder / "out/run.json").read_text())
     share = record["data_wait_seconds"] / (times[-1] - times[0])

@@ -31,6 +31,10 @@ class Loss(nn.Module):
         """Return scalars; ``"loss"`` is the one to minimise, the others are its terms (detached or not)."""
         raise NotImplementedError
 
+    def weights(self, targets: Targets) -> dict[str, Tensor]:
+        """Return the matrices (B, B) of who attracts whom, by name; none where the loss has no kernel."""
+        return {}
+
     def fit(self, raw: Targets) -> dict[str, Tensor]:
         """Learn statistics from the training part and return the targets that `forward` reads.
 
@@ -101,8 +105,7 @@ def without_diagonal(s: Tensor, value: float | bool = float("-inf")) -> Tensor:
 
 def _block_logsumexp(z: Tensor, start: int, stop: int, temperature: float) -> Tensor:
     s = z[start:stop] @ z.T / temperature
-    own = torch.arange(start, stop, device=z.device)
-    s[torch.arange(stop - start, device=z.device), own] = float("-inf")
+    s[:, start:stop].fill_diagonal_(float("-inf"))
     return torch.logsumexp(s, dim=1)
 
 

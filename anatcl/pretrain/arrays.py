@@ -47,7 +47,7 @@ class PackedArrays:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape of one volume, (X, Y, Z)."""
-        return tuple(self.volumes.shape[1:])  # type: ignore[return-value]
+        return tuple(self.volumes.shape[1:])
 
     def true(self, index: int) -> np.ndarray:
         """Return volume `index` as float32 true values, shape (X, Y, Z)."""
@@ -155,7 +155,9 @@ def check_contract(expected: Mapping[str, Any], found: Mapping[str, Any], where:
         want, have = expected.get(key), found.get(key)
         if want is None or (key == "intensity" and have is None):
             continue
-        same = np.allclose(want, have, atol=1e-3) if key == "affine" else want == have
+        same = (
+            np.allclose(np.asarray(want), np.asarray(have, dtype=float), atol=1e-3) if key == "affine" else want == have
+        )
         if not same:
             raise InputError(
                 f"the encoder was trained on {key} {want}, but these volumes have {have}.",

@@ -299,7 +299,7 @@ def _mask(folder: Path, map_name: str) -> tuple[np.ndarray, np.ndarray]:
     name, threshold = MASKS[map_name]
     if not (folder / name).is_file():
         raise InputError("the mask is missing.", file=folder / name, remedy="It comes with the challenge's resources.")
-    image = nib.load(folder / name)
+    image: Any = nib.load(folder / name)
     return np.asarray(image.dataobj) > threshold, np.asarray(image.affine, dtype=float)
 
 

@@ -95,8 +95,22 @@ class Options:
                 near = difflib.get_close_matches(name, cls.names(), 1)
                 hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(cls.names())}."
                 raise InputError(f"pretrain option {name!r} is unknown.", remedy=hint)
+        for field in dataclasses.fields(cls):
+            _check_type(field.name, values.get(field.name, field.default), field.default)
         return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options as a dictionary, ``lambda`` under its own name."""
         return {k.rstrip("_"): v for k, v in dataclasses.asdict(self).items()}
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    """Refuse a value of another kind than the default's; a whole number will do for a real one."""
+    if name == "augment":
+        good = isinstance(value, str | dict)
+    elif isinstance(default, float):
+        good = isinstance(value, int | float) and not isinstance(value, bool)
+    else:
+        good = type(value) is type(default)
+    if not good:
+        raise InputError(f"pretrain option {name} is {value!r}.", remedy=f"Give it as {type(default).__name__}.")

@@ -224,7 +224,7 @@ def pack(
                         volume = job.result()
                     except InputError as error:
                         log.warning("left out: %s", error)
-                        excluded.append(_exclusion(scans.loc[i], error))
+                        excluded.append(_exclusion(scans.iloc[i], error))
                         continue
                     kept.append(i)
                     yield volume

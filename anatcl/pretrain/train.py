@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -86,7 +88,10 @@ def train(
     data = Data(arrays, part, held_out_part(cohort, folds, inputs.fold), inputs.method, inputs.fold)
 
     out = Path(inputs.out_dir)
-    with recorded(out, {**options.as_dict(), "method": inputs.method, "fold": inputs.fold}) as record:
+    parameters = {**options.as_dict(), "method": inputs.method, "fold": inputs.fold}
+    writes: contextlib.AbstractContextManager[dict[str, Any]]
+    writes = recorded(out, parameters) if world.main else contextlib.nullcontext({})
+    with writes as record:
         run = Run(data, options, method, loss, place, world, out)
         record |= {"device": str(place), "processes": world.size, "scans": len(part), "dropped": part.dropped}
         status = 0 if loss is None else loop(run, record)
@@ -96,7 +101,7 @@ def train(
     return status
 
 
-def loop(run: Run, record: dict[str, object]) -> int:
+def loop(run: Run, record: dict[str, Any]) -> int:
     """Train to the last epoch, saving after each; return the exit status."""
     run.resume()
     options, cohort = run.options, run.data.train
