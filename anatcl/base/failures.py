@@ -25,24 +25,13 @@ def marker_path(folder: str | Path, scan: str) -> Path:
 
 def mark(folder: str | Path, scan: str, stage: str, error: BaseException | str, log: str = "") -> None:
     """Write down that `scan` failed in `stage`."""
-    known = isinstance(error, InputError)
-    if known:
-        reason = error.reason
-    elif isinstance(error, str):
-        reason = error
+    file = remedy = ""
+    if isinstance(error, InputError):
+        reason, file, remedy = error.reason, error.file, error.remedy
     else:
-        reason = f"{type(error).__name__}: {error}"
-    write_json(
-        marker_path(folder, scan),
-        {
-            "scan": scan,
-            "stage": stage,
-            "reason": reason,
-            "file": error.file if known else "",
-            "log": log,
-            "remedy": (error.remedy if known else "") or RETRY,
-        },
-    )
+        reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    entry = {"scan": scan, "stage": stage, "reason": reason, "file": file, "log": log, "remedy": remedy or RETRY}
+    write_json(marker_path(folder, scan), entry)
 
 
 def clear(folder: str | Path, scan: str, stage: str) -> None:

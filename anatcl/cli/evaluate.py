@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 
-def register(stages: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def register(stages: argparse._SubParsersAction) -> None:
     """Add the stage and its steps."""
     parser = stages.add_parser("evaluate", help="frozen embeddings, probes, scores with intervals, tests")
     steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
@@ -16,7 +16,7 @@ def register(stages: argparse._SubParsersAction) -> None:  # type: ignore[type-a
     _phenotypes(steps)
 
 
-def _embed(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _embed(steps: argparse._SubParsersAction) -> None:
     step = steps.add_parser("embed", help="run a frozen encoder over the packed volumes")
     step.add_argument("--arrays", required=True, metavar="DIR", help="folder of volumes.npy, rows.tsv, arrays.json")
     step.add_argument("--encoder", required=True, metavar="DIR", help="folder of encoder.safetensors and model.json")
@@ -33,7 +33,7 @@ def _run_embed(args: argparse.Namespace) -> None:
     embed(args.arrays, args.encoder, args.out, device=args.device, threads=args.threads, batch=args.batch)
 
 
-def _task(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _task(steps: argparse._SubParsersAction) -> None:
     step = steps.add_parser("task", help="probe one method on one task")
     step.add_argument("--task", required=True, metavar="TASK", help="JSON, a YAML or JSON file, or a shipped name")
     step.add_argument("--method", required=True, metavar="NAME", help="name of the method in the tables")
@@ -92,7 +92,7 @@ def _run_task(args: argparse.Namespace) -> None:
     )
 
 
-def _scores(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _scores(steps: argparse._SubParsersAction) -> None:
     step = steps.add_parser("scores", help="join the scores of all methods and tasks; compare methods two by two")
     step.add_argument("--inputs", nargs="+", required=True, metavar="FILE", help="score tables of single tasks")
     step.add_argument(
@@ -130,7 +130,7 @@ def _run_scores(args: argparse.Namespace) -> None:
     )
 
 
-def _audit(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _audit(steps: argparse._SubParsersAction) -> None:
     step = steps.add_parser(
         "audit", help="look for leaks between pretraining and test; exit status 1 when there is one"
     )
@@ -160,7 +160,7 @@ def _run_audit(args: argparse.Namespace) -> None:
     )
 
 
-def _phenotypes(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _phenotypes(steps: argparse._SubParsersAction) -> None:
     step = steps.add_parser("phenotypes", help="add the columns that a public cohort's tasks need to the scans table")
     step.add_argument("--cohort", required=True, metavar="COHORT", help="cohort file (YAML) or a shipped name (abide1)")
     step.add_argument("--source", required=True, metavar="DIR", help="folder of the release's own tables")

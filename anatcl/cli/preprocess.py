@@ -50,7 +50,7 @@ def _run_template(args: argparse.Namespace) -> None:
     from anatcl.preprocess.recipe import load_recipe
     from anatcl.preprocess.template import prepare
 
-    prepare(args.template, load_recipe(args.recipe, "template_mm"), args.out_dir)
+    prepare(args.template, load_recipe(args.recipe)["template_mm"], args.out_dir)
 
 
 def _bias_correct(steps: Any) -> None:
@@ -136,7 +136,9 @@ def _run_register(args: argparse.Namespace) -> None:
             args.mask,
             args.start,
             Template(args.template_dir),
-            *outputs,
+            args.out_affine,
+            args.out_forward,
+            args.out_inverse,
             settings,
             args.threads,
             args.seed,

@@ -11,8 +11,8 @@ def register(stages: Any) -> None:
     parser = stages.add_parser(
         "run",
         help="run the whole workflow; finish the cohort without the scans that fail",
-        description="Runs Snakemake, and runs it a second time without the scans that failed. What stands after -- goes "
-        "to Snakemake as it is: python -m anatcl run -- --cores 8 --config bids_dir=/data/study",
+        description="Runs Snakemake, and runs it a second time without the scans that failed. What stands after -- "
+        "goes to Snakemake as it is: python -m anatcl run -- --cores 8 --config bids_dir=/data/study",
     )
     parser.add_argument("snakemake", nargs=argparse.REMAINDER, help="options and targets of Snakemake")
     parser.set_defaults(function=_run)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from anatcl.evaluate import bootstrap, metrics
 
@@ -97,9 +97,9 @@ def difference(replicates: np.ndarray, n_participants: int, folds: int) -> dict[
     spread = known.std(ddof=1) * np.sqrt(2 - 1 / folds)
     if spread <= 1e-12:
         return {"difference": value, "low": value, "high": value, "p": 1.0} if value == 0 else nothing
-    student = stats.t(n_participants - 1)
-    half = float(student.ppf(0.975) * spread)
-    p = float(2 * student.sf(abs(value) / spread))
+    freedom = n_participants - 1
+    half = float(special.stdtrit(freedom, 0.975) * spread)
+    p = float(2 * special.stdtr(freedom, -abs(value) / spread))
     return {"difference": value, "low": value - half, "high": value + half, "p": p}
 
 
@@ -115,7 +115,7 @@ def corrected_t(differences: np.ndarray, n_train: float, n_test: float) -> float
     """
     j = len(differences)
     spread = differences.std(ddof=1) * np.sqrt(1 / j + n_test / n_train)
-    return float(2 * stats.t(j - 1).sf(abs(differences.mean()) / spread)) if spread > 0 else np.nan
+    return float(2 * special.stdtr(j - 1, -abs(differences.mean()) / spread)) if spread > 0 else np.nan
 
 
 def holm(p: np.ndarray) -> np.ndarray:

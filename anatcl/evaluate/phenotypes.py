@@ -133,10 +133,10 @@ def participant_id(value: str, rule: dict[str, str]) -> str:
 def _labelled(table: pd.DataFrame, labels: dict[str, list[dict[str, str]]], path: Path) -> pd.DataFrame:
     """New columns whose value is the name of the first query that a row fulfils."""
     for column, choices in labels.items():
-        value = pd.Series(np.nan, index=table.index, dtype=object)
+        value: Any = pd.Series(np.nan, index=table.index, dtype=object)
         for choice in choices:
             try:
-                hit = table.eval(choice["query"])
+                hit: Any = table.eval(choice["query"])
             except Exception as error:  # pandas raises many kinds for a wrong expression
                 raise InputError(f"the query {choice['query']!r} fails: {error}.", path) from error
             value = value.where(value.notna() | ~hit.astype(bool), choice["name"])
@@ -152,7 +152,7 @@ def _widen(table: pd.DataFrame, rule: dict[str, Any], path: Path) -> pd.DataFram
     """
     keys = [rule["participant"]]
     value = pd.to_numeric(table[rule["value"]], errors="coerce")
-    parts = [table[keys].drop_duplicates().set_index(keys[0])]
+    parts: list[Any] = [table[keys].drop_duplicates().set_index(keys[0])]
     for name, choice in rule["scores"].items():
         hit = table[rule["assessment"]].str.fullmatch(choice["assessment"], case=False, na=False)
         hit &= table[rule["question"]].str.fullmatch(choice.get("question", ".*"), case=False, na=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -53,10 +54,12 @@ def load(path: str | Path, dtype: DTypeLike = np.float32) -> Volume:
         The file cannot be read, or is not 3-D (a fourth axis of length one is dropped).
     """
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         data = np.asarray(image.get_fdata(dtype=np.float32), dtype=dtype)
     except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise InputError(f"the image cannot be read ({error}).", path, "Copy the file again from its source.") from error
+        raise InputError(
+            f"the image cannot be read ({error}).", path, "Copy the file again from its source."
+        ) from error
     if data.ndim > 3 and all(n == 1 for n in data.shape[3:]):
         data = data.reshape(data.shape[:3])
     if data.ndim != 3:
@@ -78,7 +81,7 @@ def save(path: str | Path, volume: Volume, dtype: DTypeLike | None = None, scale
         Spread float values over the whole range of an integer type (scl_slope) instead of rounding them.
     """
     target = np.dtype(dtype or volume.data.dtype)
-    if target == bool:
+    if target.kind == "b":
         target = np.dtype(np.uint8)
     data = volume.data if scaled else volume.data.astype(target)
     image = nib.Nifti1Image(data, volume.affine)

@@ -62,7 +62,9 @@ def report_failed(plan: Plan) -> str:
     if table.empty:
         return "A job failed; its log is named above. No scan is to blame: mend the cause and run again."
     lines = [f"{len(table)} scan(s) failed:"]
-    lines += [f"  {row.scan}: {row.stage}: {_first_line(row.reason)} (log: {row.log})" for row in table.head(20).itertuples()]
+    lines += [
+        f"  {row.scan}: {row.stage}: {_first_line(row.reason)} (log: {row.log})" for row in table.head(20).itertuples()
+    ]
     if len(table) > 20:
         lines.append(f"  ... and {len(table) - 20} more, in {FAILURES}")
     lines.append("Run the same command again to finish the cohort without them (`anatcl run` does so by itself),")

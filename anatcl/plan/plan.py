@@ -160,13 +160,13 @@ class Plan:
         from anatcl.preprocess.recipe import load_recipe
 
         chosen = self.config.measures.thickness
-        return load_recipe(self.config.preprocess.recipe, "thickness") if chosen == "auto" else chosen
+        return str(load_recipe(self.config.preprocess.recipe)["thickness"]) if chosen == "auto" else chosen
 
     @property
     def trained(self) -> list[str]:
         """Methods with an encoder: the configured ones and, if wanted, ``untrained``."""
         methods = list(dict.fromkeys(self.config.pretrain.methods))
-        return methods + ["untrained"] if self.config.evaluate.untrained and "untrained" not in methods else methods
+        return [*methods, "untrained"] if self.config.evaluate.untrained and "untrained" not in methods else methods
 
     @property
     def rivals(self) -> list[str]:

@@ -84,7 +84,7 @@ def _snakemake(options: Sequence[str], folder: Path) -> int:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), *options]
     if not any(o.startswith(("--cores", "-c", "--jobs", "-j", "--profile", "--workflow-profile")) for o in options):
         command += ["--cores", "all"]
-    process = subprocess.Popen(command, preexec_fn=_die_with_parent)  # noqa: PLW1509 - one prctl call, no threads yet
+    process = subprocess.Popen(command, preexec_fn=_die_with_parent)
     try:
         return process.wait()
     except KeyboardInterrupt:

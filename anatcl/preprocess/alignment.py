@@ -1,4 +1,4 @@
-"""A robust start: where, roughly, does the template's head lie in this scan?
+"""A robust start: where, roughly, the template's head lies in a scan.
 
 ITK's own start (centres of mass) is pulled down by the neck and off by a field of view that cuts the face. Here the
 top of the head gives a first guess, and a search over rotations, shifts and sizes on a 6 mm grid, scored by mutual
@@ -136,10 +136,10 @@ def _neighbours(pose: Pose, size: float) -> list[Pose]:
     found = []
     for sign in (-1, 1):
         for axis in range(3):
-            angles, shift = list(pose.angles), list(pose.shift)
-            angles[axis] += sign * 8 * size
-            shift[axis] += sign * 8 * size
-            found += [dataclasses.replace(pose, angles=tuple(angles)), dataclasses.replace(pose, shift=tuple(shift))]
+            step = sign * 8 * size * np.eye(3)[axis]
+            (a, b, c), (x, y, z) = pose.angles + step, pose.shift + step
+            found.append(dataclasses.replace(pose, angles=(float(a), float(b), float(c))))
+            found.append(dataclasses.replace(pose, shift=(float(x), float(y), float(z))))
         scale = pose.scale * (1 + sign * 0.04 * size)
         if 0.8 <= scale <= 1.25:
             found.append(dataclasses.replace(pose, scale=scale))

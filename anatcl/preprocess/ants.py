@@ -116,7 +116,9 @@ class Workspace:
     def _last_words(self, lines: int = 12) -> str:
         """End of what the last program printed."""
         texts = [self.folder / name for name in ("stdout.nipype", "stderr.nipype")]
-        words = [line for t in texts if t.exists() for line in t.read_text(errors="replace").splitlines() if line.strip()]
+        words = [
+            line for t in texts if t.exists() for line in t.read_text(errors="replace").splitlines() if line.strip()
+        ]
         return "\n".join(words[-lines:])
 
     def apply(self, moving: str, reference: str, transforms: list[str], output: str, **options: Any) -> Volume:

@@ -19,7 +19,7 @@ COLUMNS = ["scan", "participant_id", "stage", "reason", "file", "remedy"]
 Limits = Mapping[str, Sequence[float | None]]
 
 
-def broken_limits(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
+def broken_limits(numbers: Mapping[Any, Any], limits: Limits) -> list[str]:
     """Which limits a scan breaks, as sentences (``cjv 2.4 is above 2``).
 
     Parameters
@@ -41,7 +41,7 @@ def broken_limits(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
     return broken
 
 
-def decide(scan: str, numbers: Mapping[str, Any], rules: Mapping[str, Any]) -> str:
+def decide(scan: str, numbers: Mapping[Any, Any], rules: Mapping[str, Any]) -> str:
     """Why a scan is left out; an empty text when it stays. A person's word beats the numbers."""
     if scan in rules["reject"]:
         return "rejected by hand"
@@ -75,7 +75,7 @@ def gate_cohort(chunks: Sequence[Path], rules: Mapping[str, Any], out: str | Pat
         Exclusions with remedies.
     """
     table = pd.concat([read_tsv(chunk) for chunk in chunks], ignore_index=True).sort_values("scan")
-    table["failed"] = [decide(str(row["scan"]), row, rules) or None for row in table.to_dict("records")]
+    table["failed"] = [decide(str(row["scan"]), row.to_dict(), rules) or None for _, row in table.iterrows()]
     write_tsv(out, table)
     failed = table[table["failed"].notna()]
     rows = [_excluded(str(scan), str(reason), Path(out).parent) for scan, reason in failed[["scan", "failed"]].values]

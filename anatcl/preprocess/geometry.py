@@ -79,7 +79,8 @@ def largest_component(mask: NDArray) -> NDArray:
 def bounding_box(mask: NDArray, margin: int = 0) -> tuple[slice, slice, slice]:
     """Slices of the smallest box around a mask, `margin` voxels wider."""
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(slice(max(0, s.start - margin), min(n, s.stop + margin)) for s, n in zip(box, mask.shape, strict=True))
+    x, y, z = (slice(max(0, s.start - margin), min(n, s.stop + margin)) for s, n in zip(box, mask.shape, strict=True))
+    return x, y, z
 
 
 def crop(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:

@@ -149,4 +149,3 @@ def spread(volume: Volume, count: int) -> list[int]:
     filled = np.flatnonzero((volume.data > 0).any(axis=(0, 1)))
     low, high = (filled[0], filled[-1]) if filled.size else (0, volume.data.shape[2] - 1)
     return [int(v) for v in np.linspace(low + 0.12 * (high - low), high - 0.08 * (high - low), count)]
-

@@ -127,12 +127,14 @@ def _packaged(voxel_mm: float) -> tuple[dict[str, NDArray], NDArray]:
 def _from_files(spec: dict[str, Any], voxel_mm: float) -> tuple[dict[str, NDArray], NDArray]:
     from anatcl.preprocess.head import HeadParameters, build_head, intracranial_mask
 
-    found = {k: load(spec[k]) for k in ("head", "brain_mask", "icv_mask", "gm", "wm", "csf") if k in spec}
+    found: dict[str, Volume] = {
+        k: load(spec[k]) for k in ("head", "brain_mask", "icv_mask", "gm", "wm", "csf") if k in spec
+    }
     grid = found["brain_mask"]
     for key, volume in found.items():
         if volume.data.shape != grid.data.shape or not np.allclose(volume.affine, grid.affine, atol=1e-3):
             raise InputError(f"the template's {key} and brain_mask differ in grid.", spec[key], "Resample one of them.")
-    data = {k: v.data for k, v in found.items()}
+    data: dict[str, NDArray] = {k: v.data for k, v in found.items()}
     mask = data["brain_mask"] > 0.5
     if "icv_mask" not in data:
         data["icv_mask"] = intracranial_mask(mask, grid.spacing, HeadParameters()).astype(np.float32)

@@ -82,7 +82,16 @@ def test_relative_paths_are_relative_to_the_file_that_names_them(snakemake, head
     (tmp_path / "study" / "data" / "bids").symlink_to(heads)
     (tmp_path / "run").mkdir()
     done = snakemake(
-        tmp_path, "-n", "--quiet", "rules", "--directory", "run", "--configfile", "study/my.yaml", "--until", "bias_correct"
+        tmp_path,
+        "-n",
+        "--quiet",
+        "rules",
+        "--directory",
+        "run",
+        "--configfile",
+        "study/my.yaml",
+        "--until",
+        "bias_correct",
     )
     assert jobs(done.stdout + done.stderr).get("bias_correct") == 9, done.stderr[-2000:]
 

@@ -71,7 +71,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def options(dataset: Path) -> list[str]:
-    return ["--cores", "2", "--configfile", str(CONFIGS / "tiny.yaml"), "--config", f"bids_dir={json.dumps(str(dataset))}"]
+    return [
+        "--cores",
+        "2",
+        "--configfile",
+        str(CONFIGS / "tiny.yaml"),
+        "--config",
+        f"bids_dir={json.dumps(str(dataset))}",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +209,12 @@ def test_killed_runs_go_on_by_themselves_and_end_alike(finished, options, snakem
     environment = os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
     for seconds in (12, 25):
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGKILL)

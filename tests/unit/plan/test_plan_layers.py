@@ -40,7 +40,9 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
         resolve([tmp_path / "c.yaml"], {}, tmp_path)
 
 
-trees = st.recursive(st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=6)
+trees = st.recursive(
+    st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=6
+)
 mappings = st.dictionaries(st.sampled_from("abc"), trees, max_size=3)
 
 

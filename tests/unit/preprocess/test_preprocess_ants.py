@@ -79,7 +79,11 @@ def test_a_failing_program_says_why():
         (room.folder / "bad.nii.gz").write_bytes(b"no image")
         with pytest.raises(RuntimeError, match="N4BiasFieldCorrection"):
             room.run(
-                "N4BiasFieldCorrection", dimension=3, input_image="bad.nii.gz", output_image="out.nii.gz", shrink_factor=2
+                "N4BiasFieldCorrection",
+                dimension=3,
+                input_image="bad.nii.gz",
+                output_image="out.nii.gz",
+                shrink_factor=2,
             )
 
 

@@ -69,7 +69,7 @@ def test_crop_keeps_coordinates():
     part = geometry.crop(volume, (slice(2, 5), slice(1, 4), slice(3, 9)))
     index = np.array([[1, 2, 4]])
     np.testing.assert_allclose(
-        geometry.coordinates(part, index), geometry.coordinates(volume, index + [2, 1, 3]), atol=1e-9
+        geometry.coordinates(part, index), geometry.coordinates(volume, index + np.array([2, 1, 3])), atol=1e-9
     )
     assert part.data[1, 2, 4] == volume.data[3, 3, 7]
 
