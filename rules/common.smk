@@ -14,7 +14,9 @@ from anatcl.plan import open_plan
 from anatcl.plan.failed import report_failed
 
 # Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
-os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+)
 
 # Conda environments unset PYTHONPATH when they are activated; jobs find the library all the same, from any folder.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))}; ")

@@ -54,10 +54,10 @@ def break_scans(bids: Path, whole: Path) -> None:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight simulated people at 5 mm, one of them without an age, and four whose scans are broken."""
+    """Nine simulated people at 5 mm, one of them without an age, and four whose scans are broken."""
     bids = tmp_path_factory.mktemp("data") / HOSTILE / "bids"
     bids.parent.mkdir()
-    command = [sys.executable, "-m", "anatcl", "simulate", str(bids), "--participants", "8", "--voxel-mm", "5"]
+    command = [sys.executable, "-m", "anatcl", "simulate", str(bids), "--participants", "9", "--voxel-mm", "5"]
     subprocess.run(command, check=True, capture_output=True)
     table = pd.read_csv(bids / "participants.tsv", sep="\t", dtype=str, keep_default_na=False)
     table.loc[table["participant_id"] == "sub-002", "age"] = "n/a"
@@ -70,15 +70,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def options(dataset: Path) -> list[str]:
-    return [
-        "--cores",
-        "2",
-        "--configfile",
-        str(CONFIGS / "tiny.yaml"),
-        "--config",
-        f"bids_dir={json.dumps(str(dataset))}",
-    ]
+def options(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    own = tmp_path_factory.mktemp("config") / "own.yaml"
+    own.write_text(f"bids_dir: {json.dumps(str(dataset))}\n")
+    return ["--cores", "2", "--configfile", str(CONFIGS / "tiny.yaml"), str(own), "--config", "seed=0"]
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +200,7 @@ def test_killed_runs_go_on_by_themselves_and_end_alike(finished, options, snakem
     """SIGKILL the run with all it started, twice; the third start needs no unlocking and gives the same bytes."""
     folder = tmp_path / "killed"
     folder.mkdir()
-    command = [sys.executable, "-m", "anatcl", "run", "--", *options, "--until", "measures"]
+    command = [sys.executable, "-m", "anatcl", "run", "--", "--until", "measures", *options]
     environment = os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
     for seconds in (12, 25):
         process = subprocess.Popen(
@@ -219,7 +214,7 @@ def test_killed_runs_go_on_by_themselves_and_end_alike(finished, options, snakem
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    done = snakemake(folder, "run", "--", *options, "--until", "measures", module=("anatcl",))
+    done = snakemake(folder, "run", "--", "--until", "measures", *options, module=("anatcl",))
     assert done.returncode == 0, done.stderr[-4000:]
     first, again = voxels(finished / "results"), voxels(folder / "results")
     shared = {name for name in first if name.startswith(("bids", "preprocess", "measures"))}
