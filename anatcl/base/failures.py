@@ -7,12 +7,13 @@ can do. A step that succeeds removes the marker that it had left itself.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ["scan", "stage", "reason", "file", "log", "remedy"]
 RETRY = "Read the log; when the cause is mended, run again with --config 'failures={retry: true}'."
@@ -43,5 +44,7 @@ def clear(folder: str | Path, scan: str, stage: str) -> None:
 
 def failed(folder: str | Path) -> pd.DataFrame:
     """All markers as a table (columns `COLUMNS`), sorted by scan."""
+    import pandas as pd
+
     rows: list[dict[str, Any]] = [read_json(p) for p in sorted(Path(folder).rglob("*.json"))]
     return pd.DataFrame(rows, columns=COLUMNS)

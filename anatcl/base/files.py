@@ -8,9 +8,11 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+# pandas takes 0.3 s to import, which the command line's --help and the imaging steps need not pay.
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextlib.contextmanager
@@ -57,6 +59,8 @@ def read_tsv(path: str | Path, **kwargs: Any) -> pd.DataFrame:
     Columns whose name ends in ``_id`` and the column ``scan`` are never turned into numbers (``sub-01`` of a dataset
     may be just ``01`` elsewhere).
     """
+    import pandas as pd
+
     header = pd.read_csv(path, sep="\t", nrows=0, encoding="utf-8-sig").columns
     text = {name: str for name in header if name == "scan" or str(name).endswith("_id")}
     return pd.read_csv(

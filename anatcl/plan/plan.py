@@ -16,6 +16,7 @@ from anatcl.base import failures
 from anatcl.base.config import Config, parse
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv, write_json
+from anatcl.base.provenance import DEPENDS, code_digest, hardware, versions
 
 RESULTS = Path("results")
 SAVED = RESULTS / "config.json"
@@ -47,6 +48,14 @@ class Plan:
         """Write the resolved configuration for jobs and for the record; an equal file is left alone."""
         if not SAVED.exists() or read_json(SAVED) != self.values:
             write_json(SAVED, self.values)
+
+    def record(self) -> None:
+        """Write ``results/run.json``: what this run is made of and where it runs."""
+        digests = {stage: code_digest(stage) for stage in DEPENDS}
+        write_json(
+            RESULTS / "run.json",
+            {"config": self.values, "versions": versions(), "code": digests, "hardware": hardware()},
+        )
 
     # -- cohort -------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ for package in {packages!r}:
         importlib.import_module(found.name)
 """
 IMAGING = ("ants", "nipype", "nibabel", "nilearn", "abagen", "snakemake", "pydantic", "bids2table", "matplotlib")
-HEAVY = ("torch", "sklearn", "nipype", "nibabel", "ants", "matplotlib", "pydantic", "snakemake")
+HEAVY = ("pandas", "torch", "sklearn", "nipype", "nibabel", "ants", "matplotlib", "pydantic", "snakemake")
 
 
 def run(code: str) -> None:

@@ -33,11 +33,12 @@ BROKEN = {
     "sub-902": "all zeros",
     "sub-903": "NaN affine",
     "sub-904": "broken link",
+    "sub-905": "passes the index, fails in a step",
 }
 
 
 def break_scans(bids: Path, whole: Path) -> None:
-    """Add four participants whose scans cannot be used."""
+    """Add five participants whose scans cannot be used; one of them is found out only when it is worked on."""
     paths = {name: bids / name / "anat" / f"{name}_T1w.nii.gz" for name in BROKEN}
     for path in paths.values():
         path.parent.mkdir(parents=True)
@@ -50,6 +51,9 @@ def break_scans(bids: Path, whole: Path) -> None:
     content[254:256] = np.array(1, "<i2").tobytes()  # sform_code
     paths["sub-903"].write_bytes(gzip.compress(bytes(content), mtime=0))
     paths["sub-904"].symlink_to("nowhere.nii.gz")
+    holes = np.random.default_rng(0).random(image.shape).astype(np.float32)
+    holes[: image.shape[0] * 3 // 4] = np.nan
+    nib.save(nib.Nifti1Image(holes, image.affine), paths["sub-905"])
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +107,9 @@ def test_broken_scans_are_named_with_remedies(finished):
     excluded = read_tsv(finished / "results" / "report" / "excluded.tsv").set_index("participant_id")
     assert set(BROKEN) <= set(excluded.index)
     assert excluded.loc[list(BROKEN), ["reason", "remedy"]].notna().all(axis=None)
+    assert "not finite" in excluded.loc["sub-905", "reason"]
+    assert excluded.loc["sub-905", "stage"] == "preprocess bias_correct"
+    assert (finished / excluded.loc["sub-905", "log"]).exists()
 
 
 def test_a_participant_without_age_misses_the_age_task_alone(finished):
