@@ -114,17 +114,12 @@ class Dependence:
     groups : ndarray of shape (n,)
         Participant of each row.
 
-    Attributes
-    ----------
-    runs : int
-        Number of runs added.
     """
 
     def __init__(self, kind: str, groups: Array) -> None:
         self.slopes = SLOPES.get(kind)
         self.names, self.person = np.unique(groups, return_inverse=True)
-        self.pairs: dict[str, Array] = {}
-        self.runs = 0
+        self.runs: list[tuple[Array, dict[str, Array], Array]] = []
 
     def add(self, table: pd.DataFrame, rows: Array, leverage: Array, residual: Array) -> None:
         """Add a run.
@@ -135,24 +130,36 @@ class Dependence:
             Predictions of the run.
         rows : ndarray of shape (m,)
             Row numbers of the problem that they belong to.
-        leverage : ndarray of shape (m, n)
+        leverage : ndarray of shape (m, n), float32
             Change of each prediction per unit residual of each row of the problem (zero where it did not train).
         residual : ndarray of shape (n,)
             Out-of-fold residual of each row of the problem.
         """
-        if self.slopes is None:
-            return
-        self.runs += 1
-        effect = leverage * residual
-        for metric, slope in self.slopes(table).items():
-            matrix = self._by_person(slope[:, None] * effect, rows)
-            self.pairs[metric] = self.pairs.get(metric, 0.0) + matrix
+        if self.slopes is not None:
+            effect = leverage * residual.astype(leverage.dtype)
+            self.runs.append((rows, self.slopes(table), effect))
+
+    def variance(self) -> dict[str, float]:
+        """Variance that the bootstrap lacks, per metric."""
+        if not self.runs:
+            return {}
+        wanted = set.intersection(*(set(slopes) for _, slopes, _ in self.runs))
+        if len(self.runs) == 1 and len(self.names) == len(self.person):
+            return {m: v for m, v in self._single().items() if m in wanted}
+        found = {}
+        for metric in sorted(wanted):
+            total = sum(self._by_person(slopes[metric][:, None] * effect, rows) for rows, slopes, effect in self.runs)
+            found[metric] = float(np.einsum("ij,ji->", total, total)) / len(self.runs) ** 2
+        return found
+
+    def _single(self) -> dict[str, float]:
+        """One run, one scan each: ``sum_ij s_i s_j E_ij E_ji`` needs one product for all metrics."""
+        rows, slopes, effect = self.runs[0]
+        both = effect[:, rows]
+        both = both * both.T
+        return {m: float(s @ both @ s) for m, s in slopes.items()}
 
     def _by_person(self, effect: Array, rows: Array) -> Array:
         """Sum an (m, n) matrix over the rows of each participant, shape (p, p)."""
         tested = _sum_rows(effect, self.person[rows], len(self.names))
         return _sum_rows(tested.T, self.person, len(self.names)).T
-
-    def variance(self) -> dict[str, float]:
-        """Variance that the bootstrap lacks, per metric."""
-        return {m: float(np.einsum("ij,ji->", q, q)) / self.runs**2 for m, q in self.pairs.items()}

@@ -166,14 +166,10 @@ class _Moved:
         dependence.add(table, rows, self.matrix[rows], residual)
 
 
-def _one_split(
-    problem: Problem, features: Features, split: Split, wrong: np.ndarray, seed: int, probe: str, moved: _Moved
-) -> list[pd.DataFrame]:
-    """Predictions of one split: with the labels first, then with each of the shuffled ones."""
-    x = features.of(split.fold if split.encoder < 0 else split.encoder)
-    train, test = prepare(problem.task, x, problem.rows, split.train, split.test)
+def frame_of(problem: Problem, split: Split) -> pd.DataFrame:
+    """Who is tested in a split: scan, participant_id, repeat, encoder, fold."""
     rows = problem.rows.iloc[split.test]
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "scan": rows["scan"].to_numpy(),
             "participant_id": rows["participant_id"].to_numpy(),
@@ -182,6 +178,15 @@ def _one_split(
             "fold": split.fold,
         }
     )
+
+
+def _one_split(
+    problem: Problem, features: Features, split: Split, wrong: np.ndarray, seed: int, probe: str, moved: _Moved
+) -> list[pd.DataFrame]:
+    """Predictions of one split: with the labels first, then with each of the shuffled ones."""
+    x = features.of(split.fold if split.encoder < 0 else split.encoder)
+    train, test = prepare(problem.task, x, problem.rows, split.train, split.test)
+    frame = frame_of(problem, split)
     one = _regress if problem.task.kind == "regression" else _classify
     return one(problem, frame, split, train, test, wrong, seed, probe, moved)
 
@@ -229,7 +234,7 @@ def _classify(
         model.fit(train, y[split.train], problem.groups[split.train], rng)
         if i == 0:
             moved.set(split, model.leverage(test) if moved.matrix is not None else None)
-        found.append(_classified(frame, problem, model, test, y[split.test]))
+        found.append(classified(frame, problem, model.decision(test), model.probability(test), y[split.test]))
     return found
 
 
@@ -240,8 +245,22 @@ def predict_split(problem: Problem, features: Features, split: Split, seed: int,
     return _one_split(problem, features, split, np.empty((len(problem.y), 0)), seed, probe, moved)[0]
 
 
-def _classified(frame: pd.DataFrame, problem: Problem, probe: Classifier, x: np.ndarray, y: np.ndarray) -> pd.DataFrame:
-    decision, probability = probe.decision(x), probe.probability(x)
+def classified(
+    frame: pd.DataFrame, problem: Problem, decision: np.ndarray, probability: np.ndarray, y: np.ndarray
+) -> pd.DataFrame:
+    """Columns of a classification: y_true, y_pred, and score and prob, or prob_<class>.
+
+    Parameters
+    ----------
+    frame : DataFrame of m rows
+        See `frame_of`.
+    problem : Problem
+        The task.
+    decision, probability : ndarray of shape (m, classes)
+        Log probabilities at equal class frequencies; probabilities at those of the training rows.
+    y : ndarray of shape (m,)
+        Codes.
+    """
     frame = frame.assign(y_true=y, y_pred=decision.argmax(1))
     if problem.task.kind == "binary":
         return frame.assign(score=decision[:, 1] - decision[:, 0], prob=probability[:, 1])

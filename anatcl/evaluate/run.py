@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from anatcl.evaluate.task import Problem, Refused, Task, load_task, make_problem
 
 log = logging.getLogger(__name__)
 FLOATS = "%.8g"
+Runner = Callable[[Problem, Features, list[Split], int], protocol.Outcome]
 
 
 @dataclasses.dataclass
@@ -90,14 +92,23 @@ def run_task(
 
 
 def evaluate_task(
-    task: Task, method: str, table: pd.DataFrame, features: Features, folds: pd.DataFrame | None, settings: Settings
+    task: Task,
+    method: str,
+    table: pd.DataFrame,
+    features: Features,
+    folds: pd.DataFrame | None,
+    settings: Settings,
+    runner: Runner | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predictions and scores of one method for one task; see `run_task`."""
+    """Predictions and scores of one method for one task; see `run_task`.
+
+    `runner` takes the place of the probes (problem, features, splits, seed -> Outcome): fine-tuning.
+    """
     design = load_design(settings.design)
     try:
         problem, features = join(task, table, features)
         splits = make_splits(design, problem, folds, list(features.matrices), settings.seed)
-        found = [_evaluate(problem, features, design, n, s, settings) for n, s in splits.items()]
+        found = [_evaluate(problem, features, design, n, s, settings, runner) for n, s in splits.items()]
     except Refused as refusal:
         log.warning("%s, %s skipped: %s", method, task.name, refusal.reason)
         rows = [{"protocol": design.kind, "metric": scores.SKIPPED, "flags": refusal.reason, "folds": 0}]
@@ -118,18 +129,27 @@ def evaluate_task(
 
 
 def _evaluate(
-    problem: Problem, features: Features, design: Design, name: str, splits: list[Split], settings: Settings
+    problem: Problem,
+    features: Features,
+    design: Design,
+    name: str,
+    splits: list[Split],
+    settings: Settings,
+    runner: Runner | None,
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Predictions and rows of one protocol, audited."""
     if settings.pretrained:
         audit.check_encoders(problem, splits, settings.pretrained)
     audit.check_splits(problem, splits)
-    people = len(set(problem.groups))
-    shuffles = control.shuffle_count(people) if settings.shuffles < 0 else settings.shuffles
-    if not features.names:
-        shuffles = 0
-    outcome = protocol.cross_validate(problem, features, splits, settings.seed, shuffles, design.probe)
-    audit.check_untouched(problem, features, splits[0], settings.seed, design.probe)
+    if runner:
+        name += "-finetune"
+        outcome = runner(problem, features, splits, settings.seed)
+    else:
+        people = len(set(problem.groups))
+        shuffles = control.shuffle_count(people) if settings.shuffles < 0 else settings.shuffles
+        shuffles = shuffles if features.names else 0
+        outcome = protocol.cross_validate(problem, features, splits, settings.seed, shuffles, design.probe)
+        audit.check_untouched(problem, features, splits[0], settings.seed, design.probe)
     rows = scores.score_rows(
         problem, outcome.predictions, outcome.missing_variance, settings.n_bootstrap, settings.seed
     )
@@ -279,3 +299,35 @@ def run_phenotypes(cohort: str | Path, source: str | Path, scans: str | Path, ou
     """Write the scans table with the columns that a cohort's tasks need, from the release's own files in `source`."""
     table = phenotypes.add_phenotypes(read_tsv(scans), phenotypes.load_cohort(cohort), source)
     write_tsv(out, table, FLOATS)
+
+
+def run_finetune(
+    task: str | dict[str, Any],
+    method: str,
+    arrays: str | Path,
+    scans: str | Path,
+    folds: str | Path,
+    out_predictions: str | Path,
+    out_scores: str | Path,
+    *,
+    device: str = "auto",
+    threads: int = 1,
+    epochs: int = 10,
+    batch_size: int = 8,
+    learning_rate: float = 1e-4,
+    settings: Settings,
+) -> None:
+    """Fine-tune the encoders of ``settings.pretrained`` on one task; outputs as `run_task`."""
+    from anatcl.evaluate.finetune import FineTune, rows_as_features
+    from anatcl.pretrain.arrays import open_arrays
+    from anatcl.pretrain.device import resolve
+
+    assert settings.pretrained is not None
+    packed, table = open_arrays(arrays), scans_table(scans, None)
+    where = resolve(device, threads=threads)
+    runner = FineTune(packed, settings.pretrained, where, epochs, batch_size, learning_rate)
+    given = rows_as_features(table["scan"], packed)
+    wanted = load_task(task)
+    predictions, found = evaluate_task(wanted, method, table, given, read_tsv(folds), settings, runner)
+    write_tsv(out_predictions, predictions, FLOATS)
+    write_tsv(out_scores, found, FLOATS)
