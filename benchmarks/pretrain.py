@@ -211,15 +211,15 @@ def loss_cost(args: argparse.Namespace) -> dict[str, Any]:
     loss, random = AnatCLLocal(), torch.Generator().manual_seed(0)
     raw = {"measures": torch.rand(args.batch, 68, 3, generator=random), "age": torch.rand(args.batch) * 60 + 20}
     targets = {k: v.to(device) for k, v in loss.fit(raw).items()}
-    z = torch.nn.functional.normalize(torch.randn(2 * args.batch, 128, generator=random), dim=1)
+    z = torch.nn.functional.normalize(torch.randn(args.batch, 128, generator=random), dim=1)
     z = z.to(device).requires_grad_()
     small = z[:16].detach().requires_grad_()  # a first call, so that loading kernels is not counted
-    loss(small, {k: v[:8] for k, v in targets.items()})["loss"].backward()
+    loss(small, {k: v[:16] for k, v in targets.items()}, copies=2)["loss"].backward()
     before = torch.cuda.memory_allocated() / 2**20 if cuda else peak_mb(False)
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        loss(z, targets)["loss"].backward()
+        loss(z, targets, copies=2)["loss"].backward()
         if cuda:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)

@@ -35,7 +35,7 @@ class AgeRegression(Loss):
         """Return mean and SD in years."""
         return {"age_mean": self.mean, "age_sd": self.sd}
 
-    def forward(self, z: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def forward(self, z: Tensor, targets: Targets, copies: int = 1) -> dict[str, Tensor]:
         """Return ``{"loss"}``, in years.
 
         Parameters

@@ -57,7 +57,7 @@ class Anatomical(Loss):
             found["age"] = age_rbf(targets["age"], self.sigma)
         return found
 
-    def forward(self, z: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def forward(self, z: Tensor, targets: Targets, copies: int = 1) -> dict[str, Tensor]:
         """Return ``{"loss", "anatomy", "age"}``.
 
         Parameters
@@ -66,7 +66,7 @@ class Anatomical(Loss):
         targets : mapping with ``features`` (B, F) from `prepare` and ``age`` (B,) in years
         """
         checked = {name: check_labels(z, targets[name], name) for name in self.needs}
-        terms = soft_info_nce(z, self.weights(checked), self.temperature)
+        terms = soft_info_nce(z, self.weights(checked), self.temperature, copies)
         loss = self.lambda_ * terms["anatomy"]
         if self.alpha_age:
             loss = loss + self.alpha_age * terms["age"]

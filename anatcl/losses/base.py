@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -27,8 +28,16 @@ class Loss(nn.Module):
     needs: tuple[str, ...] = ()
     head = "projection"
 
-    def forward(self, z: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """Return scalars; ``"loss"`` is the one to minimise, the others are its terms (detached or not)."""
+    def forward(self, z: Tensor, targets: Targets, copies: int = 1) -> dict[str, Tensor]:
+        """Return scalars; ``"loss"`` is the one to minimise, the others are its terms.
+
+        Parameters
+        ----------
+        z : Tensor of shape (N, D)
+        targets : mapping of name to Tensor with B rows
+        copies : int
+            Each row of `z` stands for so many equal views. Losses on B x B kernels use that; others repeat `z`.
+        """
         raise NotImplementedError
 
     def weights(self, targets: Targets) -> dict[str, Tensor]:
@@ -67,8 +76,8 @@ def upcast(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def views_of(z: Tensor, subjects: int) -> int:
-    """Return V, the number of views in `z`.
+def views_of(z: Tensor, subjects: int, copies: int = 1) -> int:
+    """Return V, the number of views in `z` (each standing for `copies` equal ones).
 
     Raises
     ------
@@ -78,7 +87,7 @@ def views_of(z: Tensor, subjects: int) -> int:
     rows = z.shape[0]
     if subjects == 0 or rows % subjects:
         raise ValueError(f"{rows} embeddings do not make whole views of {subjects} subjects")
-    if rows < 2:
+    if rows * copies < 2:
         raise ValueError("a contrastive loss needs at least two rows: two subjects, or two views of one")
     return rows // subjects
 
@@ -103,32 +112,41 @@ def without_diagonal(s: Tensor, value: float | bool = float("-inf")) -> Tensor:
     return s.masked_fill(torch.eye(s.shape[0], dtype=torch.bool, device=s.device), value)
 
 
-def _block_logsumexp(z: Tensor, start: int, stop: int, temperature: float) -> Tensor:
-    s = z[start:stop] @ z.T / temperature
-    s[:, start:stop].fill_diagonal_(float("-inf"))
-    return torch.logsumexp(s, dim=1)
+def _block_logsumexp(z: Tensor, start: int, stop: int, temperature: float, copies: int) -> Tensor:
+    s = z[start:stop] @ (z / temperature).T
+    own = math.log((copies - 1) / copies) if copies > 1 else float("-inf")
+    s.diagonal(start).add_(own)
+    return torch.logsumexp(s, dim=1) + math.log(copies)
 
 
-def log_denominators(z: Tensor, temperature: float) -> Tensor:
+def log_denominators(z: Tensor, temperature: float, copies: int = 1) -> Tensor:
     """Return ``log sum_{t != i} exp(s_it)`` for every row i, shape (N,).
 
     Beyond `BLOCK` rows it goes block by block and recomputes each block in the backward pass, so that the memory grows
     with N and not with N^2.
+
+    Parameters
+    ----------
+    z : Tensor of shape (N, D)
+    temperature : float
+    copies : int
+        Each row stands for so many equal rows: the sum then has `copies` terms for every other row and
+        ``copies - 1`` for the row itself.
     """
     rows = z.shape[0]
     with torch.autocast(z.device.type, enabled=False):
         z = upcast(z)
         if rows <= BLOCK:
-            return _block_logsumexp(z, 0, rows, temperature)
+            return _block_logsumexp(z, 0, rows, temperature, copies)
         step = max(1, BLOCK * BLOCK // rows)
         parts = [
-            checkpoint(_block_logsumexp, z, i, min(i + step, rows), temperature, use_reentrant=False)
+            checkpoint(_block_logsumexp, z, i, min(i + step, rows), temperature, copies, use_reentrant=False)
             for i in range(0, rows, step)
         ]
         return torch.cat(parts)
 
 
-def soft_info_nce(z: Tensor, weights: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
+def soft_info_nce(z: Tensor, weights: Mapping[str, Tensor], temperature: float, copies: int = 1) -> dict[str, Tensor]:
     """Soft-target InfoNCE for one or several weight matrices at once.
 
     ``L_w = -(1/N) sum_i sum_{j != i} w~_ij log( exp(s_ij) / sum_{t != i} exp(s_it) )``, where ``w~`` are the weights of
@@ -145,6 +163,9 @@ def soft_info_nce(z: Tensor, weights: Mapping[str, Tensor], temperature: float) 
     weights : mapping of name to Tensor of shape (B, B)
         Non-negative where they should attract; symmetric or not.
     temperature : float
+    copies : int
+        Views that are the same tensor need not be repeated: ``copies=2`` gives the loss (and gradient) of
+        ``z.repeat(2, 1)`` at a quarter of the cost.
 
     Returns
     -------
@@ -152,19 +173,16 @@ def soft_info_nce(z: Tensor, weights: Mapping[str, Tensor], temperature: float) 
         One loss for each weight matrix.
     """
     subjects = next(iter(weights.values())).shape[0]
-    views = views_of(z, subjects)
+    distinct = views_of(z, subjects, copies)
+    views = distinct * copies
     z = upcast(z)
-    repulsion = log_denominators(z, temperature).reshape(views, subjects).sum(0)
+    repulsion = log_denominators(z, temperature, copies).reshape(distinct, subjects).sum(0) * copies
     with torch.autocast(z.device.type, enabled=False):
-        stacked = z.reshape(views, subjects, -1)
-        total = stacked.sum(0)
-        pairs = total @ total.T
-        own = stacked.square().sum((0, 2))
-        twins = pairs.diagonal() - own if views > 1 else torch.zeros_like(own)
-        return {
-            name: _soft_term(pairs / temperature, twins / temperature, repulsion, w, views)
-            for name, w in weights.items()
-        }
+        stacked = z.reshape(distinct, subjects, -1)
+        total = stacked.sum(0) * copies
+        pairs = total @ (total / temperature).T
+        own = stacked.square().sum((0, 2)) * (copies / temperature)
+        return {name: _soft_term(pairs, pairs.diagonal() - own, repulsion, w, views) for name, w in weights.items()}
 
 
 def _soft_term(pairs: Tensor, twins: Tensor, repulsion: Tensor, w: Tensor, views: int) -> Tensor:
@@ -181,8 +199,12 @@ def _soft_term(pairs: Tensor, twins: Tensor, repulsion: Tensor, w: Tensor, views
     w : Tensor of shape (B, B)
     views : int
     """
-    others = without_diagonal(w, 0.0)
-    mass = views * others.sum(1) + (views - 1) * w.diagonal()
+    if views == 1:  # no twins; taking the diagonal out beforehand keeps small weights from drowning in it
+        w = without_diagonal(w, 0.0)
+    own = w.diagonal()
+    mass = views * w.sum(1) - own
     some = mass > 0
-    attraction = ((others * pairs).sum(1) + w.diagonal() * twins) / torch.where(some, mass, torch.ones_like(mass))
+    # A product of row vectors: the (B, B) matrix w * pairs is never made.
+    weighted = torch.einsum("ij,ij->i", w, pairs) + own * (twins - pairs.diagonal())
+    attraction = weighted / torch.where(some, mass, torch.ones_like(mass))
     return torch.where(some, repulsion - attraction, torch.zeros_like(mass)).sum() / (views * w.shape[0])

@@ -33,7 +33,7 @@ class ExpW(Loss):
         """Return the weight matrices (B, B) by name."""
         return {"age": age_rbf(targets["age"], self.sigma)}
 
-    def forward(self, z: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def forward(self, z: Tensor, targets: Targets, copies: int = 1) -> dict[str, Tensor]:
         """Return ``{"loss"}``.
 
         Parameters
@@ -41,6 +41,7 @@ class ExpW(Loss):
         z : Tensor of shape (N, D)
         targets : mapping with ``age`` (B,) in years
         """
+        z = z.repeat(copies, 1)
         age = check_labels(z, targets["age"], "age")
         views = views_of(z, len(age))
         w = self.weights({"age": age})["age"].repeat(views, views)

@@ -27,7 +27,7 @@ class RankNContrast(Loss):
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, z: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def forward(self, z: Tensor, targets: Targets, copies: int = 1) -> dict[str, Tensor]:
         """Return ``{"loss"}``.
 
         Parameters
@@ -36,6 +36,7 @@ class RankNContrast(Loss):
             Encoder outputs, not normalised.
         targets : mapping with ``age`` (B,) in years
         """
+        z = z.repeat(copies, 1)
         age = check_labels(z, targets["age"], "age")
         age = age.repeat(views_of(z, len(age)))
         with torch.autocast(z.device.type, enabled=False):

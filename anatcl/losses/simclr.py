@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anatcl.losses.base import Loss, Targets, soft_info_nce
+from anatcl.losses.base import Loss, Targets, soft_info_nce, upcast
 
 
 class SimCLR(Loss):
@@ -24,7 +24,7 @@ class SimCLR(Loss):
         self.temperature = temperature
         self.views = views
 
-    def forward(self, z: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def forward(self, z: Tensor, targets: Targets, copies: int = 1) -> dict[str, Tensor]:
         """Return ``{"loss"}``.
 
         Parameters
@@ -34,5 +34,5 @@ class SimCLR(Loss):
         targets : mapping
             Not read.
         """
-        eye = torch.eye(z.shape[0] // self.views, device=z.device, dtype=torch.float32)
-        return {"loss": soft_info_nce(z, {"loss": eye}, self.temperature)["loss"]}
+        eye = torch.eye(z.shape[0] * copies // self.views, device=z.device, dtype=upcast(z).dtype)
+        return {"loss": soft_info_nce(z, {"loss": eye}, self.temperature, copies)["loss"]}

@@ -32,7 +32,7 @@ class SupCon(Loss):
         bins = torch.ceil(targets["age"] / self.width)
         return {"bin": (bins[:, None] == bins[None, :]).to(bins.dtype)}
 
-    def forward(self, z: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def forward(self, z: Tensor, targets: Targets, copies: int = 1) -> dict[str, Tensor]:
         """Return ``{"loss"}``.
 
         Parameters
@@ -41,4 +41,4 @@ class SupCon(Loss):
         targets : mapping with ``age`` (B,) in years
         """
         age = check_labels(z, targets["age"], "age")
-        return {"loss": soft_info_nce(z, self.weights({"age": age}), self.temperature)["bin"]}
+        return {"loss": soft_info_nce(z, self.weights({"age": age}), self.temperature, copies)["bin"]}

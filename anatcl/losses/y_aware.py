@@ -30,7 +30,7 @@ class YAware(Loss):
         """Return the weight matrices (B, B) by name."""
         return {"age": age_rbf(targets["age"], self.sigma)}
 
-    def forward(self, z: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def forward(self, z: Tensor, targets: Targets, copies: int = 1) -> dict[str, Tensor]:
         """Return ``{"loss"}``.
 
         Parameters
@@ -39,4 +39,4 @@ class YAware(Loss):
         targets : mapping with ``age`` (B,) in years
         """
         age = check_labels(z, targets["age"], "age")
-        return {"loss": soft_info_nce(z, self.weights({"age": age}), self.temperature)["age"]}
+        return {"loss": soft_info_nce(z, self.weights({"age": age}), self.temperature, copies)["age"]}

@@ -116,7 +116,7 @@ class Run:
     def batch_loss(self, x: Tensor, ids: np.ndarray) -> Tensor:
         """Return the loss of one batch and add its terms to the epoch's sums, without waiting for the device.
 
-        Views that are the same tensor are embedded once and their rows repeated: the loss and its gradient are those
+        Views that are the same tensor are embedded once and count twice in the loss: its value and gradient are those
         of the two views, at half the encoder's cost.
 
         Parameters
@@ -132,10 +132,8 @@ class Run:
         with self.place.autocast():
             z = self.network(x.contiguous(memory_format=torch.channels_last_3d))
         z = self.world.gather(z, self.views if self.augment else 1)
-        if not self.augment and self.views > 1:
-            z = z.repeat(self.views, *[1] * (z.ndim - 1))
         where = torch.from_numpy(ids).to(self.place.device, non_blocking=True)
-        terms = self.loss(z, {name: t[where] for name, t in self.targets.items()})
+        terms = self.loss(z, {name: t[where] for name, t in self.targets.items()}, 1 if self.augment else self.views)
         self.term_names = list(terms)
         values = torch.stack([t.detach().float() for t in terms.values()])
         self.sums = values if self.sums is None else self.sums + values

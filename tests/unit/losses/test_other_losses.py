@@ -135,8 +135,10 @@ def test_gradient(batch, kind):
 @pytest.mark.parametrize("kind", CONTRASTIVE)
 def test_identical_views_have_finite_gradients(batch, kind):
     z = batch.z[:6].clone().requires_grad_()
-    kind()(z.repeat(2, 1), {"age": batch.age})["loss"].backward()
+    once = kind()(z.repeat(2, 1), {"age": batch.age})["loss"]
+    once.backward()
     assert torch.isfinite(z.grad).all()
+    torch.testing.assert_close(kind()(z, {"age": batch.age}, copies=2)["loss"], once)
 
 
 @given(seed=st.integers(0, 500))

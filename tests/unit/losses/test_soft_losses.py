@@ -109,20 +109,25 @@ def test_order_of_subjects_does_not_matter(seed):
 
 @pytest.mark.parametrize("kind", [YAware, AnatCLGlobal, AnatCLLocal])
 def test_identical_views_once_or_twice(batch, kind):
-    """Repeating z gives the loss and the gradient of embedding both views."""
+    """Repeating z, or counting it twice, gives the loss and the gradient of embedding both views."""
     loss = kind()
     prepared = targets(loss, batch)
     weight = torch.randn(7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     x = torch.randn(6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     both = loss(F.normalize(torch.cat([x, x]) @ weight, dim=1), prepared)["loss"]
-    once = loss(F.normalize(x @ weight, dim=1).repeat(2, 1), prepared)["loss"]
-    torch.testing.assert_close(once, both)
-    torch.testing.assert_close(torch.autograd.grad(once, weight), torch.autograd.grad(both, weight))
+    gradient = torch.autograd.grad(both, weight, retain_graph=True)
+    for once in (
+        loss(F.normalize(x @ weight, dim=1).repeat(2, 1), prepared)["loss"],
+        loss(F.normalize(x @ weight, dim=1), prepared, copies=2)["loss"],
+    ):
+        torch.testing.assert_close(once, both)
+        torch.testing.assert_close(torch.autograd.grad(once, weight), gradient)
 
 
 @pytest.mark.parametrize("kind", [YAware, AnatCLGlobal, AnatCLLocal])
 def test_one_subject_with_two_views_is_defined(batch, kind):
     loss = kind()
+    assert loss(batch.z[:1], {k: v[:1] for k, v in targets(loss, batch).items()}, copies=2)["loss"].abs() < 1e-12
     prepared = {k: v[:1] for k, v in targets(loss, batch).items()}
     assert loss(batch.z[:2], prepared)["loss"].item() == pytest.approx(0, abs=1e-12)
     with pytest.raises(ValueError, match="at least two rows"):
@@ -169,12 +174,15 @@ def test_half_precision_input_gives_float32_loss(batch):
     assert found.item() == exact.item()
 
 
-def test_blocks_of_the_log_sum_exp_agree(monkeypatch, rng):
+@pytest.mark.parametrize("copies", [1, 2, 3])
+def test_blocks_of_the_log_sum_exp_agree(monkeypatch, rng, copies):
     z = F.normalize(torch.from_numpy(rng.normal(size=(23, 6))), dim=1).requires_grad_()
-    whole = log_denominators(z, 0.1)
+    whole = log_denominators(z, 0.1, copies)
+    repeated = log_denominators(z.repeat(copies, 1), 0.1)
+    torch.testing.assert_close(repeated[:23], whole)
     grad = torch.autograd.grad(whole.square().sum(), z)[0]
     monkeypatch.setattr(base, "BLOCK", 8)
-    blocks = log_denominators(z, 0.1)
+    blocks = log_denominators(z, 0.1, copies)
     torch.testing.assert_close(blocks, whole)
     torch.testing.assert_close(torch.autograd.grad(blocks.square().sum(), z)[0], grad)
 
