@@ -12,9 +12,10 @@ from anatcl.base import provenance
 from anatcl.base.errors import InputError
 from anatcl.bids import check, filters, names, phenotypes, walk
 from anatcl.bids.cache import Cache
-from anatcl.bids.exclusions import COLUMNS
 from anatcl.bids.options import Options
 from anatcl.bids.tables import Table, from_texts, read_table, typed
+
+COLUMNS = ["scan", "participant_id", "stage", "reason", "file", "remedy"]
 
 STAGE = "bids"
 GIVE = "Give the folder that holds sub-* folders: --config bids_dir=<folder>."

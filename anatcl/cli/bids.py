@@ -1,11 +1,10 @@
-"""Steps of the stage ``bids``: the index of a dataset, and the table of what was left out."""
+"""Steps of the stage ``bids``: the index of a dataset."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -16,7 +15,6 @@ def register(stages: Any) -> None:
     stage = stages.add_parser("bids", help="index a BIDS dataset", description="Index a BIDS dataset.")
     steps = stage.add_subparsers(dest="step", metavar="STEP", required=True)
     _add_index(steps)
-    _add_exclusions(steps)
 
 
 def _add_index(steps: Any) -> None:
@@ -34,17 +32,6 @@ def _add_index(steps: Any) -> None:
     parser.set_defaults(function=index)
 
 
-def _add_exclusions(steps: Any) -> None:
-    about = "Merge what was left out by the index, by failing steps and by quality control."
-    parser = steps.add_parser("exclusions", help="merge the exclusions of all stages", description=about)
-    parser.add_argument("--bids", required=True, metavar="TSV", help="excluded.tsv of the index")
-    # `args.failures` is where a per-scan step leaves its own marker, hence another destination.
-    parser.add_argument("--failures", dest="markers", metavar="DIR", help="folder of failure markers, if there is one")
-    parser.add_argument("--qc", metavar="TSV", help="exclusions by quality control, if there are any")
-    parser.add_argument("--out", required=True, metavar="TSV", help="merged table to write")
-    parser.set_defaults(function=exclusions)
-
-
 def index(args: argparse.Namespace) -> None:
     """Bring the index up to date."""
     from anatcl.base.errors import InputError
@@ -59,13 +46,3 @@ def index(args: argparse.Namespace) -> None:
         ) from None
     scans = refresh(args.bids_dir, args.out_dir, Options.parse(values))
     log.info("%d scans of %d participants", len(scans), scans["participant_id"].nunique())
-
-
-def exclusions(args: argparse.Namespace) -> None:
-    """Write the merged table."""
-    from anatcl.bids.exclusions import merge_files
-
-    qc = Path(args.qc) if args.qc else None
-    markers = Path(args.markers) if args.markers else None
-    merged = merge_files(Path(args.bids), markers, qc, Path(args.out))
-    log.info("%d exclusions", len(merged))
