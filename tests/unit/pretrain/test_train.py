@@ -350,3 +350,14 @@ def test_on_a_gpu(cohort_files, tmp_path, precision):
     assert train(inputs, options, "cuda", precision) == 0
     loss = read_tsv(tmp_path / "out/history.tsv")["loss"]
     assert loss.iloc[-3:].mean() < loss.iloc[0]
+
+
+def test_equal_bytes_on_a_cpu_mean_float32(monkeypatch):
+    """Convolutions in bf16 on a CPU differ from run to run, so a deterministic run does not choose them by itself."""
+    from anatcl.pretrain import device
+
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: True)
+    assert device.resolve("cpu", deterministic=True).precision == "fp32"
+    assert device.resolve("cpu", deterministic=False).precision == "bf16"
+    assert device.resolve("cpu", "bf16", deterministic=True).precision == "bf16"
+    device.resolve("cpu", deterministic=True)
