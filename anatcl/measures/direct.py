@@ -279,7 +279,7 @@ def distance_from_white(white: NDArray, grey: NDArray, spacing: NDArray) -> NDAr
     from anatcl.measures.surface import white_surface
 
     spacing = np.asarray(spacing, float)
-    mesh = white_surface(white, spacing, smoothing_mm=0.3)
+    mesh = white_surface(white, spacing)
     result = np.zeros(white.shape, np.float32)
     near = ndimage.binary_dilation(grey > 0.02, iterations=2)
     if not len(mesh.vertices) or not near.any():

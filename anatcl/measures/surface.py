@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, sparse
 
-SMOOTHING_MM = 0.5
+ROUNDS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Mesh:
         return np.bincount(self.faces.ravel(), np.repeat(area / 3, 3), minlength=len(self.vertices))
 
 
-def white_surface(inside: NDArray, spacing: NDArray, smoothing_mm: float = SMOOTHING_MM) -> Mesh:
+def white_surface(inside: NDArray, spacing: NDArray, rounds: int = ROUNDS) -> Mesh:
     """Find the surface where the probability of lying inside it falls below one half.
 
     Parameters
@@ -44,9 +44,9 @@ def white_surface(inside: NDArray, spacing: NDArray, smoothing_mm: float = SMOOT
         Probability of white matter, one in deep structures that the white surface encloses.
     spacing : ndarray of shape (3,)
         Voxel size in mm.
-    smoothing_mm : float
-        Standard deviation of the Gaussian that removes voxel stairs. A probability that falls over one voxel needs
-        none; one that jumps from 0 to 1 has about 9 % too large a surface without it.
+    rounds : int
+        Smoothing of the mesh. A probability that falls over one voxel needs none; one that jumps from 0 to 1 has 6 to
+        8 % too large a surface without it, and under 2 % with six rounds (spheres of 20 mm, voxels of 1 to 3 mm).
 
     Returns
     -------
@@ -55,17 +55,34 @@ def white_surface(inside: NDArray, spacing: NDArray, smoothing_mm: float = SMOOT
     """
     from skimage.measure import marching_cubes
 
-    smooth = ndimage.gaussian_filter(np.pad(inside.astype(np.float32), 1), smoothing_mm / np.asarray(spacing))
-    if not smooth.min() < 0.5 < smooth.max():
+    spacing = np.asarray(spacing, float)
+    padded = np.pad(inside.astype(np.float32), 1)
+    if not padded.min() < 0.5 < padded.max():
         return Mesh(np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros((0, 3)))
-    vertices, faces, _, _ = marching_cubes(smooth, 0.5, spacing=tuple(map(float, spacing)), allow_degenerate=False)
-    return Mesh(vertices - np.asarray(spacing), faces, _outward(smooth, vertices, spacing))
+    vertices, faces, _, _ = marching_cubes(padded, 0.5, spacing=tuple(spacing), allow_degenerate=False)
+    vertices = smooth_mesh(vertices, faces, rounds)
+    return Mesh(vertices - spacing, faces, _outward(ndimage.gaussian_filter(padded, 0.6), vertices, spacing))
+
+
+def smooth_mesh(vertices: NDArray, faces: NDArray, rounds: int, inward: float = 0.5, outward: float = -0.53) -> NDArray:
+    """Smooth a mesh without shrinking it (Taubin 1995): a step toward the neighbours' mean, a larger one away."""
+    start, end = faces[:, [0, 1, 2]].T.ravel(), faces[:, [1, 2, 0]].T.ravel()
+    size = len(vertices)
+    edges = sparse.coo_matrix((np.ones(len(start), np.float32), (start, end)), (size, size)).tocsr()
+    edges = edges + edges.T
+    edges.data[:] = 1
+    mean = sparse.diags(1 / np.maximum(np.asarray(edges.sum(axis=1)).ravel(), 1)).astype(np.float32) @ edges
+    vertices = vertices.astype(np.float32)
+    for _ in range(rounds):
+        for weight in (inward, outward):
+            vertices = vertices + weight * (mean @ vertices - vertices)
+    return vertices.astype(np.float64)
 
 
 def _outward(smooth: NDArray, vertices: NDArray, spacing: NDArray) -> NDArray:
     """Unit vectors down the gradient of `smooth` at the vertices, shape (V, 3)."""
-    places = (vertices / np.asarray(spacing)).T
-    slopes = np.gradient(smooth, *map(float, spacing))
+    places = (vertices / spacing).T
+    slopes = (np.gradient(smooth, h, axis=a) for a, h in enumerate(spacing))
     normals = -np.stack([ndimage.map_coordinates(s, places, order=1) for s in slopes], axis=1)
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 

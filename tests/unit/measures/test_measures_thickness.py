@@ -1,16 +1,29 @@
 import numpy as np
 import pytest
-from measures_phantoms import shell
+from measures_phantoms import ribbon, shell
 
 from anatcl.measures.distance import thickness_at_vertices, thickness_map
 from anatcl.measures.surface import white_surface
 
 
 @pytest.mark.parametrize("voxel", [1.0, 2.0, 3.0])
-def test_area_of_a_sphere(voxel):
+@pytest.mark.parametrize("hard", [False, True])
+def test_area_of_a_sphere(voxel, hard):
+    """Also of one whose probabilities jump from 0 to 1, so that voxel stairs are all there is."""
     _, white, spacing = shell(20, 3, voxel)
-    area = white_surface(white, spacing).vertex_area().sum()
+    area = white_surface((white > 0.5).astype(np.float32) if hard else white, spacing).vertex_area().sum()
     assert area == pytest.approx(4 * np.pi * 20**2, rel=0.02)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_area_of_a_folded_sheet(hard):
+    _, white, spacing, _ = ribbon(2.5)
+    mesh = white_surface((white > 0.5).astype(np.float32) if hard else white, spacing)
+    x, y, z = mesh.vertices.T
+    block = (np.abs(x - 22.5) < 13) & (y >= 5.5) & (y < 11.5) & (z > 3)
+    slope = 6 * 2 * np.pi / 13 * np.sin(np.linspace(0, 2 * np.pi, 10001))
+    true = 26 * 6 * np.sqrt(1 + slope**2).mean()
+    assert mesh.vertex_area()[block].sum() == pytest.approx(true, rel=0.02)
 
 
 def test_area_does_not_depend_on_the_voxels_shape():
