@@ -93,7 +93,7 @@ def _run_task(args: argparse.Namespace) -> None:
     )
 
 
-def _finetune(steps: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _finetune(steps: argparse._SubParsersAction) -> None:
     step = steps.add_parser(
         "finetune", help="train the encoders of one method on one task (an option beside the probe)"
     )

@@ -87,6 +87,22 @@ def check_encoders(problem: Problem, splits: list[Split], folder: str | Path) ->
             )
 
 
+def check_apart(problem: Problem, folds: pd.DataFrame, pretrained: str | Path | None) -> None:
+    """Abort when encoders of this very cohort would be tested outside their own folds.
+
+    Every encoder of a cross-validated pretraining has seen all people but one fold. Where it is known whom each was
+    trained on (`pretrained`), `check_encoders` looks at the very splits instead.
+    """
+    if pretrained:
+        return
+    both = sorted(set(problem.rows["participant_id"].astype(str)) & set(folds["participant_id"].astype(str)))
+    if both:
+        raise LeakError(
+            f"{len(both)} tested people are in the pretraining folds ({_some(both)}): other encoders know them.",
+            remedy="Use protocol folds; for another cohort give no folds table; or give --pretrained.",
+        )
+
+
 def check_splits(problem: Problem, splits: list[Split]) -> None:
     """Abort when a participant is trained on and tested in one split."""
     for split in splits:

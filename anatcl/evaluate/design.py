@@ -27,8 +27,8 @@ class Design:
     kind : {"folds", "repeated", "leave-site-out", "transfer", "few-shot"}
         ``folds``: the folds table, fold k with the encoder of fold k. ``repeated``: stratified folds by participant,
         dealt anew `repeats` times. ``leave-site-out``: each value of `column` is tested once. ``transfer``: rows whose
-        `column` is in `train` are trained on, those in `test` are tested. ``few-shot``: the folds table, but only
-        `sizes` participants of each training part, drawn `repeats` times.
+        `column` is in `train` are trained on, those in `test` are tested. ``few-shot``: the folds table (or dealt folds
+        without one), but only `sizes` participants of each training part, drawn `repeats` times.
     folds, repeats : int
         Numbers of folds and of repetitions.
     column : str
@@ -93,13 +93,18 @@ def make_splits(
         Seed of dealing and drawing.
     """
     found = {name: list(splits) for name, splits in KINDS[design.kind](design, problem, folds, seed)}
-    if design.kind not in ("folds", "few-shot") and encoders != [-1]:
+    if evaluated_apart(design, folds) and encoders != [-1]:
         found = {
             name: [dataclasses.replace(s, encoder=e) for e in encoders for s in splits]
             for name, splits in found.items()
         }
     suffix = "" if design.probe == "linear" else f"-{design.probe}"
     return {name + suffix: [_only_trainable(problem, s) for s in splits] for name, splits in found.items()}
+
+
+def evaluated_apart(design: Design, folds: pd.DataFrame | None) -> bool:
+    """Whether the splits are not those of pretraining, so that every encoder meets every split."""
+    return design.kind != "folds" and not (design.kind == "few-shot" and folds is not None)
 
 
 Named = Iterator[tuple[str, Iterator[Split] | list[Split]]]
@@ -163,7 +168,11 @@ def _transfer(design: Design, problem: Problem, folds: pd.DataFrame | None, seed
 
 
 def _few_shot(design: Design, problem: Problem, folds: pd.DataFrame | None, seed: int) -> Named:
-    splits = _pretraining_folds(problem, folds)
+    if folds is None:
+        ((_, dealt),) = _repeated(dataclasses.replace(design, repeats=1), problem, folds, seed)
+        splits = list(dealt)
+    else:
+        splits = _pretraining_folds(problem, folds)
     smallest = min(len(set(problem.groups[s.train])) for s in splits)
     for size in [n for n in design.sizes if n < smallest]:
         yield f"few-shot-{size}", [_draw(problem, s, size, r, seed) for r in range(design.repeats) for s in splits]

@@ -14,7 +14,7 @@ import pandas as pd
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.evaluate import audit, compare, control, phenotypes, protocol, scores
-from anatcl.evaluate.design import Design, load_design, make_splits
+from anatcl.evaluate.design import Design, evaluated_apart, load_design, make_splits
 from anatcl.evaluate.features import (
     DEMOGRAPHIC,
     TISSUES,
@@ -107,7 +107,10 @@ def evaluate_task(
     design = load_design(settings.design)
     try:
         problem, features = join(task, table, features)
-        splits = make_splits(design, problem, folds, list(features.matrices), settings.seed)
+        encoders = list(features.matrices)
+        if folds is not None and encoders != [-1] and evaluated_apart(design, folds):
+            audit.check_apart(problem, folds, settings.pretrained)
+        splits = make_splits(design, problem, folds, encoders, settings.seed)
         found = [_evaluate(problem, features, design, n, s, settings, runner) for n, s in splits.items()]
     except Refused as refusal:
         log.warning("%s, %s skipped: %s", method, task.name, refusal.reason)
@@ -223,6 +226,8 @@ def gather(
     table, refused = scores.concatenate(inputs)
     kinds = dict(zip(table["task"], table["kind"], strict=True))
     tables = [t for t in (read_tsv(f) for f in predictions) if len(t)]
+    challenge = scores.challenge_rows(table)
+    table = pd.concat([table, challenge], ignore_index=True) if len(challenge) else table
     beside = Path(out).parent
     write_tsv(comparisons or beside / "comparisons.tsv", compare.compare_all(tables, kinds, n_bootstrap, seed), FLOATS)
     write_tsv(skipped or beside / "skipped.tsv", refused, FLOATS)

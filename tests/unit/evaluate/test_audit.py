@@ -11,7 +11,8 @@ from anatcl.base.files import read_tsv, write_json, write_tsv
 from anatcl.evaluate import audit, prepare, probe, protocol
 from anatcl.evaluate.design import load_design, make_splits
 from anatcl.evaluate.features import Features
-from anatcl.evaluate.run import run_audit
+from anatcl.evaluate.run import Settings, evaluate_task, run_audit
+from anatcl.evaluate.task import load_task
 from tests.unit.evaluate.helpers import AGE, SICK, make, make_cohort
 
 
@@ -29,18 +30,11 @@ def test_the_protocol_is_untouched_by_tested_people(rng, spec, kind):
 @pytest.mark.parametrize("spec", [AGE, SICK])
 def test_a_scaler_fitted_on_everybody_is_caught(rng, spec, monkeypatch):
     problem, features = make(*make_cohort(rng, 40), spec)
-
-    def leaky(task, x, rows, train, test):
-        scaler = probe.Standardise().fit(x)
-        return scaler.transform(x[train]), scaler.transform(x[test])
-
-    monkeypatch.setattr(protocol, "prepare", leaky)
-    # Ridge on standardised features ignores a prior linear scaling; the probe's own scaler must be out of the way.
-    monkeypatch.setattr(probe.Standardise, "fit", lambda self, x: _identity(self, x))
-    problem_split = splits_of(problem)[0]
-    monkeypatch.setattr(protocol, "prepare", _leaky_with_true_scaler)
+    # The probe's own scaler would undo a linear scaling done before; it must be out of the way.
+    monkeypatch.setattr(probe.Standardise, "fit", _identity)
+    monkeypatch.setattr(protocol, "prepare", _scaled_by_everybody)
     with pytest.raises(audit.LeakError, match="outside the training part"):
-        audit.check_untouched(problem, features, problem_split, 0)
+        audit.check_untouched(problem, features, splits_of(problem)[0], 0)
 
 
 def _identity(self, x):
@@ -48,7 +42,7 @@ def _identity(self, x):
     return self
 
 
-def _leaky_with_true_scaler(task, x, rows, train, test):
+def _scaled_by_everybody(task, x, rows, train, test):
     z = (x - x.mean(0)) / x.std(0)
     return z[train], z[test]
 
@@ -177,3 +171,13 @@ def test_features_of_one_matrix_are_copied_not_changed(rng):
     audit.check_untouched(problem, features, splits_of(problem)[0], 0)
     np.testing.assert_array_equal(features.matrices[-1], before)
     assert isinstance(features, Features)
+
+
+def test_encoders_of_this_cohort_are_not_tested_outside_their_folds(rng, cohort):
+    _, table, folds = cohort
+    features = Features({k: rng.normal(size=(12, 3)) for k in range(3)}, np.ones(12, bool), list("abc"))
+    settings = Settings({"kind": "repeated", "folds": 3}, n_bootstrap=5, shuffles=0)
+    with pytest.raises(audit.LeakError, match="pretraining folds"):
+        evaluate_task(load_task(AGE), "m", table, features, folds, settings)
+    predictions, _ = evaluate_task(load_task(AGE), "m", table, features, None, settings)  # another cohort
+    assert set(predictions["encoder"]) == {0, 1, 2}

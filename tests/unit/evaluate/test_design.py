@@ -103,3 +103,10 @@ def test_a_person_on_both_sides_is_a_leak(cohort, folds):
     splits = make_splits(load_design({"kind": "repeated", "folds": 5, "repeats": 10}), problem, None, [-1], 0)
     with pytest.raises(LeakError, match="sub-0000"):
         check_splits(problem, splits["10x5-fold"])
+
+
+def test_few_shot_of_another_cohort_deals_its_own_folds(cohort):
+    problem, _ = make(*cohort, SICK)
+    found = make_splits(load_design({"kind": "few-shot", "sizes": [16]}), problem, None, [0, 1], 0)
+    assert len(found["few-shot-16"]) == 10
+    assert {s.encoder for s in found["few-shot-all"]} == {0, 1}

@@ -200,3 +200,15 @@ def test_an_interval_ends_where_its_metric_does():
     assert high > 1.0
     assert np.clip((low, high), *metrics.RANGES["roc_auc"])[1] == 1.0
     assert set(metrics.LOWER_IS_BETTER) <= set(metrics.RANGES)
+
+
+def test_challenge_score_multiplies_age_and_site():
+    row = dict.fromkeys(scores.COLUMNS) | {"method": "m", "protocol": "5-fold"}
+    table = pd.DataFrame(
+        [row | {"task": "age", "metric": "mae", "value": 4.0},
+         row | {"task": "site", "metric": "balanced_accuracy", "value": 0.5},
+         row | {"task": "age", "metric": "mae", "value": 3.0, "method": "other"}]
+    )  # fmt: skip
+    found = scores.challenge_rows(table)
+    assert found["value"].tolist() == [pytest.approx(4 * 0.5**0.3)]
+    assert "within sites" in found["flags"].iloc[0]

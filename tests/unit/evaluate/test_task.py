@@ -121,3 +121,31 @@ def test_rare_classes_are_left_out_of_multiclass(table):
     problem = make_problem(load_task({"name": "site", "kind": "multiclass", "target": "site"}), table)
     assert problem.classes == ("a", "b")
     assert problem.n_dropped == 2
+
+
+def test_one_scan_per_participant_where_asked(table):
+    again = table.assign(scan=table["participant_id"] + "/ses-2/anat/x")
+    both = pd.concat([table, again], ignore_index=True)
+    both.loc[0, "age"] = np.nan  # the first scan of sub-00 has no age: the second one counts
+    problem = make_problem(
+        load_task({"name": "a", "kind": "regression", "target": "age", "per_participant": "first"}), both
+    )
+    assert len(problem.y) == 20
+    assert problem.rows["scan"].iloc[0] == "sub-00/ses-2/anat/x"
+    assert problem.n_dropped == 1
+
+
+@pytest.mark.parametrize(("threshold", "positives"), [("median", 10), (0, 20), (1e9, None)])
+def test_a_score_is_binarised(table, threshold, positives):
+    task = load_task({"name": "a", "kind": "binary", "target": "age", "threshold": threshold})
+    if positives in (None, 20):
+        with pytest.raises(Refused):
+            make_problem(task, table)
+    else:
+        assert make_problem(task, table).y.sum() == positives
+
+
+def test_a_file_of_several_tasks_is_not_one(tmp_path):
+    with pytest.raises(InputError, match="abide1-autism"):
+        load_task(SHIPPED / "abide1.yaml")
+    assert load_task("abide1-autism").dataset == "ABIDE-I"
