@@ -31,7 +31,7 @@ def resolve(files: Iterable[Path], overrides: Mapping[str, Any], invocation: Pat
     merged: dict[str, Any] = {}
     for file in files:
         merged = merge(merged, _absolute(read(file), Path(file).resolve().parent))
-    return merge(merged, _absolute(dict(overrides), invocation))
+    return merge(merged, _absolute(_nulls(dict(overrides)), invocation))
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -62,6 +62,15 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = merge(merged[key], value) if both else value
     return merged
+
+
+def _nulls(value: Any) -> Any:
+    """Snakemake reads ``--config`` without YAML's word for nothing: ``null`` arrives as text."""
+    if isinstance(value, Mapping):
+        return {key: _nulls(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_nulls(item) for item in value]
+    return None if value == "null" else value
 
 
 def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:

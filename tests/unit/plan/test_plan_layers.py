@@ -27,6 +27,11 @@ def test_the_command_line_is_relative_to_where_it_was_typed(tmp_path):
     assert resolve([], {"bids_dir": "../x"}, tmp_path)["bids_dir"] == str(tmp_path.parent / "x")
 
 
+def test_null_on_the_command_line_is_nothing(tmp_path):
+    values = resolve([], {"preprocess": {"qc": {"cjv": ["null", "1.9"]}}, "pretrain": {"crop": "null"}}, tmp_path)
+    assert values == {"preprocess": {"qc": {"cjv": [None, "1.9"]}}, "pretrain": {"crop": None}}
+
+
 def test_tasks_may_be_names_files_or_written_out(tmp_path):
     tasks = ["age", "my/task.yaml", {"name": "t"}]
     values = resolve([], {"evaluate": {"tasks": tasks}}, tmp_path)
