@@ -182,13 +182,14 @@ def _node(interface: str, inputs: dict[str, Any], threads: int, seed: int) -> An
     # nipype would run `antsRegistration --version` before every call: `version` is set to spare that process.
     node = type(interface, (base,), {"_cmd": command, "version": None})(**inputs)
     node.inputs.num_threads = threads
+    # Seed 0 means "take the clock" to ITK.
     node.inputs.environ = dict(node.inputs.environ) | {
         "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads),
         "NSLOTS": str(threads),
-        "ANTS_RANDOM_SEED": str(seed),
+        "ANTS_RANDOM_SEED": str(seed + 1),
     }
     if "random_seed" in node.inputs.copyable_trait_names():
-        node.inputs.random_seed = seed
+        node.inputs.random_seed = seed + 1
     node.terminal_output = "file_split"
     return node
 
