@@ -143,6 +143,9 @@ class Report(Section):
     """The page."""
 
     title: str = Field("AnatCL benchmark report", description="title of the page")
+    interpret: bool = Field(True, description="show where predictions come from (gradient maps, regional importances)")
+    interpret_people: int = Field(6, ge=1, description="unseen scans that a gradient map is the mean of")
+    interpret_steps: int = Field(8, ge=1, description="points on the path of integrated gradients, per scan")
 
 
 class Config(Section):

@@ -160,7 +160,7 @@ def _methods(args: argparse.Namespace) -> None:
 
 
 def _interpret(args: argparse.Namespace) -> None:
-    from anatcl.report.interpret import interpret_encoder
+    from anatcl.report.interpret import Effort, interpret_encoder
 
     interpret_encoder(
         args.task,
@@ -169,10 +169,7 @@ def _interpret(args: argparse.Namespace) -> None:
         args.embeddings,
         args.folds,
         args.out,
-        people=args.people,
-        steps=args.steps,
-        device=args.device,
-        threads=args.threads,
+        effort=Effort(args.people, args.steps, args.device, args.threads),
         seed=args.seed,
     )
 

@@ -205,6 +205,22 @@ class Plan:
         text = self.tasks[task]
         return Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text
 
+    @functools.cached_property
+    def maps(self) -> list[str]:
+        """Files of the interpretation: per task with one direction, a map of each encoder and the regions' shares."""
+        from anatcl.evaluate.task import load_task
+
+        wanted = self.tasks if self.config.report.interpret else {}
+        tasks = [name for name, text in wanted.items() if load_task(text).kind != "multiclass"]
+        folder = RESULTS / "report" / "interpretation"
+        encoders = [str(folder / f"{method}_{task}.npz") for task in tasks for method in self.trained]
+        measured = "regional-measures" in self.config.evaluate.baselines
+        return encoders + [str(folder / f"regional-measures_{task}.tsv") for task in tasks if measured]
+
+    def maps_dir(self) -> list[str]:
+        """``--interpretation-dir DIR`` where there are maps to show."""
+        return ["--interpretation-dir", str(Path(self.maps[0]).parent)] if self.maps else []
+
     def limits(self) -> str:
         """QC limits and manual decisions as JSON text."""
         settings = self.config.preprocess

@@ -10,9 +10,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from anatcl.report import cortex
-from anatcl.report.cohort import ages_of, plural
+from anatcl.report.cohort import plural
 from anatcl.report.figures import Drawn
-from anatcl.report.regions import MEASURES, Q_LIMIT, UNITS, AgeEffects, Repeats, age_effects, regional, repeats
+from anatcl.report.regions import MEASURES, Q_LIMIT, UNITS, AgeEffects, Repeats, age_effects, ages_of, regional, repeats
 from anatcl.report.svg import RAMP, Panel, padded, ramp_bins, short
 
 # Correlations of this size take the strongest colour.

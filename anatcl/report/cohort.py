@@ -8,6 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from anatcl.report.figures import histogram
+from anatcl.report.regions import ages_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +55,6 @@ def missing(scans: pd.DataFrame) -> list[str]:
     none = [name for name, count in counts.items() if count == len(scans)]
     some = [f"{name} is missing for {plural(n, 'scan')}" for name, n in counts.items() if 0 < n < len(scans)]
     return ([f"{', '.join(none)} not known for any scan"] if none else []) + some
-
-
-def ages_of(scans: pd.DataFrame) -> pd.Series:
-    """Ages in years; all missing when there is no such column."""
-    if "age" not in scans:
-        return pd.Series(float("nan"), index=scans.index)
-    return pd.to_numeric(scans["age"], errors="coerce")
 
 
 def plural(count: int, noun: str) -> str:

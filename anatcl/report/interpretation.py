@@ -41,12 +41,15 @@ class Interpretation:
         The measures baseline on the cortex.
     strongest : list of (region, attribution)
         Its strongest regions.
+    skipped : list of (method, reason)
+        Maps that the cohort cannot answer.
     """
 
     task: str
     encoders: list[Slices]
     regions: Map | None
     strongest: list[tuple[str, str]]
+    skipped: list[tuple[str, str]]
 
 
 def interpretations(folder: PathLike) -> list[Interpretation]:
@@ -60,13 +63,22 @@ def interpretations(folder: PathLike) -> list[Interpretation]:
 
 def _interpretation(folder: Path, task: str) -> Interpretation:
     methods = {path.stem.partition("_")[0] for path in folder.glob(f"*_{task}.npz")}
-    encoders = [_slices(folder / f"{name}_{task}.npz", name) for name in words.order_methods(methods)]
+    encoders, skipped = [], []
+    for name in words.order_methods(methods):
+        found = _slices(folder / f"{name}_{task}.npz", name)
+        if isinstance(found, Slices):
+            encoders.append(found)
+        else:
+            skipped.append((words.method_label(name), found))
     regions = table(folder / f"{BASELINE}_{task}.tsv")
-    return Interpretation(task, encoders, _regions(regions), _strongest(regions))
+    return Interpretation(task, encoders, _regions(regions), _strongest(regions), skipped)
 
 
-def _slices(path: Path, method: str) -> Slices:
+def _slices(path: Path, method: str) -> Slices | str:
+    """A method's picture, or why there is none."""
     with np.load(path, allow_pickle=False) as found:
+        if "skipped" in found.files:
+            return str(found["skipped"])
         picture, width, height = mosaic(found["average"], found["attribution"])
         people, unit, top = int(found["people"]), str(found["unit"]), float(found["attribution"].max())
     note = f"{people} unseen scans; strongest place {short(top)} {unit} per cm³"

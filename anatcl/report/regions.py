@@ -8,8 +8,6 @@ import re
 import numpy as np
 import pandas as pd
 
-from anatcl.report.cohort import ages_of
-
 MEASURES = {"thickness": "Cortical thickness", "volume": "Grey-matter volume", "area": "Surface area"}
 UNITS = {"thickness": "mm", "volume": "mm³", "area": "mm²"}
 # Head size explains much of volume and area, little of thickness.
@@ -51,6 +49,13 @@ def regional(measures: pd.DataFrame, measure: str) -> pd.DataFrame:
     cortical = {str(name).removeprefix("thickness_") for name in measures if str(name).startswith("thickness_")}
     kept = {name: region for name, region in found.items() if not cortical or region in cortical}
     return measures[list(kept)].rename(columns=kept).apply(pd.to_numeric, errors="coerce").dropna(axis=1, how="all")
+
+
+def ages_of(scans: pd.DataFrame) -> pd.Series:
+    """Ages in years; all missing when there is no such column."""
+    if "age" not in scans:
+        return pd.Series(float("nan"), index=scans.index)
+    return pd.to_numeric(scans["age"], errors="coerce")
 
 
 def by_person(measures: pd.DataFrame, scans: pd.DataFrame, measure: str) -> pd.DataFrame:

@@ -11,10 +11,19 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 # Jobs that a configuration must plan on the dataset of nine scans and six people.
 EXPECTED = {
-    "tiny": {"bias_correct": 9, "measure": 9, "train": 4, "embed": 4, "probe": 4, "baseline": 6},
+    "tiny": {
+        "bias_correct": 9,
+        "measure": 9,
+        "train": 4,
+        "embed": 4,
+        "probe": 4,
+        "baseline": 6,
+        "interpret": 4,
+        "interpret_measures": 2,
+    },
     "sessions": {"bias_correct": 3, "qc": 3, "train": 20},
     "given_masks": {"skullstrip": 9},
-    "two_methods": {"train": 6, "embed": 6, "probe": 4, "baseline": 2},
+    "two_methods": {"train": 6, "embed": 6, "probe": 4, "baseline": 2, "interpret": 4, "interpret_measures": 0},
     "precise": {"register": 9, "measure": 9},
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +103,13 @@ def run(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatc
 def encoder_map(run: Path, **options: Any) -> dict[str, Any]:
     out = run / "maps" / "y-aware_age.npz"
     interpret.interpret_encoder(
-        TASK, run / "arrays", run / "x", run / "embeddings.npz", run / "folds.tsv", out, device="cpu", **options
+        TASK,
+        run / "arrays",
+        run / "x",
+        run / "embeddings.npz",
+        run / "folds.tsv",
+        out,
+        effort=interpret.Effort(device="cpu", **options),
     )
     with np.load(out, allow_pickle=False) as found:
         return {name: found[name] for name in found.files}
@@ -130,6 +138,28 @@ def test_multiclass_and_empty_folds_are_refused(run: Path) -> None:
         interpret.problem_of(task, rows, run / "folds.tsv", 0)
     with pytest.raises(InputError, match="fold 7"):
         interpret.problem_of(TASK, rows, run / "folds.tsv", 7)
+
+
+def test_a_task_that_the_cohort_cannot_answer_says_so_on_the_page(run: Path) -> None:
+    task = '{"name": "dx", "kind": "binary", "target": "diagnosis", "positives": ["AD"], "negatives": ["HC"]}'
+    files = (run / "arrays", run / "x", run / "embeddings.npz", run / "folds.tsv")
+    interpret.interpret_encoder(task, *files, run / "maps" / "y-aware_dx.npz")
+    rows = read_tsv(run / "arrays" / "rows.tsv")
+    write_tsv(run / "measures.tsv", rows[["scan", "participant_id"]].assign(thickness_lh_insula=2.5))
+    out = run / "maps" / "regional-measures_dx.tsv"
+    interpret.interpret_measures(task, run / "arrays" / "rows.tsv", run / "measures.tsv", run / "folds.tsv", out)
+    found = interpretation.interpretations(run / "maps")
+    assert len(found) == 1 and found[0].encoders == [] and found[0].strongest == []
+    page.write_page(Sources(interpretation=run / "maps"), run / "index.html", "Maps")
+    assert "no column" in (run / "index.html").read_text()
+
+
+def test_interpretation_needs_nothing_of_the_page() -> None:
+    """A GPU node has torch and the tables' libraries, but no template engine and no imaging."""
+    blocked = ("jinja2", "markupsafe", "matplotlib", "PIL", "nibabel", "nilearn", "pydantic")
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import anatcl.report.interpret"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_regions_of_the_measures_baseline(results_dir: Path, tmp_path: Path) -> None:
