@@ -126,6 +126,7 @@ rule train:
         " --precision {params.precision}"
         " {params.deterministic}"
         " --threads {threads}"
+        " --processes {resources.gpu}"
         " --out-dir {params.out_dir:q}"
         " > {log:q} 2>&1"
 

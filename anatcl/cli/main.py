@@ -12,7 +12,7 @@ from anatcl import __version__
 from anatcl.base import failures
 from anatcl.base.errors import InputError
 
-STAGES = ("simulate", "bids", "preprocess", "measures", "pretrain", "evaluate", "report", "run")
+STAGES = ("simulate", "bids", "preprocess", "measures", "pretrain", "embed", "evaluate", "report", "run")
 log = logging.getLogger("anatcl")
 
 

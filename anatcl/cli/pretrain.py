@@ -1,4 +1,4 @@
-"""Steps of the pretrain stage: folds, pack, openbhb, train, import, embed, export."""
+"""Steps of the pretrain stage: folds, pack, openbhb, train, list, import, export (`embed` is a command of its own)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ def register(stages: Any) -> None:
     _list(steps.add_parser("list", help="table of the trained encoders"))
     _openbhb(steps.add_parser("openbhb", help="pack a public OpenBHB release"))
     _import(steps.add_parser("import", help="turn the published AnatCL weights into a bundle"))
-    _embed(steps.add_parser("embed", help="embed preprocessed maps with a bundle"))
     _export(steps.add_parser("export", help="write a bundle's encoder for other programs"))
 
 
@@ -96,6 +95,9 @@ def _train(parser: argparse.ArgumentParser) -> None:
         name = "lambda_" if flag == "--lambda" else flag[2:].replace("-", "_")
         parser.add_argument(flag, dest=name, type=kind, default=default, help=f"{text} (default {default})")
     parser.add_argument("--options", default="{}", help="JSON of further options; overrides the flags")
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="processes that share each batch, one per GPU (torchrun)"
+    )
     device_flags(parser)
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the encoder")
     parser.set_defaults(function=run_train)
@@ -122,14 +124,6 @@ def _import(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the bundle")
     parser.set_defaults(function=run_import)
-
-
-def _embed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder with encoder.safetensors and model.json")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="preprocessed maps (NIfTI)")
-    parser.add_argument("--out", required=True, metavar="TSV", help="table of embeddings to write")
-    device_flags(parser)
-    parser.set_defaults(function=run_embed)
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
@@ -180,6 +174,9 @@ def run_train(args: argparse.Namespace) -> int:
     """Train one method without one fold."""
     import json
 
+    from anatcl.pretrain.distributed import relaunch
+
+    relaunch(args.processes)
     from anatcl.pretrain.options import Options
     from anatcl.pretrain.train import Inputs, train
 
@@ -208,15 +205,6 @@ def run_import(args: argparse.Namespace) -> None:
     from anatcl.pretrain.official import import_weights
 
     import_weights(args.weights, args.out_dir, args.sha256, args.cache, args.encoder, args.flip)
-
-
-def run_embed(args: argparse.Namespace) -> None:
-    """Write a table of embeddings."""
-    from anatcl.pretrain.device import resolve
-    from anatcl.pretrain.embed import embed_images
-
-    device = resolve(args.device, args.precision, args.deterministic, args.threads)
-    embed_images(args.bundle, args.images, args.out, device)
 
 
 def run_export(args: argparse.Namespace) -> None:

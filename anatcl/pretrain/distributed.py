@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +86,18 @@ class _Gather(torch.autograd.Function):
         dist.all_reduce(total)
         start = dist.get_rank() * ctx.size  # type: ignore[attr-defined]
         return total[:, start : start + ctx.size]  # type: ignore[attr-defined]
+
+
+def relaunch(processes: int) -> None:
+    """Replace this process by ``torchrun`` with the same command line, unless it is one of torchrun's already.
+
+    Signals of a scheduler reach every process; they get ten minutes to save.
+    """
+    if processes < 2 or "TORCHELASTIC_RUN_ID" in os.environ:
+        return
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launcher += ["--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "--shutdown-timeout=600"]
+    os.execv(sys.executable, [sys.executable, *launcher, "-m", "anatcl", *sys.argv[1:]])  # noqa: S606
 
 
 def start(device: str) -> World:

@@ -12,6 +12,7 @@ import torch
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv, write_tsv
+from anatcl.cli import embed
 from anatcl.cli import pretrain as steps
 from anatcl.models import build_model
 
@@ -22,10 +23,13 @@ nib = pytest.importorskip("nibabel")
 def call():
     """Parse and run one step: ``call("folds", "--scans", path, ...)``."""
     parser = argparse.ArgumentParser()
-    steps.register(parser.add_subparsers())
+    stages = parser.add_subparsers()
+    steps.register(stages)
+    embed.register(stages)
 
     def run(*arguments):
-        args = parser.parse_args(["pretrain", *map(str, arguments)])
+        words = [str(a) for a in arguments]
+        args = parser.parse_args(words if words[0] == "embed" else ["pretrain", *words])
         return args.function(args) or 0
 
     return run

@@ -1,0 +1,42 @@
+"""``python -m anatcl embed``: from images to a table of embeddings with one bundle."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from anatcl.cli.pretrain import device_flags
+
+DESCRIPTION = """Embed images with a trained encoder. Preprocessed maps (of the preprocess stage, CAT12 mwp1) are
+checked against the encoder's model.json and used as they are; raw T1w scans go through the preprocess stage first.
+An image that cannot be used is named and left out of the table."""
+
+
+def register(stages: Any) -> None:
+    """Add the parser of this command."""
+    parser = stages.add_parser("embed", help="embed T1w scans or maps with a trained encoder", description=DESCRIPTION)
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder with encoder.safetensors and model.json")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="raw T1w scans or preprocessed maps (NIfTI)")
+    parser.add_argument("--out", required=True, metavar="TSV", help="table of embeddings to write")
+    parser.add_argument("--recipe", default="fast", help="of raw scans: precise, fast, testing, or a file")
+    parser.add_argument("--work-dir", default="", metavar="DIR", help="keep what preprocessing makes (else temporary)")
+    device_flags(parser)
+    parser.set_defaults(function=run_embed)
+
+
+def run_embed(args: argparse.Namespace) -> None:
+    """Write the table of embeddings."""
+    import contextlib
+    import tempfile
+
+    from anatcl.pretrain.bundle import load_encoder
+    from anatcl.pretrain.device import resolve
+    from anatcl.pretrain.embed import embed_images
+    from anatcl.pretrain.raw import FromRaw
+
+    contract = load_encoder(args.bundle)[1]["input"]
+    device = resolve(args.device, args.precision, args.deterministic, args.threads)
+    kept = contextlib.nullcontext(args.work_dir) if args.work_dir else tempfile.TemporaryDirectory()
+    with kept as folder:
+        prepare = FromRaw(contract, folder, args.recipe, max(1, args.threads))
+        embed_images(args.bundle, args.images, args.out, device, prepare)

@@ -1,0 +1,118 @@
+"""From raw T1w scans to the map that an encoder takes, by the preprocess stage (which alone here needs ANTs)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anatcl.base.errors import InputError
+
+log = logging.getLogger(__name__)
+DEFAULT_TEMPLATE = "MNI152NLin2009aSym"
+
+
+def is_map(path: str | Path, contract: Mapping[str, Any]) -> bool:
+    """Say whether an image is a preprocessed map rather than a raw scan, from its name and header.
+
+    A name with a ``space-`` or ``desc-`` entity or CAT12's ``mwp1`` prefix, or a grid that the encoder's volumes or
+    their source maps have, mean a map. An unreadable file counts as a map too: reading it says what is wrong.
+
+    Parameters
+    ----------
+    path : path
+    contract : mapping
+        ``model.json["input"]``.
+    """
+    import nibabel as nib
+
+    name = Path(path).name
+    if "_space-" in name or "_desc-" in name or name.startswith("mwp1"):
+        return True
+    try:
+        image = nib.as_closest_canonical(nib.load(path))
+    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError):
+        return True
+    shape = tuple(image.shape[:3])
+    packed = shape == tuple(contract["shape"]) and np.allclose(image.affine, contract["affine"], atol=1e-3)
+    return packed or shape == tuple(contract.get("source_shape") or ())
+
+
+class FromRaw:
+    """Preprocess raw T1w scans one by one: bias field, masks, registration, tissue maps.
+
+    Parameters
+    ----------
+    contract : mapping
+        ``model.json["input"]``: which map and template.
+    folder : path
+        Intermediate files, a folder for each scan.
+    recipe : str
+        Name or JSON file of a recipe of the preprocess stage; that of the training cohort fits best.
+    threads : int
+        ITK threads; 1 gives equal bytes on every run.
+    seed : int
+    """
+
+    def __init__(
+        self, contract: Mapping[str, Any], folder: str | Path, recipe: str = "fast", threads: int = 1, seed: int = 0
+    ) -> None:
+        self.contract, self.folder, self.recipe = contract, Path(folder), recipe
+        self.threads, self.seed = threads, seed
+        self.template: Any = None
+
+    def __call__(self, image: Path) -> Path:
+        """Return the path of the map: of `image` itself if it is one, else of what is made from it."""
+        if not image.is_file():
+            raise InputError("the image does not exist.", file=image, remedy="Mend its path.")
+        return image if is_map(image, self.contract) else self._make(image)
+
+    def _make(self, image: Path) -> Path:
+        try:
+            from anatcl.preprocess.recipe import load_recipe
+            from anatcl.preprocess.template import prepare
+        except ImportError as error:
+            remedy = "Install the extra `imaging`, or give preprocessed maps."
+            raise InputError(f"a raw scan needs the preprocess stage ({error}).", file=image, remedy=remedy) from error
+        recipe = load_recipe(self.recipe)
+        if self.template is None:
+            name = self.contract.get("template") or DEFAULT_TEMPLATE
+            self.template = prepare(name, recipe["template_mm"], self.folder / "template")
+        log.info("%s is a raw scan: preprocessing with recipe %s", image, self.recipe)
+        here = self._scan_folder(image)
+        try:
+            self._steps(image, here, recipe)
+        except RuntimeError as error:  # a program of ANTs failed
+            raise InputError(f"preprocessing failed ({error}).", file=image, remedy="Look at the scan.") from error
+        return here / f"{self.contract['map']}.nii.gz"
+
+    def _steps(self, image: Path, here: Path, recipe: Mapping[str, Any]) -> None:
+        from anatcl.preprocess.bias_correct import bias_correct
+        from anatcl.preprocess.register import register
+        from anatcl.preprocess.segment import Paths, segment
+        from anatcl.preprocess.skullstrip import skullstrip
+
+        one = {"threads": self.threads, "seed": self.seed}
+        scan, brain, icv = (here / f"{n}.nii.gz" for n in ("scan", "brain", "icv"))
+        start, affine, forward, inverse = (here / n for n in ("start.txt", "affine.mat", "forward.h5", "inverse.h5"))
+        bias_correct(image, scan, recipe["bias_correct"], **one)
+        skullstrip(scan, self.template, brain, icv, start, recipe["skullstrip"], **one)
+        register(scan, brain, start, self.template, affine, forward, inverse, recipe["register"], **one)
+        out = Paths(*(here / f"{n}.nii.gz" for n in ("dseg", "csf", "gm", "wm", "vbm", "quasi-raw")))
+        settings = recipe["segment"], recipe["bias_correct"]
+        segment(scan, brain, icv, affine, forward, inverse, self.template, out, *settings, **one)
+
+    def _scan_folder(self, image: Path) -> Path:
+        """A new folder named after the image; equal names of different folders are numbered."""
+        stem = image.name.split(".")[0]
+        for number in range(10_000):
+            here = self.folder / (f"{stem}-{number}" if number else stem)
+            try:
+                here.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return here
+        raise InputError("too many scans of one name.", file=image, remedy="Empty the working folder.")

@@ -1,0 +1,119 @@
+"""Raw T1w scans go through the preprocess stage on their way to an encoder; maps do not."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_tsv
+from anatcl.models import build_model
+from anatcl.pretrain.arrays import array_meta
+from anatcl.pretrain.bundle import save_encoder
+from anatcl.pretrain.device import resolve
+from anatcl.pretrain.embed import embed_images
+from anatcl.pretrain.official import published_input
+from anatcl.pretrain.pack import CAT12_SHAPE, plan_grid
+from anatcl.pretrain.raw import FromRaw, is_map
+
+nib = pytest.importorskip("nibabel")
+AFFINE = np.array([[1.5, 0, 0, -90], [0, 1.5, 0, -126], [0, 0, 1.5, -72], [0, 0, 0, 1.0]])
+
+
+@pytest.fixture
+def contract():
+    """VBM maps of the 1.5 mm grid, packed at 4.5 mm."""
+    grid = plan_grid(CAT12_SHAPE, AFFINE, 4.5)
+    return array_meta(grid.shape, grid.affine, "vbm", grid.crop) | {"source_shape": list(CAT12_SHAPE)}
+
+
+@pytest.fixture
+def bundle(tmp_path, contract):
+    description = {"architecture": "resnet-tiny", "head": "projection", "embedding_dim": 64, "input": contract}
+    save_encoder(tmp_path / "bundle", build_model("resnet-tiny"), description)
+    return tmp_path / "bundle"
+
+
+def write(path, shape, affine=AFFINE):
+    nib.save(nib.Nifti1Image(np.full(shape, 0.5, np.float32), affine), path)
+    return path
+
+
+def test_maps_are_told_from_scans(tmp_path, contract):
+    for name in ("sub-1_space-T_label-GM_desc-modulated_probseg.nii.gz", "mwp1sub-1.nii"):
+        assert is_map(write(tmp_path / name, (7, 8, 9)), contract)
+    for shape, expected in ((CAT12_SHAPE, True), ((121, 145, 120), False), (tuple(contract["shape"]), False)):
+        assert is_map(write(tmp_path / "x.nii.gz", shape), contract) == expected
+    packed = write(tmp_path / "p.nii.gz", tuple(contract["shape"]), np.array(contract["affine"]))
+    assert is_map(packed, contract)
+    (tmp_path / "broken.nii.gz").write_bytes(b"rubbish")
+    assert is_map(tmp_path / "broken.nii.gz", contract)  # reading it will say what is wrong
+    assert not is_map(write(tmp_path / "x.nii.gz", CAT12_SHAPE), published_input() | {"source_shape": None})
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Stand-ins for the imaging steps, called as the real ones are: they check the arguments and write the outputs."""
+    import importlib
+
+    calls = []
+
+    def stand_in(module, name, outputs):
+        signature = inspect.signature(getattr(module, name))
+
+        def call(*args, **kwargs):
+            given = signature.bind(*args, **kwargs).arguments
+            calls.append(name)
+            if "broken" in str(given.get("image")):
+                raise RuntimeError("N4 ended with 1")
+            for output in outputs(given):
+                write(output, CAT12_SHAPE)
+            return {}
+
+        monkeypatch.setattr(module, name, call)
+
+    found = {n: importlib.import_module(f"anatcl.preprocess.{n}") for n in ("bias_correct", "skullstrip", "register")}
+    segment = importlib.import_module("anatcl.preprocess.segment")
+    stand_in(importlib.import_module("anatcl.preprocess.template"), "prepare", lambda g: [])
+    stand_in(found["bias_correct"], "bias_correct", lambda g: [g["out"]])
+    stand_in(found["skullstrip"], "skullstrip", lambda g: [g["out_brain"], g["out_icv"]])
+    stand_in(found["register"], "register", lambda g: [])
+    stand_in(segment, "segment", lambda g: [g["out"].vbm, g["out"].quasi_raw])
+    return calls
+
+
+def test_scans_pass_through_all_steps_and_maps_through_none(tmp_path, bundle, contract, steps, caplog):
+    scan, one = write(tmp_path / "head.nii.gz", (30, 32, 28)), write(tmp_path / "mwp1.nii.gz", CAT12_SHAPE)
+    (tmp_path / "other").mkdir()
+    twin, broken = (write(tmp_path / n, (30, 32, 28)) for n in ("other/head.nii.gz", "broken.nii.gz"))
+    prepare = FromRaw(contract, tmp_path / "work", "testing")
+    device = resolve("cpu", "fp32", threads=1)
+    table = embed_images(bundle, [scan, one, broken, twin], None, device, prepare)
+    assert table["image"].tolist() == [str(scan), str(one), str(twin)]
+    whole = ["bias_correct", "skullstrip", "register", "segment"]
+    assert steps == ["prepare", *whole, "bias_correct", *whole]
+    assert (tmp_path / "work/head/vbm.nii.gz").exists() and (tmp_path / "work/head-1/vbm.nii.gz").exists()
+    assert "N4 ended with 1" in caplog.text
+    np.testing.assert_array_equal(table.iloc[0, 1:], table.iloc[1, 1:])  # the stand-in's map is that map
+    with pytest.raises(InputError, match="does not exist"):
+        embed_images(bundle, [tmp_path / "none.nii.gz"], None, device, prepare)
+
+
+@pytest.mark.slow
+def test_a_simulated_head_gives_what_its_own_map_gives(tmp_path, bundle):
+    """The real steps on one head of 5 mm: the raw scan and the map that came of it have one embedding."""
+    pytest.importorskip("ants")
+    from anatcl.cli.main import main
+    from anatcl.simulate.dataset import simulate_dataset
+
+    simulate_dataset(tmp_path / "bids", 1, 5.0, 0, 1, False)
+    scan = next((tmp_path / "bids").rglob("*T1w.nii.gz"))
+    flags = ["--device", "cpu", "--threads", "1", "--recipe", "testing", "--work-dir", str(tmp_path / "work")]
+    assert main(["embed", str(bundle), str(scan), "--out", str(tmp_path / "raw.tsv"), *flags]) == 0
+    made = next((tmp_path / "work").rglob("vbm.nii.gz"))
+    assert main(["embed", str(bundle), str(made), "--out", str(tmp_path / "map.tsv"), *flags]) == 0
+    raw, mapped = (read_tsv(tmp_path / f"{n}.tsv").iloc[:, 1:].to_numpy(float) for n in ("raw", "map"))
+    np.testing.assert_array_equal(raw, mapped)
+    assert np.isfinite(raw).all()
