@@ -37,7 +37,6 @@ def kelly_kapowski(
     """
     from anatcl.preprocess.ants import workspace
 
-    _register()
     grid = Volume(np.zeros(grey.shape, np.float32), np.diag([*map(float, spacing), 1.0]))
     with workspace(threads, seed) as room:
         room.run(
@@ -56,11 +55,3 @@ def kelly_kapowski(
 def segmentation(grey: NDArray, white: NDArray) -> NDArray:
     """Labels 2 (grey) and 3 (white) of the larger probability, 0 where both are below one half in sum."""
     return np.where(grey + white < 0.5, 0, np.where(white >= grey, 3, 2)).astype(np.uint8)
-
-
-def _register() -> None:
-    """Put the interface where the other ANTs interfaces are: nipype keeps it in a module of its own."""
-    from nipype.interfaces import ants
-    from nipype.interfaces.ants.segmentation import KellyKapowski
-
-    ants.KellyKapowski = KellyKapowski

@@ -175,8 +175,7 @@ def apply_transforms(
 
 def _node(interface: str, inputs: dict[str, Any], threads: int, seed: int) -> Any:
     """Return the nipype interface, its command set to the engine in use."""
-    module = importlib.import_module("nipype.interfaces.ants")
-    base = getattr(module, interface)
+    base = _interface(interface)
     program = base._cmd
     command = program if engine() == "native" else shlex.join([sys.executable, "-P", str(PROGRAM), program])
     # nipype would run `antsRegistration --version` before every call: `version` is set to spare that process.
@@ -192,6 +191,15 @@ def _node(interface: str, inputs: dict[str, Any], threads: int, seed: int) -> An
         node.inputs.random_seed = seed + 1
     node.terminal_output = "file_split"
     return node
+
+
+def _interface(name: str) -> Any:
+    """Return nipype's class; a few, such as KellyKapowski, are in the module of segmentation alone."""
+    for module in ("nipype.interfaces.ants", "nipype.interfaces.ants.segmentation"):
+        found = getattr(importlib.import_module(module), name, None)
+        if found is not None:
+            return found
+    raise ValueError(f"nipype has no ANTs interface {name!r}")
 
 
 def _readable(command: str) -> str:
