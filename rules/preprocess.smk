@@ -109,6 +109,7 @@ rule skullstrip:
             "ants_program.py",
             "alignment.py",
             "skullstrip.py",
+            "skull_edge.py",
             "registration.py",
             "geometry.py",
         ),

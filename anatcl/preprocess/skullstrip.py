@@ -1,8 +1,9 @@
 """Brain mask and intracranial mask of one scan.
 
 ``ants``: a robust start, affine and a coarse SyN on the template's head inside the dilated intracranial region; the
-template's two masks carried to the scan in one interpolation; the brain mask refined by tissue classes (Atropos),
-largest component and closing, in the manner of antsBrainExtraction. ``mask``: a mask that somebody else made.
+template's two masks carried to the scan in one interpolation; the intracranial mask moved to the inner table of the
+skull by intensity, the brain mask to the tissue classes (Atropos) and the CSF around them, by largest component and
+closing in the manner of antsBrainExtraction. ``mask``: a mask that somebody else made.
 ``none``: the scan is already stripped.
 """
 
@@ -23,6 +24,7 @@ from anatcl.preprocess.alignment import find_pose, write_itk
 from anatcl.preprocess.ants import Workspace, workspace
 from anatcl.preprocess.bias_correct import head_mask
 from anatcl.preprocess.geometry import bounding_box, close_mm, coarsen, crop, dilate_mm, erode_mm, largest_component
+from anatcl.preprocess.skull_edge import to_inner_table, with_rim
 from anatcl.preprocess.template import Template
 
 # Linear scale between two adult heads; outside it the affine has collapsed.
@@ -105,8 +107,8 @@ def by_template(room: Workspace, scan: Volume, template: Template, settings: dic
     }
     _, inverse = registration.deformable(room, "fixed.nii", "moving.nii", affine, options, "syn_", "near.nii")
     icv_here, brain_here = (carry(room, template, key, inverse) for key in ("icv_mask", "brain_mask"))
-    icv_mask = ndimage.binary_fill_holes(largest_component(icv_here > 0.5))
-    brain = refine(room, scan, brain_here > 0.5, icv_mask, settings["segment_iterations"])
+    carried = ndimage.binary_fill_holes(largest_component(icv_here > 0.5))
+    brain, icv_mask = refine(room, scan, brain_here > 0.5, carried, settings["segment_iterations"])
     return Masks(brain, icv_mask, read_matrix(room.folder / affine))
 
 
@@ -116,8 +118,8 @@ def carry(room: Workspace, template: Template, volume: str, transform: str) -> N
     return room.apply(f"{volume}.nii.gz", "scan.nii", [transform], f"{volume}_here.nii").data
 
 
-def refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iterations: int) -> NDArray:
-    """Let tissue decide the rim: grey and white matter near the carried mask in, CSF and dura out.
+def refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iterations: int) -> tuple[NDArray, NDArray]:
+    """Let the scan decide both rims: the skull's inner table that of the cranium, tissue that of the brain.
 
     Parameters
     ----------
@@ -125,14 +127,27 @@ def refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iteratio
         Carried masks.
     iterations : int
         Atropos iterations.
+
+    Returns
+    -------
+    tuple of ndarray of bool, shape (X, Y, Z)
+        Brain mask and intracranial mask.
     """
-    box = bounding_box(icv, margin=3)
-    cut, whole = crop(scan, box), np.zeros(icv.shape, bool)
-    whole[box] = _refine(room, cut, brain[box], icv[box], iterations)
-    return whole
+    box = bounding_box(icv, margin=int(np.ceil(12.0 / scan.spacing.min())))
+    cut = crop(scan, box)
+    classes = tissue_classes(room, cut, icv[box], iterations)
+    white = float(np.median(cut.data[(classes == 3) & brain[box]]))
+    cranium = to_inner_table(cut, icv[box], white)
+    # Grey and white matter near the carried mask; its core whatever the classes say.
+    tissue = (classes >= 2) & dilate_mm(brain[box], cut, 4.0) | erode_mm(brain[box], cut, 1.0)
+    found = with_rim(largest_component(tissue & cranium), cranium, cut), cranium
+    masks = np.zeros((2, *icv.shape), bool)
+    masks[(slice(None), *box)] = found
+    return masks[0], masks[1]
 
 
-def _refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iterations: int) -> NDArray:
+def tissue_classes(room: Workspace, scan: Volume, icv: NDArray, iterations: int) -> NDArray:
+    """Three classes by intensity inside the cranium, dark to bright (1, 2, 3), shape (X, Y, Z)."""
     room.put("cut.nii", scan)
     room.put("icv.nii", scan.like(icv.astype(np.uint8)))
     room.run(
@@ -150,12 +165,7 @@ def _refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iterati
         use_random_seed=False,
         out_classified_image_name="classes.nii.gz",
     )
-    tissue = room.get("classes.nii.gz").data >= 2
-    near = tissue & dilate_mm(brain, scan, 4.0) & icv
-    core = erode_mm(brain, scan, 1.0)
-    # Closing takes in the sulci; what it adds beyond the intracranial mask is cut off again.
-    closed = close_mm(largest_component(near | core), scan, 5.0) & icv
-    return ndimage.binary_fill_holes(largest_component(closed))
+    return room.get("classes.nii.gz").data
 
 
 def from_mask(scan: Volume, template: Template, given: str | Path | None) -> Masks:
