@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(workflow.basedir).parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+# A clone has the library beside the rules; an installed copy has the rules inside the library, and a stand-in for it.
+LIBRARY = ROOT if (ROOT / "anatcl").is_dir() else ROOT / "library"
+if str(LIBRARY) not in sys.path:
+    sys.path.insert(0, str(LIBRARY))
 
 from anatcl.base.provenance import code_digest
 from anatcl.plan import open_plan
@@ -19,7 +21,7 @@ os.environ.update(
 )
 
 # Conda environments unset PYTHONPATH when they are activated; jobs find the library all the same, from any folder.
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))}; ")
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(LIBRARY))}; ")
 
 PLAN = open_plan(
     [ROOT / "config.yaml", *workflow.config_settings.configfiles],

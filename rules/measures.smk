@@ -60,6 +60,16 @@ rule measure:
         " > {log:q} 2>&1"
 
 
+rule participant:
+    """Everything that is made of single scans: maps, measures, quality numbers."""
+    input:
+        measures=of_scans(f"results/measures/{{scan}}_atlas-{ATLAS}_measures.tsv"),
+        maps=of_scans(
+            f"results/preprocess/{{scan}}_space-{TEMPLATE}_label-GM_desc-modulated_probseg.nii.gz"
+        ),
+        quality=of_scans("results/preprocess/{scan}_desc-qc.json"),
+
+
 rule measures_chunk:
     """Join the tables of one chunk of scans."""
     input:

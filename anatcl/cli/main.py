@@ -12,7 +12,8 @@ from anatcl import __version__
 from anatcl.base import failures
 from anatcl.base.errors import InputError
 
-STAGES = ("simulate", "bids", "preprocess", "measures", "pretrain", "embed", "evaluate", "report", "run")
+STAGES = ("simulate", "bids", "preprocess", "measures", "pretrain", "embed", "evaluate", "report")
+COMMANDS = ("run", "init", "status")
 log = logging.getLogger("anatcl")
 
 
@@ -21,14 +22,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="anatcl", description="From a BIDS dataset to AnatCL benchmark tables.")
     parser.add_argument("--version", action="version", version=f"anatcl {__version__}")
     stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
-    for stage in STAGES:
+    for stage in (*STAGES, *COMMANDS):
         importlib.import_module(f"anatcl.cli.{stage}").register(stages)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one step; return the exit status (0 good, 1 failed, 2 wrong usage)."""
-    args = build_parser().parse_args(arguments)
+    words, further = _split(list(sys.argv[1:] if arguments is None else arguments))
+    args = build_parser().parse_args(words)
+    args.further = further
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s: %(message)s", stream=sys.stderr)
     marked = getattr(args, "failures", None)
     stage = f"{args.stage} {args.step}" if getattr(args, "step", None) else args.stage
@@ -45,6 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if marked:
         failures.clear(marked, args.scan, stage)
     return int(status or 0)
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """What stands after ``run ... --`` is for Snakemake."""
+    if words[:1] != ["run"] or "--" not in words:
+        return words, []
+    place = words.index("--")
+    return words[:place], words[place + 1 :]
 
 
 def scan_flags(parser: argparse.ArgumentParser) -> None:

@@ -18,8 +18,7 @@ from anatcl.plan.failed import mark_missing, report_failed
 from anatcl.plan.plan import SAVED, Plan
 
 log = logging.getLogger(__name__)
-REPOSITORY = Path(__file__).resolve().parents[2]
-SNAKEFILE = REPOSITORY / "workflow" / "Snakefile"
+LIBRARY = Path(__file__).resolve().parents[1]
 PR_SET_PDEATHSIG = 1
 
 
@@ -36,9 +35,15 @@ def run(options: Sequence[str]) -> int:
         return abs(status)
     log.warning("Second pass: the cohort goes on without the scans that failed.")
     status = _snakemake(options, folder)
-    with _Inside(folder):
+    with Inside(folder):
         log.warning("%s", report_failed(Plan.of_job()))
     return abs(status)
+
+
+def snakefile() -> Path:
+    """The Snakefile of this clone; that of an installed copy is inside the package."""
+    clone = LIBRARY.parent / "workflow" / "Snakefile"
+    return clone if clone.is_file() else LIBRARY / "shipped" / "workflow" / "Snakefile"
 
 
 def directory(options: Sequence[str]) -> Path:
@@ -54,7 +59,7 @@ def directory(options: Sequence[str]) -> Path:
 def wait_for_others(folder: Path) -> None:
     """Wait while another Snakemake works in `folder`; unlock it when the one that locked it is dead."""
     told = False
-    while other := _at_work(folder):
+    while other := at_work(folder):
         if not told:
             log.warning("Another run (process %d) is at work in %s; waiting for it to end.", other, folder)
             told = True
@@ -65,7 +70,7 @@ def wait_for_others(folder: Path) -> None:
             lock.unlink(missing_ok=True)
 
 
-def _at_work(folder: Path) -> int | None:
+def at_work(folder: Path) -> int | None:
     """Process id of a live Snakemake whose working directory is `folder`."""
     for process in psutil.process_iter(["pid", "cmdline"]):
         words = process.info["cmdline"] or []
@@ -81,7 +86,7 @@ def _at_work(folder: Path) -> int | None:
 
 def _snakemake(options: Sequence[str], folder: Path) -> int:
     """Run one pass; negative when it was stopped by a signal."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), *options]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), *options]
     if not any(o.startswith(("--cores", "-c", "--jobs", "-j", "--profile", "--workflow-profile")) for o in options):
         command += ["--cores", "all"]
     process = subprocess.Popen(command, preexec_fn=_die_with_parent)
@@ -100,7 +105,7 @@ def _die_with_parent() -> None:
 
 def _mark(folder: Path, start: float) -> bool:
     """Mark scans that were killed without a word; tell whether a second pass has anything to leave out."""
-    with _Inside(folder):
+    with Inside(folder):
         if not SAVED.exists():
             return False
         plan = Plan.of_job()
@@ -119,7 +124,7 @@ def _some_left(plan: Plan) -> bool:
         return False
 
 
-class _Inside:
+class Inside:
     """Work inside a folder for a while (the paths of a plan are relative to it)."""
 
     def __init__(self, folder: Path) -> None:

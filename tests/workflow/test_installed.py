@@ -1,0 +1,104 @@
+"""A wheel holds the workflow: an installed copy plans and runs away from the clone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("anatcl", "config.yaml", "envs", "rules", "workflow", "pyproject.toml", "setup.py", "MANIFEST.in",
+           "README.md", "LICENSE")  # fmt: skip
+Anatcl = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a copy of the sources, without a network."""
+    pytest.importorskip("setuptools", minversion="77", reason="setuptools is not installed (pip install setuptools)")
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, source / name)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        str(source),
+        "--no-deps",
+        "--no-build-isolation",
+        "-q",
+        "-w",
+        str(out),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def anatcl(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Anatcl:
+    """The command line of the installed copy, run in a folder that is not the clone."""
+    target = tmp_path_factory.mktemp("installed") / "a folder"
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target", str(target), str(wheel)]
+    subprocess.run(command, check=True, capture_output=True)
+
+    def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
+        environment = os.environ | {"PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "anatcl", *words]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_the_wheel_holds_every_file_of_the_workflow(wheel: Path) -> None:
+    held = set(zipfile.ZipFile(wheel).namelist())
+    tracked = [p for name in ("envs", "rules", "workflow") for p in (ROOT / name).rglob("*") if p.is_file()]
+    wanted = {f"anatcl/shipped/{path.relative_to(ROOT).as_posix()}" for path in [*tracked, ROOT / "config.yaml"]}
+    assert wanted <= held
+    data = [p for p in (ROOT / "anatcl").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert {p.relative_to(ROOT).as_posix() for p in data} <= held
+
+
+def test_an_installed_copy_plans_as_the_clone_does(anatcl: Anatcl, heads: Path, tmp_path: Path) -> None:
+    done = anatcl(tmp_path, "run", str(heads), "out", "group", "--", "-n", "--quiet", "rules")
+    assert done.returncode == 0, done.stderr[-3000:]
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    assert jobs["bias_correct"] == "9" and jobs["report"] == "1"
+    one = ("--participant-label", "001")
+    done = anatcl(tmp_path, "run", str(heads), "out", "participant", *one, "--", "-n", "--quiet", "rules")
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    assert jobs["measure"] == "2" and "report" not in jobs and "measures" not in jobs
+
+
+def test_its_jobs_find_the_library(anatcl: Anatcl, heads: Path, tmp_path: Path) -> None:
+    """One real job, the template: the shell finds the installed package through its stand-in."""
+    (tmp_path / "tiny.yaml").write_text(f"preprocess: {{recipe: {ROOT / 'tests' / 'configs' / 'tiny.json'}}}\n")
+    words = (
+        "run",
+        str(heads),
+        "out",
+        "group",
+        "--n-cpus",
+        "1",
+        "--",
+        "--configfile",
+        "tiny.yaml",
+        "--until",
+        "template",
+    )
+    done = anatcl(tmp_path, *words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "out" / "results" / "preprocess" / "template").is_dir()
+    told = anatcl(tmp_path, "status", "out")
+    assert "bias_correct       0 of 9" in told.stdout
