@@ -65,8 +65,13 @@ def raw_image(wildcards):
 
 
 def given_mask(wildcards):
-    """The mask that the user gives for a scan; nothing unless skullstrip: method is mask."""
+    """The mask that the user gives for a scan: a mended one, or that of skullstrip: method: mask; else nothing."""
     return PLAN.given_mask(wildcards.scan)
+
+
+def skullstrip_method(wildcards):
+    """Where the masks of a scan come from."""
+    return PLAN.skullstrip_method(wildcards.scan)
 
 
 def of_scans(pattern):

@@ -100,7 +100,7 @@ rule skullstrip:
     params:
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.recipe_part("skullstrip"),
-        method=PLAN.config.preprocess.skullstrip.method,
+        method=skullstrip_method,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
         code=code_digest(
@@ -155,6 +155,7 @@ rule register:
     params:
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.recipe_part("register"),
+        engine=PLAN.config.preprocess.deformable,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
         code=code_digest(
@@ -163,6 +164,8 @@ rule register:
             "ants_program.py",
             "register.py",
             "registration.py",
+            "greedy.py",
+            "greedy_program.py",
             "geometry.py",
         ),
     shell:
@@ -176,6 +179,7 @@ rule register:
         " --image {input.image:q}"
         " --mask {input.mask:q}"
         " --start {input.start:q}"
+        " --engine {params.engine}"
         " --template-dir {params.template_dir:q}"
         " --out-affine {output.affine:q}"
         " --out-forward {output.forward:q}"

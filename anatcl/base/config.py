@@ -73,6 +73,9 @@ class Preprocess(Section):
 
     recipe: str = Field("fast", description="how much work: precise, fast, testing, or a JSON file")
     template: str = Field("MNI152NLin2009aSym", description="shipped template, or the path of a YAML file")
+    deformable: Literal["auto", "ants", "greedy"] = Field(
+        "auto", description="engine of the deformable registration; auto: what the recipe says"
+    )
     threads: int = Field(1, ge=1, description="ITK threads of a job; only 1 gives equal bytes on every run")
     skullstrip: Skullstrip = Skullstrip()
     qc: dict[str, Limits] = Field(
@@ -84,6 +87,9 @@ class Preprocess(Section):
             "jacobian_nonpositive_share": (None, 0.001),
         },
         description="quality number: [lowest, highest]; a scan beyond a limit is left out at aggregation",
+    )
+    corrections: str = Field(
+        "", description="table (TSV) of a person's word over scans: scan, decision (accept, reject), mask (path), note"
     )
     accept: list[str] = Field([], description="scans taken back although a quality number failed")
     reject: list[str] = Field([], description="scans left out after somebody looked at them")

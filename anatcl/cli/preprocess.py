@@ -120,6 +120,12 @@ def _register(steps: Any) -> None:
         out_forward="composite, scan to template (.h5)",
         out_inverse="composite, template to scan (.h5)",
     )
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "ants", "greedy"],
+        default="auto",
+        help="what does the deformable part; auto: what the recipe says",
+    )
 
 
 def _run_register(args: argparse.Namespace) -> None:
@@ -140,6 +146,7 @@ def _run_register(args: argparse.Namespace) -> None:
             args.out_forward,
             args.out_inverse,
             settings,
+            args.engine,
             args.threads,
             args.seed,
         )

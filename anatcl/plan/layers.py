@@ -11,7 +11,12 @@ import yaml
 from anatcl.base.errors import InputError
 
 # Keys that always hold a path, and keys that hold a shipped name or a path.
-PATHS = (("bids_dir",), ("preprocess", "skullstrip", "masks"), ("measures", "freesurfer"))
+PATHS = (
+    ("bids_dir",),
+    ("preprocess", "corrections"),
+    ("preprocess", "skullstrip", "masks"),
+    ("measures", "freesurfer"),
+)
 NAMES = (("preprocess", "recipe"), ("preprocess", "template"), ("measures", "atlas"), ("evaluate", "tasks"))
 FILES = (".yaml", ".yml", ".json")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import math
 import zlib
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv, write_json
 from anatcl.base.provenance import DEPENDS, code_digest, hardware, versions
 
+from anatcl.plan.corrections import Corrections, read_corrections
+
+log = logging.getLogger(__name__)
 RESULTS = Path("results")
 SAVED = RESULTS / "config.json"
 FAILURES = RESULTS / "failures"
@@ -116,6 +120,9 @@ class Plan:
         scans = sorted(set(self.index["scan"]) - left_out)
         if not scans:
             raise InputError(
+        strangers = sorted(self.corrections.scans - set(self.index["scan"]))
+        if strangers and self.refresh:
+            log.warning("preprocess: corrections names scans outside this cohort: %s", ", ".join(strangers))
                 "there is no scan to work on.",
                 self.config.bids_dir,
                 f"Read {RESULTS / 'bids' / 'excluded.tsv'} and {FAILURES}.",
@@ -128,11 +135,22 @@ class Plan:
 
     def given_mask(self, scan: str) -> list[str]:
         """Path of the mask that the user gives for a scan, as a list that is empty without one."""
+    @functools.cached_property
+    def corrections(self) -> Corrections:
+        """What a person decided about single scans."""
+        return read_corrections(self.config.preprocess.corrections)
+
         strip = self.config.preprocess.skullstrip
         return [strip.masks.replace("{scan}", scan)] if strip.method == "mask" else []
 
+        if scan in self.corrections.masks:
+            return [self.corrections.masks[scan]]
     @functools.cached_property
     def chunks(self) -> dict[str, list[str]]:
+    def skullstrip_method(self, scan: str) -> str:
+        """Where the masks of a scan come from: a mended mask beats the configured method."""
+        return "mask" if scan in self.corrections.masks else self.config.preprocess.skullstrip.method
+
         """Scans by chunk. A participant's chunk depends on his name alone, so that a new one moves nobody else."""
         count = 2 ** max(0, math.ceil(math.log2(len(self.scans) / self.config.measures.chunk)))
         width = len(str(count - 1))
@@ -223,8 +241,9 @@ class Plan:
 
     def limits(self) -> str:
         """QC limits and manual decisions as JSON text."""
-        settings = self.config.preprocess
-        return json.dumps({"limits": settings.qc, "accept": settings.accept, "reject": settings.reject}, sort_keys=True)
+        settings, table = self.config.preprocess, self.corrections
+        accept, reject = sorted({*settings.accept, *table.accept}), sorted({*settings.reject, *table.reject})
+        return json.dumps({"limits": settings.qc, "accept": accept, "reject": reject}, sort_keys=True)
 
     # -- parameters of rules ------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Registration of one scan's brain to the template: affine, then SyN."""
+"""Registration of one scan's brain to the template: affine, then deformable by SyN or by greedy."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from anatcl.images import Volume, load
-from anatcl.preprocess import registration
-from anatcl.preprocess.ants import workspace
+from anatcl.preprocess import greedy, registration
+from anatcl.preprocess.ants import engine_version, workspace
 from anatcl.preprocess.geometry import bounding_box, coarsen, crop, dilate_mm
+from anatcl.preprocess.recipe import load_recipe
 from anatcl.preprocess.template import Template
 
 
@@ -23,6 +24,7 @@ def register(
     out_forward: str | Path,
     out_inverse: str | Path,
     settings: dict[str, Any],
+    engine: str = "auto",
     threads: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -38,7 +40,13 @@ def register(
         ITK affine that carries the scan to the template (``.mat``).
     out_forward, out_inverse : path
         Composite transforms ``.h5``: scan to template, template to scan.
+    settings : dict
+        The recipe's ``register``.
+    engine : str
+        What does the deformable part: ``ants``, ``greedy``, or ``auto`` for what `settings` say.
     """
+    engine = settings.get("engine", "ants") if engine == "auto" else engine
+    version = greedy.version() if engine == "greedy" else engine_version()
     scan, brain = load(image), load(mask)
     box = bounding_box(dilate_mm(brain.data > 0.5, brain, 10.0))
     masked = crop(scan.like(scan.data * (brain.data > 0.5)), box)
@@ -52,10 +60,12 @@ def register(
         room.put("near.nii", Volume(near.astype(np.uint8), fixed.affine))
         room.link("start.txt", start)
         affine = registration.linear(room, "fixed.nii", "moving.nii", "start.txt", settings, "affine_", "near.nii")
-        forward, inverse = registration.deformable(
-            room, "fixed.nii", "moving.nii", affine, settings, "syn_", "near.nii"
-        )
+        if engine == "greedy":
+            deform, settings = greedy.deformable, settings.get("greedy") or load_recipe("fast", "register")["greedy"]
+        else:
+            deform = registration.deformable
+        forward, inverse = deform(room, "fixed.nii", "moving.nii", affine, settings, "syn_", "near.nii")
         room.take(forward, out_forward)
         room.take(inverse, out_inverse)
         room.take(affine, out_affine)
-        return {"Calls": room.calls}
+        return {"Calls": room.calls, "DeformableEngine": version}
