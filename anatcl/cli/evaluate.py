@@ -1,4 +1,4 @@
-"""``python -m anatcl evaluate embed | task | finetune | scores | audit | phenotypes``."""
+"""``python -m anatcl evaluate embed | task | finetune | scores | table | audit | phenotypes``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ def register(stages: argparse._SubParsersAction) -> None:
     _task(steps)
     _finetune(steps)
     _scores(steps)
+    _table(steps)
     _audit(steps)
     _phenotypes(steps)
 
@@ -52,10 +53,11 @@ def _task(steps: argparse._SubParsersAction) -> None:
     step.add_argument("--measures", metavar="FILE", help="measures.tsv, whose global volumes (mm3) join the scans")
     step.add_argument(
         "--protocol",
-        default="folds",
+        nargs="+",
+        default=["folds"],
         metavar="PROTOCOL",
-        help="folds, repeated, leave-site-out, transfer, few-shot, or JSON with kind, folds, repeats, column, train, "
-        "test, sizes, probe (linear or knn); default folds",
+        help="one or more of folds, repeated, leave-site-out, transfer, few-shot, or JSON with kind, folds, repeats, "
+        "column, train, test, sizes, probe (linear or knn); default folds",
     )
     step.add_argument(
         "--pretrained", metavar="DIR", help="fold-*/model.json of the method: abort if its people are tested"
@@ -146,6 +148,9 @@ def _scores(steps: argparse._SubParsersAction) -> None:
     step.add_argument("--out", required=True, metavar="FILE", help="scores.tsv to write")
     step.add_argument("--out-comparisons", metavar="FILE", help="paired tests (default: comparisons.tsv beside --out)")
     step.add_argument("--out-skipped", metavar="FILE", help="refused tasks (default: skipped.tsv beside --out)")
+    step.add_argument(
+        "--published", metavar="FILE", help="YAML of published figures (default: the shipped ones); none for none"
+    )
     step.add_argument("--scans", metavar="FILE", help="scans.tsv, for subgroups")
     step.add_argument(
         "--subgroups", nargs="*", default=[], metavar="NAME", help="columns of subgroups, e.g. sex age site"
@@ -157,8 +162,10 @@ def _scores(steps: argparse._SubParsersAction) -> None:
 
 
 def _run_scores(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.run import gather
+    from anatcl.evaluate.gather import gather
+    from anatcl.evaluate.published import SHIPPED
 
+    published = None if args.published == "none" else args.published or SHIPPED
     gather(
         args.inputs,
         args.predictions,
@@ -168,9 +175,26 @@ def _run_scores(args: argparse.Namespace) -> None:
         scans=args.scans,
         subgroups=args.subgroups,
         out_subgroups=args.out_subgroups,
+        published=published,
         seed=args.seed,
         n_bootstrap=args.bootstrap,
     )
+
+
+def _table(steps: argparse._SubParsersAction) -> None:
+    step = steps.add_parser("table", help="a whole table, methods and tasks from one YAML file, without the workflow")
+    step.add_argument("--config", required=True, metavar="FILE", help="YAML: scans, tasks, methods, protocols, ...")
+    step.add_argument(
+        "--where", nargs="*", default=[], metavar="NAME=DIR", help="folders for words in braces in the file's paths"
+    )
+    step.add_argument("--out-dir", required=True, metavar="DIR", help="folder of predictions, scores.tsv, comparisons")
+    step.set_defaults(function=_run_table)
+
+
+def _run_table(args: argparse.Namespace) -> None:
+    from anatcl.evaluate.table import run_table
+
+    run_table(args.config, args.out_dir, dict(place.split("=", 1) for place in args.where))
 
 
 def _audit(steps: argparse._SubParsersAction) -> None:
@@ -178,7 +202,9 @@ def _audit(steps: argparse._SubParsersAction) -> None:
         "audit", help="look for leaks between pretraining and test; exit status 1 when there is one"
     )
     step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv of the tested cohort")
-    step.add_argument("--pretrained", required=True, metavar="DIR", help="folder of fold-*/model.json of a method")
+    step.add_argument(
+        "--pretrained", required=True, nargs="+", metavar="DIR", help="folders of fold-*/model.json, one per method"
+    )
     step.add_argument("--folds", metavar="FILE", help="folds.tsv, where the tested cohort is that of pretraining")
     step.add_argument("--arrays", metavar="DIR", help="packed volumes, searched for one scan under two names")
     step.add_argument("--aliases", metavar="FILE", help="table: participant_id, other_id (names in pretraining)")

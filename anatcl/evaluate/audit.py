@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 HASH = re.compile(r"[0-9a-f]{64}")
 THUMBNAIL = 8
 SUSPECT, SAME = 0.999, 0.99995
-COLUMNS = ["check", "encoder", "n_train", "n_test", "n_overlap", "overlap", "verdict"]
+COLUMNS = ["method", "check", "encoder", "n_train", "n_test", "n_overlap", "overlap", "verdict"]
 
 
 class LeakError(InputError):
@@ -198,7 +199,7 @@ def _thumbnail(volume: np.ndarray) -> np.ndarray:
 
 def audit(
     scans: pd.DataFrame,
-    pretrained: str | Path,
+    pretrained: str | Path | Sequence[str | Path],
     *,
     folds: pd.DataFrame | None = None,
     aliases: dict[str, str] | None = None,
@@ -212,8 +213,8 @@ def audit(
     ----------
     scans : DataFrame
         Tested scans.
-    pretrained : str or Path
-        Folder of fold-*/model.json.
+    pretrained : str or Path, or a list of them
+        Folders of fold-*/model.json, one per method.
     folds : DataFrame, optional
         Folds table where the cohort is that of pretraining: encoder k is tested on fold k. Without it every encoder is
         tested on everybody.
@@ -229,36 +230,46 @@ def audit(
     Returns
     -------
     DataFrame
-        One row per check and encoder (`COLUMNS`); verdict is ``clean`` or ``LEAK``.
+        One row per method, check and encoder (`COLUMNS`); verdict is ``clean`` or ``LEAK``.
     """
     rows = []
     people = scans["participant_id"].astype(str)
     fold = None if folds is None else dict(zip(folds["participant_id"].astype(str), folds["fold"], strict=True))
-    for encoder, trained in trained_on(pretrained).items():
-        tested = people if fold is None else people[people.map(fold) == encoder]
-        rows.append(_row("participant", encoder, trained, tested, overlap(trained, tested, aliases)))
-        if volumes is not None:
-            rows.append(_row("volume", encoder, trained, tested, _same_scans(volumes, trained, set(tested))))
+    twins = _twins(volumes) if volumes is not None else []
+    for folder in [pretrained] if isinstance(pretrained, str | Path) else pretrained:
+        method = Path(folder).name
+        for encoder, trained in trained_on(folder).items():
+            tested = people if fold is None else people[people.map(fold) == encoder]
+            row = functools.partial(_row, method, encoder=encoder, trained=trained, tested=tested)
+            rows.append(row("participant", found=overlap(trained, tested, aliases)))
+            if volumes is not None:
+                rows.append(row("volume", found=_same_scans(twins, trained, set(tested))))
     for rule in known or []:
         if rule.get("cohort") == cohort:
             found = sorted(set(scans.query(rule["query"])["participant_id"].astype(str)))
-            rows.append(_row(f"known overlap: {rule.get('reason', rule['query'])}", "all", [], people, found))
+            check = f"known overlap: {rule.get('reason', rule['query'])}"
+            rows.append(_row("all", check, encoder="all", trained=[], tested=people, found=found))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _same_scans(volumes: tuple[np.ndarray, pd.DataFrame], trained: list[str], tested: set[str]) -> list[str]:
-    """Pairs ``tested = trained`` of the same scan under two names."""
+def _twins(volumes: tuple[np.ndarray, pd.DataFrame]) -> list[tuple[str, str]]:
+    """Pairs of people, both ways, who have the same scan."""
     names = volumes[1]["participant_id"].astype(str).to_numpy()
-    known, found = set(trained), []
-    for i, j in duplicates(volumes[0], names):
-        for a, b in ((names[i], names[j]), (names[j], names[i])):
-            if a in tested and b in known:
-                found.append(f"{a} = {b}")
-    return sorted(found)
+    pairs = [(names[i], names[j]) for i, j in duplicates(volumes[0], names)]
+    return pairs + [(b, a) for a, b in pairs]
 
 
-def _row(check: str, encoder: int | str, trained: Iterable[str], tested: Iterable[str], found: list[str]) -> dict:
+def _same_scans(twins: list[tuple[str, str]], trained: list[str], tested: set[str]) -> list[str]:
+    """Pairs ``tested = trained`` of the same scan under two names."""
+    known = set(trained)
+    return sorted(f"{a} = {b}" for a, b in twins if a in tested and b in known)
+
+
+def _row(
+    method: str, check: str, *, encoder: int | str, trained: Iterable[str], tested: Iterable[str], found: list[str]
+) -> dict[str, Any]:
     return {
+        "method": method,
         "check": check,
         "encoder": encoder,
         "n_train": len(set(trained)),

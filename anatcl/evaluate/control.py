@@ -49,8 +49,8 @@ def control_rows(problem: Problem, outcome: Outcome, value: float, folds: int) -
     """
     if not outcome.controls:
         return [], ""
-    metric, kind = METRIC[problem.task.kind], problem.task.kind
-    found = np.array([_mean_metric(table, kind, metric) for table in outcome.controls])
+    metric = METRIC[problem.task.kind]
+    found = shuffled_scores(outcome, problem.task.kind)
     known = found[np.isfinite(found)]
     if not len(known):
         return [], ""
@@ -59,9 +59,19 @@ def control_rows(problem: Problem, outcome: Outcome, value: float, folds: int) -
     rows = [{"metric": f"{metric}_shuffled", "value": known.mean(), "low": known.mean() - 1.96 * half,
              "high": known.mean() + 1.96 * half}]  # fmt: skip
     if len(known) >= 99:
-        rows.append({"metric": "p_chance", "value": (1 + (known >= value).sum()) / (1 + len(known))})
+        rows.append({"metric": "p_chance", "value": permutation_p(value, known)})
     leak = known.mean() - level > ALARM * half
     return rows, f"shuffled labels reach {known.mean():.3f}, chance is {level:.3f}: leak?" if leak else ""
+
+
+def permutation_p(value: float, shuffled: np.ndarray) -> float:
+    """One-sided p value of a score among those with shuffled labels, itself counted in."""
+    return float((1 + (shuffled >= value).sum()) / (1 + len(shuffled)))
+
+
+def shuffled_scores(outcome: Outcome, kind: str) -> np.ndarray:
+    """The control's metric with each of the shuffled labels, shape (shuffles,)."""
+    return np.array([_mean_metric(table, kind, METRIC[kind]) for table in outcome.controls])
 
 
 def _mean_metric(table: Any, kind: str, metric: str) -> float:

@@ -13,13 +13,15 @@ import numpy as np
 from scipy import linalg
 from scipy.special import expit, log_softmax, softmax
 
-from anatcl.evaluate.logistic import balanced_weights, logistic_path
+from anatcl.evaluate.logistic import ROUGH, LogisticPath, balanced_weights
 from anatcl.evaluate.split import inner_folds
 
 RIDGE_PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4)
 LOGISTIC_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 NEIGHBOURS = (1, 3, 5, 11, 21)
 INNER_FOLDS = 3
+# Weaker penalties cost most. A log loss that has grown this much over its least only grows further: they are left out.
+HOPELESS = 1.25
 
 
 class Regressor(Protocol):
@@ -166,6 +168,20 @@ class RidgeProbe:
         return self.ridge_.leverage(self.scaler_.transform(x), float(self.penalty_[0]))
 
 
+class _InnerFold:
+    """One inner fold of a logistic regression: the log loss of its tested part, strength after strength."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, tested: np.ndarray, n_classes: int) -> None:
+        scaler = Standardise().fit(x[~tested])
+        self.path = LogisticPath(scaler.transform(x[~tested]), y[~tested], n_classes, ROUGH)
+        self.new, self.y = scaler.transform(x[tested]), y[tested]
+
+    def loss(self, strength: float) -> float:
+        """Balanced log loss."""
+        w, b = self.path.solve(strength)
+        return balanced_log_loss(log_probability(self.new @ w + b), self.y)
+
+
 class LogisticProbe:
     """Standardised logistic regression with balanced classes; penalty by inner cross-validation on the log loss.
 
@@ -187,24 +203,24 @@ class LogisticProbe:
         folds = inner_folds(groups, y, self.inner, rng, continuous=False)
         chosen = len(self.strengths) // 2
         if folds is not None:
-            chosen = int(np.argmin(self._inner_losses(x, y, folds, n_classes)))
+            chosen = int(np.nanargmin(self._inner_losses(x, y, folds, n_classes)))
         self.strength_ = self.strengths[chosen]
         self.scaler_ = Standardise().fit(x)
         self.x_, self.y_ = self.scaler_.transform(x), y
-        # The smaller strengths are a warm start, not a waste: the last one begins near its answer.
-        w, b = logistic_path(self.x_, y, self.strengths[max(chosen - 1, 0) : chosen + 1], n_classes)
-        self.coefficient_, self.intercept_ = w[-1], b[-1]
+        path = LogisticPath(self.x_, y, n_classes)
+        for strength in self.strengths[max(chosen - 1, 0) : chosen + 1]:  # the smaller one is a warm start
+            self.coefficient_, self.intercept_ = path.solve(strength)
         self.log_prior_ = np.log(np.bincount(y, minlength=n_classes) / len(y))
         return self
 
     def _inner_losses(self, x: np.ndarray, y: np.ndarray, folds: np.ndarray, n_classes: int) -> np.ndarray:
-        losses = np.zeros(len(self.strengths))
-        for k in np.unique(folds):
-            train, test = folds != k, folds == k
-            scaler = Standardise().fit(x[train])
-            w, b = logistic_path(scaler.transform(x[train]), y[train], self.strengths, n_classes)
-            new = scaler.transform(x[test])
-            losses += [balanced_log_loss(log_probability(new @ w[i] + b[i]), y[test]) for i in range(len(losses))]
+        """Log loss of each strength, summed over the folds; NaN for those beyond what is worth trying."""
+        parts = [_InnerFold(x, y, folds == k, n_classes) for k in np.unique(folds)]
+        losses = np.full(len(self.strengths), np.nan)
+        for i, strength in enumerate(self.strengths):
+            losses[i] = sum(part.loss(strength) for part in parts)
+            if losses[i] > HOPELESS * np.nanmin(losses):
+                break
         return losses
 
     def decision(self, x: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate import audit, compare, control, phenotypes, protocol, scores
+from anatcl.evaluate import audit, control, phenotypes, protocol, scores
 from anatcl.evaluate.design import Design, evaluated_apart, load_design, make_splits
 from anatcl.evaluate.features import (
     DEMOGRAPHIC,
@@ -24,11 +24,11 @@ from anatcl.evaluate.features import (
     load_table,
     no_features,
 )
+from anatcl.evaluate.gather import FLOATS
 from anatcl.evaluate.split import Split
 from anatcl.evaluate.task import Problem, Refused, Task, load_task, make_problem
 
 log = logging.getLogger(__name__)
-FLOATS = "%.8g"
 Runner = Callable[[Problem, Features, list[Split], int], protocol.Outcome]
 
 
@@ -38,8 +38,8 @@ class Settings:
 
     Attributes
     ----------
-    design : str or dict
-        Protocol, see `anatcl.evaluate.design.Design`.
+    design : str or dict, or a list of them
+        Protocols, see `anatcl.evaluate.design.Design`.
     seed : int
         Of folds, inner folds, shuffles and resamples.
     n_bootstrap : int
@@ -52,7 +52,7 @@ class Settings:
         Column of the site where the task names none.
     """
 
-    design: str | dict[str, Any] = "folds"
+    design: str | dict[str, Any] | Sequence[str | dict[str, Any]] = "folds"
     seed: int = 0
     n_bootstrap: int = 1000
     shuffles: int = -1
@@ -104,7 +104,27 @@ def evaluate_task(
 
     `runner` takes the place of the probes (problem, features, splits, seed -> Outcome): fine-tuning.
     """
-    design = load_design(settings.design)
+    given = [settings.design] if isinstance(settings.design, str | dict) else list(settings.design)
+    parts = [_one_design(task, method, table, features, folds, settings, load_design(d), runner) for d in given]
+    rows = [row for _, found in parts for row in found]
+    made = [predictions for predictions, _ in parts if len(predictions)]
+    predictions = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=protocol.COLUMNS)
+    predictions = predictions.assign(method=method, task=task.name)
+    order = [*protocol.COLUMNS, *(c for c in predictions if c not in protocol.COLUMNS)]
+    return predictions[order], pd.DataFrame(rows, columns=scores.COLUMNS)
+
+
+def _one_design(
+    task: Task,
+    method: str,
+    table: pd.DataFrame,
+    features: Features,
+    folds: pd.DataFrame | None,
+    settings: Settings,
+    design: Design,
+    runner: Runner | None,
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Predictions and rows of one protocol; a refusal is a row."""
     try:
         problem, features = join(task, table, features)
         encoders = list(features.matrices)
@@ -116,19 +136,19 @@ def evaluate_task(
         log.warning("%s, %s skipped: %s", method, task.name, refusal.reason)
         rows = [{"protocol": design.kind, "metric": scores.SKIPPED, "flags": refusal.reason, "folds": 0}]
         found, problem = [(pd.DataFrame(columns=protocol.COLUMNS), rows)], refusal.problem
-    common = {"method": method, "task": task.name}
     defaults = {
+        "method": method,
+        "task": task.name,
+        "kind": task.kind,
+        "group": task.table,
         "value": np.nan,
         "low": np.nan,
         "high": np.nan,
-        "kind": task.kind,
-        "group": task.table,
         "seed": settings.seed,
     }
-    rows = [defaults | row | common | scores.describe(problem) for _, part in found for row in part]
-    predictions = pd.concat([table for table, _ in found]).assign(**common)
-    order = [*protocol.COLUMNS, *(c for c in predictions if c not in protocol.COLUMNS)]
-    return predictions[order], pd.DataFrame(rows, columns=scores.COLUMNS)
+    made = [predictions for predictions, _ in found if len(predictions)]
+    predictions = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=protocol.COLUMNS)
+    return predictions, [defaults | row | scores.describe(problem) for _, part in found for row in part]
 
 
 def _evaluate(
@@ -209,55 +229,9 @@ def flags(problem: Problem) -> str:
     return f"small: {people} participants" if people < scores.SMALL else ""
 
 
-def gather(
-    inputs: list[str | Path],
-    predictions: list[str | Path],
-    out: str | Path,
-    *,
-    comparisons: str | Path | None = None,
-    skipped: str | Path | None = None,
-    scans: str | Path | None = None,
-    subgroups: list[str] | None = None,
-    out_subgroups: str | Path | None = None,
-    seed: int = 0,
-    n_bootstrap: int = 1000,
-) -> None:
-    """Write the scores of all methods and tasks, the paired tests, the refused tasks, and the subgroups."""
-    table, refused = scores.concatenate(inputs)
-    kinds = dict(zip(table["task"], table["kind"], strict=True))
-    tables = [t for t in (read_tsv(f) for f in predictions) if len(t)]
-    challenge = scores.challenge_rows(table)
-    table = pd.concat([table, challenge], ignore_index=True) if len(challenge) else table
-    beside = Path(out).parent
-    write_tsv(comparisons or beside / "comparisons.tsv", compare.compare_all(tables, kinds, n_bootstrap, seed), FLOATS)
-    write_tsv(skipped or beside / "skipped.tsv", refused, FLOATS)
-    if scans and subgroups:
-        rows = _subgroup_table(tables, kinds, read_tsv(scans), subgroups, n_bootstrap, seed)
-        write_tsv(out_subgroups or beside / "subgroups.tsv", rows, FLOATS)
-    write_tsv(out, table, FLOATS)
-
-
-def _subgroup_table(
-    tables: list[pd.DataFrame],
-    kinds: dict[str, str],
-    scans: pd.DataFrame,
-    columns: list[str],
-    n_bootstrap: int,
-    seed: int,
-) -> pd.DataFrame:
-    keys = ["method", "task", "protocol"]
-    rows = []
-    for table in tables:
-        for names, part in table.groupby(keys, sort=True):
-            found = scores.subgroup_rows(part, kinds[str(names[1])], scans, columns, n_bootstrap, seed)
-            rows += [dict(zip(keys, names, strict=True)) | row for row in found]
-    order = [*keys, "subgroup", "metric", "value", "low", "high", "n", "n_participants"]
-    return pd.DataFrame(rows, columns=order)
-
-
 def run_audit(
     scans: str | Path,
-    pretrained: str | Path,
+    pretrained: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     folds: str | Path | None = None,
@@ -294,7 +268,8 @@ def run_audit(
     if len(leaks):
         first = leaks.iloc[0]
         raise audit.LeakError(
-            f"{len(leaks)} checks found leaks; {first['check']}, encoder {first['encoder']}: {first['overlap']}.",
+            f"{len(leaks)} checks found leaks; {first['check']}, {first['method']}, encoder {first['encoder']}: "
+            f"{first['overlap']}.",
             out,
             "Leave these people out of the tasks, or pretrain without them.",
         )

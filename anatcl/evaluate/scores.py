@@ -75,7 +75,7 @@ def concatenate(files: list[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table[~refused], table[refused]
 
 
-def challenge_rows(table: pd.DataFrame) -> pd.DataFrame:
+def challenge_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Score of the OpenBHB challenge, ``MAE of age * balanced accuracy of site ** 0.3`` (lower is better).
 
     The challenge takes the MAE on sites that were not trained on. A row from another protocol says so.
@@ -91,7 +91,7 @@ def challenge_rows(table: pd.DataFrame) -> pd.DataFrame:
             value = row["value"] * accuracy[row["method"]] ** 0.3
             change = {"metric": "openbhb_score", "value": value, "low": np.nan, "high": np.nan, "flags": mark}
             rows.append(row | change)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return rows
 
 
 def subgroup_rows(

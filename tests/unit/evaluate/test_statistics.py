@@ -210,5 +210,5 @@ def test_challenge_score_multiplies_age_and_site():
          row | {"task": "age", "metric": "mae", "value": 3.0, "method": "other"}]
     )  # fmt: skip
     found = scores.challenge_rows(table)
-    assert found["value"].tolist() == [pytest.approx(4 * 0.5**0.3)]
-    assert "within sites" in found["flags"].iloc[0]
+    assert [row["value"] for row in found] == [pytest.approx(4 * 0.5**0.3)]
+    assert "within sites" in found[0]["flags"]
