@@ -141,12 +141,10 @@ class Plan:
         return read_corrections(self.config.preprocess.corrections)
 
         strip = self.config.preprocess.skullstrip
-        return [strip.masks.replace("{scan}", scan)] if strip.method == "mask" else []
-
         if scan in self.corrections.masks:
             return [self.corrections.masks[scan]]
-    @functools.cached_property
-    def chunks(self) -> dict[str, list[str]]:
+        return [strip.masks.replace("{scan}", scan)] if strip.method == "mask" else []
+
     def skullstrip_method(self, scan: str) -> str:
         """Where the masks of a scan come from: a mended mask beats the configured method."""
         return "mask" if scan in self.corrections.masks else self.config.preprocess.skullstrip.method
