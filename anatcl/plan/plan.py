@@ -18,10 +18,10 @@ from anatcl.base.config import Config, parse
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv, write_json
 from anatcl.base.provenance import DEPENDS, code_digest, hardware, versions
-
 from anatcl.plan.corrections import Corrections, read_corrections
 
 log = logging.getLogger(__name__)
+
 RESULTS = Path("results")
 SAVED = RESULTS / "config.json"
 FAILURES = RESULTS / "failures"
@@ -118,11 +118,11 @@ class Plan:
                 "Mend them and run with failures: retry, or exclude them (participants: exclude).",
             )
         scans = sorted(set(self.index["scan"]) - left_out)
-        if not scans:
-            raise InputError(
         strangers = sorted(self.corrections.scans - set(self.index["scan"]))
         if strangers and self.refresh:
             log.warning("preprocess: corrections names scans outside this cohort: %s", ", ".join(strangers))
+        if not scans:
+            raise InputError(
                 "there is no scan to work on.",
                 self.config.bids_dir,
                 f"Read {RESULTS / 'bids' / 'excluded.tsv'} and {FAILURES}.",
@@ -133,13 +133,13 @@ class Plan:
         """Path of the raw image of a scan."""
         return str(self.index.at[scan, "path"])
 
-    def given_mask(self, scan: str) -> list[str]:
-        """Path of the mask that the user gives for a scan, as a list that is empty without one."""
     @functools.cached_property
     def corrections(self) -> Corrections:
         """What a person decided about single scans."""
         return read_corrections(self.config.preprocess.corrections)
 
+    def given_mask(self, scan: str) -> list[str]:
+        """Path of the mask that the user gives for a scan, as a list that is empty without one."""
         strip = self.config.preprocess.skullstrip
         if scan in self.corrections.masks:
             return [self.corrections.masks[scan]]
@@ -149,6 +149,8 @@ class Plan:
         """Where the masks of a scan come from: a mended mask beats the configured method."""
         return "mask" if scan in self.corrections.masks else self.config.preprocess.skullstrip.method
 
+    @functools.cached_property
+    def chunks(self) -> dict[str, list[str]]:
         """Scans by chunk. A participant's chunk depends on his name alone, so that a new one moves nobody else."""
         count = 2 ** max(0, math.ceil(math.log2(len(self.scans) / self.config.measures.chunk)))
         width = len(str(count - 1))
