@@ -9,7 +9,7 @@ CORES ?= 2
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
-.PHONY: help install demo test test-fast lint format clean
+.PHONY: help install demo test test-fast lint format docs clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ install: $(READY) ## create the environment .venv
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, e.g. make PYTHON=python3.12." % v)'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[workflow,dev]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[workflow,dev,docs]'
 	@touch $(READY)
 
 # An interrupted simulation goes on where it stopped.
@@ -51,5 +51,9 @@ format: $(READY) ## mend format and imports
 	$(RUN) -m ruff check --fix .
 	$(VENV)/bin/snakefmt workflow rules
 
+docs: $(READY) ## build docs/ into site/
+	$(RUN) docs/make_figures.py
+	$(RUN) -m mkdocs build --strict --quiet
+
 clean: ## remove results, logs and the simulated cohort (not the environment)
-	rm -rf results logs demo .snakemake
+	rm -rf results logs demo site .snakemake
