@@ -117,22 +117,22 @@ def one_cohort(seed: int, kind: str, n: int, d: int, signal: float, n_bootstrap:
     problem = problem_of(kind, y)
     splits = dealt(problem, seed)
     names, counts = bootstrap.draw(problem.rows["participant_id"].to_numpy(str), n_bootstrap, seed)
-    found, rows = [], []
+    found, missing, rows = [], [], []
     for method in (0, 1):
         with kept_models() as models:
             outcome = protocol.cross_validate(problem, features_of(x[method]), splits, seed)
         truth = true_scores(models, kind, fresh_x[method], fresh_y)
         values = bootstrap.replicate(outcome.predictions, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
         found.append(values)
+        missing.append(outcome.missing_variance)
         for m in METRICS[kind]:
-            missing = outcome.missing_variance[m]
-            plain, wide = bootstrap.interval(values[m]), bootstrap.interval(values[m], missing)
-            row = {"metric": m, "value": values[m][0], "truth": truth[m], "missing": missing}
+            plain, wide = bootstrap.interval(values[m]), bootstrap.interval(values[m], missing[-1][m])
+            row = {"metric": m, "value": values[m][0], "truth": truth[m], "missing": missing[-1][m]}
             inside = {name: low <= truth[m] <= high for name, (low, high) in (("plain", plain), ("covered", wide))}
             rows.append(row | inside | {"variance": values[m][1:].var()})
     for m in METRICS[kind]:
         both = found[0][m] - found[1][m]
-        test = compare.difference(both, n, FOLDS)
+        test = compare.difference(both, n, FOLDS, missing[0][m] + missing[1][m])
         row = {"metric": m, "p": test["p"], "difference": test["difference"], "difference_variance": both[1:].var()}
         rows.append(row)
     return rows

@@ -40,7 +40,7 @@ wildcard_constraints:
     chunk=r"\d+",
     fold=r"\d+",
     method=r"[A-Za-z0-9-]+",
-    baseline="regional-measures|tissue-volumes|majority-median",
+    baseline="|".join(PLAN.untrained_rivals) or "none",
     task=r"[A-Za-z0-9-]+",
 
 
@@ -109,6 +109,16 @@ def task_text(wildcards):
 def task_content(wildcards):
     """A task with the content of its file."""
     return PLAN.task_text(wildcards.task)
+
+
+def rival_table(wildcards):
+    """Table of the features of a rival: another tool's, or the measures."""
+    return PLAN.rival(wildcards.baseline)[0]
+
+
+def rival_columns(wildcards):
+    """Which columns of its table are a rival's features."""
+    return PLAN.rival(wildcards.baseline)[1]
 
 
 def grown(amount):

@@ -1,8 +1,8 @@
 # evaluate: frozen embeddings, leak-free probes, simple rivals, intervals and paired tests.
 #
 # REQUIRED INPUTS: results/pretrain/{arrays, folds.tsv, {method}/fold-{k}}, results/bids/scans.tsv, measures.tsv
-# OUTPUTS:         results/evaluate/{method}/{task}_{predictions,scores}.tsv, scores.tsv, comparisons.tsv, skipped.tsv
-# STEPS:           embed per method and fold -> probe per method and task; baseline per rival and task -> evaluate
+# OUTPUTS:         results/evaluate/{audit,scores,comparisons,skipped,subgroups}.tsv, {method}/{task}_{predictions,scores}.tsv
+# STEPS:           embed per method and fold; audit -> probe per method and task; baseline per rival -> evaluate
 
 
 rule embed:
@@ -40,12 +40,51 @@ rule embed:
         " > {log:q} 2>&1"
 
 
+rule audit:
+    """Abort when a tested person, or the same scan under another name, is among those an encoder learnt from."""
+    input:
+        arrays="results/pretrain/arrays/arrays.json",
+        volumes="results/pretrain/arrays/volumes.npy",
+        models=expand(
+            "results/pretrain/{method}/fold-{fold}/model.json",
+            method=PLAN.trained,
+            fold=PLAN.folds,
+        ),
+        scans=index_scans,
+        folds="results/pretrain/folds.tsv",
+    output:
+        audit="results/evaluate/audit.tsv",
+    log:
+        "logs/audit.log",
+    benchmark:
+        "results/benchmarks/audit.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(2000),
+        runtime=grown(60),
+    params:
+        pretrained=expand("results/pretrain/{method}", method=PLAN.trained),
+        arrays_dir=subpath(input.arrays, parent=True),
+        code=code_digest("evaluate", "audit.py"),
+    shell:
+        "python -m anatcl evaluate audit"
+        " --pretrained {params.pretrained:q}"
+        " --arrays {params.arrays_dir:q}"
+        " --scans {input.scans:q}"
+        " --folds {input.folds:q}"
+        " --out {output.audit:q}"
+        " > {log:q} 2>&1"
+
+
 rule probe:
     """Probe the embeddings of one method on one task."""
     input:
         embeddings=expand(
             "results/evaluate/{{method}}/fold-{fold}/embeddings.npz", fold=PLAN.folds
         ),
+        audit="results/evaluate/audit.tsv",
         scans=index_scans,
         folds="results/pretrain/folds.tsv",
         measures="results/measures/measures.tsv",
@@ -66,6 +105,8 @@ rule probe:
         task=task_text,
         content=task_content,
         embeddings_dir=subpath(output.scores, parent=True),
+        pretrained_dir="results/pretrain/{method}",
+        protocols=PLAN.protocols(),
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
@@ -75,6 +116,8 @@ rule probe:
         " --task {params.task:q}"
         " --method {wildcards.method}"
         " --embeddings-dir {params.embeddings_dir:q}"
+        " --pretrained {params.pretrained_dir:q}"
+        " --protocol {params.protocols:q}"
         " --scans {input.scans:q}"
         " --folds {input.folds:q}"
         " --measures {input.measures:q}"
@@ -87,8 +130,9 @@ rule probe:
 
 
 rule baseline:
-    """Probe a simple rival on one task: regional measures, tissue volumes, majority or median."""
+    """Probe a simple rival, or another tool's table of features, on one task."""
     input:
+        table=rival_table,
         scans=index_scans,
         folds="results/pretrain/folds.tsv",
         measures="results/measures/measures.tsv",
@@ -108,6 +152,8 @@ rule baseline:
     params:
         task=task_text,
         content=task_content,
+        columns=rival_columns,
+        protocols=PLAN.protocols(),
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
@@ -116,8 +162,9 @@ rule baseline:
         "python -m anatcl evaluate task"
         " --task {params.task:q}"
         " --method {wildcards.baseline}"
-        " --features {input.measures:q}"
-        " --feature-set {wildcards.baseline}"
+        " --features {input.table:q}"
+        " --feature-set {params.columns:q}"
+        " --protocol {params.protocols:q}"
         " --scans {input.scans:q}"
         " --folds {input.folds:q}"
         " --measures {input.measures:q}"
@@ -146,10 +193,12 @@ rule evaluate:
             task=list(PLAN.tasks),
         ),
         models="results/pretrain/models.tsv",
+        scans=index_scans,
     output:
         scores="results/evaluate/scores.tsv",
         comparisons="results/evaluate/comparisons.tsv",
         skipped="results/evaluate/skipped.tsv",
+        subgroups="results/evaluate/subgroups.tsv",
     log:
         "logs/evaluate.log",
     benchmark:
@@ -161,6 +210,7 @@ rule evaluate:
         mem_mb=grown(2000),
         runtime=grown(60),
     params:
+        subgroups=PLAN.config.evaluate.subgroups,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
         code=code_digest("evaluate"),
@@ -168,9 +218,12 @@ rule evaluate:
         "python -m anatcl evaluate scores"
         " --inputs {input.scores:q}"
         " --predictions {input.predictions:q}"
+        " --scans {input.scans:q}"
+        " --subgroups {params.subgroups:q}"
         " --seed {params.seed}"
         " --bootstrap {params.bootstrap}"
         " --out {output.scores:q}"
         " --out-comparisons {output.comparisons:q}"
         " --out-skipped {output.skipped:q}"
+        " --out-subgroups {output.subgroups:q}"
         " > {log:q} 2>&1"

@@ -131,15 +131,32 @@ class Pretrain(Section):
     options: dict[str, Any] = Field({}, description="further options of the training")
 
 
+class FeatureTable(Section):
+    """Features of another tool."""
+
+    table: str = Field(description="TSV or CSV with a column scan, or participant_id (and session_id)")
+    columns: str = Field("all", description="regular expression of column names, or all numeric ones")
+
+
 class Evaluate(Section):
     """Probes and scores."""
 
     tasks: list[str | dict[str, Any]] = Field(
         ["age", "sex"], description="shipped task names, paths of YAML files, or tasks written out"
     )
-    baselines: list[Literal["regional-measures", "tissue-volumes", "majority-median"]] = Field(
-        ["regional-measures", "tissue-volumes", "majority-median"], description="rivals in every table"
+    baselines: list[Literal["regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median"]] = Field(
+        ["regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median"], description="rivals in every table"
     )
+    features: dict[str, FeatureTable] = Field(
+        {}, description="further methods: name to a table of features, e.g. another foundation model's"
+    )
+    protocols: list[str | dict[str, Any]] = Field(
+        ["folds"],
+        min_length=1,
+        description="folds, repeated, leave-site-out, transfer, few-shot, or mappings with kind, folds, repeats, "
+        "column, train, test, sizes, probe",
+    )
+    subgroups: list[str] = Field(["sex", "age", "site"], description="columns within whose values scores are given")
     untrained: bool = Field(True, description="show the untrained encoder beside every method")
     bootstrap: int = Field(1000, ge=0, description="resamples of participants for the intervals")
     site_column: str = Field("site", description="column that names the site")

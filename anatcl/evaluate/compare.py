@@ -19,7 +19,12 @@ COLUMNS = ["task", "protocol", "metric", "method_a", "method_b", "difference", "
            "n_participants"]  # fmt: skip
 
 
-def compare_all(predictions: list[pd.DataFrame], kinds: dict[str, str], n_bootstrap: int, seed: int) -> pd.DataFrame:
+Pairs = dict[tuple[str, str, str, str], float]
+
+
+def compare_all(
+    predictions: list[pd.DataFrame], kinds: dict[str, str], n_bootstrap: int, seed: int, pairs: Pairs | None = None
+) -> pd.DataFrame:
     """Compare the methods of each task two by two, on the scans that all of them predicted.
 
     Parameters
@@ -30,6 +35,8 @@ def compare_all(predictions: list[pd.DataFrame], kinds: dict[str, str], n_bootst
         Kind of each task.
     n_bootstrap, seed : int
         Resamples of participants.
+    pairs : dict, optional
+        Variance that the bootstrap lacks (`anatcl.evaluate.dependence`) by task, protocol, method and metric.
 
     Returns
     -------
@@ -39,13 +46,16 @@ def compare_all(predictions: list[pd.DataFrame], kinds: dict[str, str], n_bootst
     rows: list[dict[str, Any]] = []
     tables = [t for t in predictions if len(t)]
     for (task, protocol), part in pd.concat(tables).groupby(["task", "protocol"], sort=True) if tables else ():
-        for metric, found in _compare_task(part, kinds[str(task)], n_bootstrap, seed).items():
+        lacking = {k[2:]: v for k, v in (pairs or {}).items() if k[:2] == (task, protocol)}
+        for metric, found in _compare_task(part, kinds[str(task)], n_bootstrap, seed, lacking).items():
             for row, p in zip(found, holm(np.array([r["p"] for r in found])), strict=True):
                 rows.append({"task": task, "protocol": protocol, "metric": metric, **row, "p_holm": p})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _compare_task(part: pd.DataFrame, kind: str, n_bootstrap: int, seed: int) -> dict[str, list[dict[str, Any]]]:
+def _compare_task(
+    part: pd.DataFrame, kind: str, n_bootstrap: int, seed: int, lacking: dict[tuple[str, str], float]
+) -> dict[str, list[dict[str, Any]]]:
     methods = {str(m): t for m, t in part.groupby("method", sort=True)}
     shared = set.intersection(*(set(t["scan"]) for t in methods.values()))
     methods = {m: t[t["scan"].isin(shared)] for m, t in methods.items()}
@@ -60,13 +70,14 @@ def _compare_task(part: pd.DataFrame, kind: str, n_bootstrap: int, seed: int) ->
     folds = part["fold"].nunique()
     order, rows = list(methods), {}
     for metric in COMPARED[kind]:
+        missing = {m: lacking.get((m, metric), np.nan) for m in order}
         rows[metric] = [
             {
                 "method_a": a,
                 "method_b": b,
                 "n": len(shared),
                 "n_participants": len(names),
-                **difference(found[a][metric] - found[b][metric], len(names), folds),
+                **difference(found[a][metric] - found[b][metric], len(names), folds, missing[a] + missing[b]),
             }
             for i, a in enumerate(order)
             for b in order[i + 1 :]
@@ -74,13 +85,14 @@ def _compare_task(part: pd.DataFrame, kind: str, n_bootstrap: int, seed: int) ->
     return rows
 
 
-def difference(replicates: np.ndarray, n_participants: int, folds: int) -> dict[str, float]:
-    """Difference with interval and two-sided p value, for the methods rather than for these fitted models.
+def difference(replicates: np.ndarray, n_participants: int, folds: int, pairs: float = np.nan) -> dict[str, float]:
+    """Difference with interval and two-sided p value.
 
-    The paired bootstrap gives the variance of testing. Models of different folds share training people, so that the
-    folds' errors correlate; with the correlation 1 / folds that Nadeau and Bengio (2003) assume, the variance of the
-    mean over folds is ``1 + (folds - 1) / folds`` times that of independent folds. Student's t has participants - 1
-    degrees of freedom.
+    The paired bootstrap takes the fitted models as given. What it lacks, because models of different folds share
+    training people, is for methods that err independently the sum of what each method's own interval lacks (`pairs`);
+    for methods that err alike it is less. It is never more than Nadeau and Bengio (2003) assume, who give the folds'
+    errors the correlation 1 / folds, so that the variance is ``1 + (folds - 1) / folds`` times the bootstrap's; that
+    is taken where `pairs` is not known. Student's t has participants - 1 degrees of freedom.
 
     Parameters
     ----------
@@ -88,13 +100,17 @@ def difference(replicates: np.ndarray, n_participants: int, folds: int) -> dict[
         Difference in the sample, then in each paired resample.
     n_participants, folds : int
         Sizes.
+    pairs : float
+        Sum of both methods' missing variances; NaN where not known.
     """
     known = replicates[1:][np.isfinite(replicates[1:])]
     value = float(replicates[0])
     nothing = {"difference": value, "low": np.nan, "high": np.nan, "p": np.nan}
     if not np.isfinite(value) or 2 * len(known) < len(replicates) - 1 or n_participants < 3:
         return nothing
-    spread = known.std(ddof=1) * np.sqrt(2 - 1 / folds)
+    variance = known.var(ddof=1)
+    most = variance * (1 - 1 / folds)
+    spread = np.sqrt(variance + (most if np.isnan(pairs) else min(max(pairs, 0.0), most)))
     if spread <= 1e-12:
         return {"difference": value, "low": value, "high": value, "p": 1.0} if value == 0 else nothing
     freedom = n_participants - 1

@@ -37,8 +37,9 @@ def gather(
     if published is not None:
         extra += published_rows(kinds, table, published)
     beside = Path(out).parent
-    write_tsv(comparisons or beside / "comparisons.tsv", compare.compare_all(tables, kinds, n_bootstrap, seed), FLOATS)
-    write_tsv(skipped or beside / "skipped.tsv", refused, FLOATS)
+    compared = compare.compare_all(tables, kinds, n_bootstrap, seed, scores.missing_variances(table))
+    write_tsv(comparisons or beside / "comparisons.tsv", compared, FLOATS)
+    write_tsv(skipped or beside / "skipped.tsv", refused[scores.COLUMNS], FLOATS)
     if scans:
         rows = subgroup_table(tables, kinds, read_tsv(scans), subgroups or [], n_bootstrap, seed)
         write_tsv(out_subgroups or beside / "subgroups.tsv", rows, FLOATS)

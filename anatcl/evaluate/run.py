@@ -111,7 +111,7 @@ def evaluate_task(
     predictions = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=protocol.COLUMNS)
     predictions = predictions.assign(method=method, task=task.name)
     order = [*protocol.COLUMNS, *(c for c in predictions if c not in protocol.COLUMNS)]
-    return predictions[order], pd.DataFrame(rows, columns=scores.COLUMNS)
+    return predictions[order], pd.DataFrame(rows, columns=[*scores.COLUMNS, scores.PAIRS])
 
 
 def _one_design(

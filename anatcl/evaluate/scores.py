@@ -18,6 +18,8 @@ COLUMNS = [
     "method", "task", "kind", "group", "protocol", "metric", "value", "low", "high", "n", "n_participants", "n_sites",
     "n_dropped", "folds", "seed", "flags",
 ]  # fmt: skip
+# What the bootstrap lacks: stands in the table of a single task for the paired tests, not in the joint one.
+PAIRS = "missing_variance"
 SKIPPED = "skipped"
 SMALL = 50
 SMALLEST_SUBGROUP = 10
@@ -59,7 +61,8 @@ def score_rows(
             bootstrap.interval(replicates[metric], missing_variance.get(metric, 0.0)),
             *metrics.RANGES.get(metric, (-np.inf, np.inf)),
         )
-        rows.append({"metric": metric, "value": replicates[metric][0], "low": low, "high": high})
+        lacking = missing_variance.get(metric, np.nan)
+        rows.append({"metric": metric, "value": replicates[metric][0], "low": low, "high": high, PAIRS: lacking})
     return rows
 
 
@@ -73,6 +76,14 @@ def concatenate(files: list[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = table.drop(columns="_order").reset_index(drop=True)
     refused = table["metric"] == SKIPPED
     return table[~refused], table[refused]
+
+
+def missing_variances(table: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:
+    """What the bootstrap lacks by task, protocol, method and metric, of a table from `concatenate`."""
+    if PAIRS not in table:
+        return {}
+    keys = table[["task", "protocol", "method", "metric"]].astype(str).itertuples(index=False, name=None)
+    return dict(zip(keys, table[PAIRS].astype(float), strict=True))
 
 
 def challenge_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

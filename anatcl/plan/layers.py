@@ -90,7 +90,16 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             return [name(part) for part in item]
         return path(item) if isinstance(item, str) and item.endswith(FILES) else item
 
-    for keys, change in [(k, path) for k in PATHS] + [(k, name) for k in NAMES]:
+    def tables(items: Any) -> Any:
+        if not isinstance(items, Mapping):
+            return items
+        return {
+            key: {**item, "table": path(item["table"])} if isinstance(item, Mapping) and "table" in item else item
+            for key, item in items.items()
+        }
+
+    changes = [(k, path) for k in PATHS] + [(k, name) for k in NAMES] + [(("evaluate", "features"), tables)]
+    for keys, change in changes:
         values = _change(values, keys, change)
     return values
 

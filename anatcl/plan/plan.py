@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import math
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 RESULTS = Path("results")
 SAVED = RESULTS / "config.json"
 FAILURES = RESULTS / "failures"
+BASELINES = ("regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median")
 
 
 class Plan:
@@ -197,8 +199,33 @@ class Plan:
 
     @property
     def rivals(self) -> list[str]:
-        """All methods of the tables: those with an encoder, then the baselines."""
-        return self.trained + list(self.config.evaluate.baselines)
+        """All methods of the tables: those with an encoder, then the baselines and other tools' features."""
+        return self.trained + self.untrained_rivals
+
+    @functools.cached_property
+    def untrained_rivals(self) -> list[str]:
+        """Baselines, then other tools' tables of features.
+
+        Raises
+        ------
+        InputError
+            A table has the name of another method, or one unfit for a file.
+        """
+        others = list(self.config.evaluate.features)
+        for name in others:
+            if name in (*self.trained, *BASELINES) or not re.fullmatch("[A-Za-z0-9-]+", name):
+                reason = f"evaluate: features: {name!r} is another method's name, or more than letters, digits and -."
+                raise InputError(reason, None, "Rename it.")
+        return [*dict.fromkeys(self.config.evaluate.baselines), *others]
+
+    def rival(self, name: str) -> tuple[str, str]:
+        """Table and feature set of a method without an encoder."""
+        given = self.config.evaluate.features.get(name)
+        return (given.table, given.columns) if given else (str(RESULTS / "measures" / "measures.tsv"), name)
+
+    def protocols(self) -> list[str]:
+        """Protocols as words or JSON text, as the step ``evaluate task`` takes them."""
+        return [p if isinstance(p, str) else json.dumps(p, sort_keys=True) for p in self.config.evaluate.protocols]
 
     @property
     def folds(self) -> list[int]:

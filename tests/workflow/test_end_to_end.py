@@ -152,7 +152,8 @@ def planned(done: subprocess.CompletedProcess) -> set[str]:
     return set(re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, re.MULTILINE)) - {"total", "all"}
 
 
-AFTER_TRAIN = {"train", "pretrain", "embed", "probe", "evaluate", "tables", "runtime", "methods_text", "report"}
+AFTER_TRAIN = {"train", "pretrain", "embed", "audit", "probe", "evaluate", "tables", "runtime", "methods_text"}
+AFTER_TRAIN |= {"report"}
 PER_SCAN = {"bias_correct", "skullstrip", "register", "segment", "qc"}
 
 

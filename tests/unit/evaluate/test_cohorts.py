@@ -9,10 +9,12 @@ import yaml
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate.features import Features
+from anatcl.evaluate.features import Features, no_features
+from anatcl.evaluate.gather import gather
 from anatcl.evaluate.phenotypes import add_phenotypes, conversion, load_cohort, participant_id
 from anatcl.evaluate.run import Settings, evaluate_task, run_phenotypes
 from anatcl.evaluate.task import SHIPPED, shipped_tasks
+from anatcl.report.tables import write_tables
 
 N = 60
 COHORTS = sorted(p.stem for p in SHIPPED.glob("*.yaml") if "phenotypes" in yaml.safe_load(p.read_text()))
@@ -109,24 +111,56 @@ def ixi(rng, folder):
     return [f"sub-IXI{i:03d}" for i in ids], None
 
 
-@pytest.mark.parametrize("name", COHORTS)
-def test_every_task_of_a_cohort_goes_through_the_protocol(name, rng, tmp_path):
-    people, sessions = globals()[name](rng, tmp_path)
+def generic(rng, folder):
+    """Any BIDS dataset: everything stands in participants.tsv, and with it in the scans table."""
+    return [f"sub-{i:03d}" for i in range(N)], None
+
+
+def scans_of(name, rng, folder) -> pd.DataFrame:
+    """The scans table of a cohort with its phenotypes, by the command's function."""
+    people, sessions = globals()[name](rng, folder)
     scans = pd.DataFrame(
         [(f"{p}/{s}/anat/{p}_{s}", p, s) for p in people for s in sessions or ["ses-1"]],
         columns=["scan", "participant_id", "session_id"],
     ).assign(site=lambda t: np.where(np.arange(len(t)) % 2, "Guys", "HH"))
-    write_tsv(tmp_path / "scans.tsv", scans)
-    run_phenotypes(name, tmp_path, tmp_path / "scans.tsv", tmp_path / "out.tsv")
-    table = read_tsv(tmp_path / "out.tsv")
+    if name == "generic":
+        sick = np.where(rng.random(len(scans)) < 0.4, "patient", "control")
+        sex = rng.choice(["M", "F"], len(scans))
+        return scans.assign(age=rng.uniform(20, 80, len(scans)), sex=sex, diagnosis=sick)
+    write_tsv(folder / "scans.tsv", scans)
+    run_phenotypes(name, folder, folder / "scans.tsv", folder / "out.tsv")
+    table = read_tsv(folder / "out.tsv")
     assert table["scan"].tolist() == scans["scan"].tolist()
+    return table
+
+
+@pytest.mark.parametrize("name", [*COHORTS, "generic"])
+def test_every_task_of_a_cohort_goes_through_the_protocol_to_the_benchmark(name, rng, tmp_path):
+    table = scans_of(name, rng, tmp_path)
     assert table["age"].notna().all()
-    features = Features({-1: rng.normal(size=(len(table), 4))}, np.ones(len(table), bool), list("abcd"))
+    dataset = None if name == "generic" else load_cohort(name)["dataset"]
+    tasks = [t for t in shipped_tasks().values() if t.dataset == (dataset or "")]
     settings = Settings({"kind": "repeated", "folds": 3}, n_bootstrap=20, shuffles=1)
-    for task in load_cohort(name)["tasks"]:
-        predictions, found = evaluate_task(shipped_tasks()[task["name"]], "random", table, features, None, settings)
-        assert "skipped" not in set(found["metric"]), (task["name"], found["flags"].iloc[0])
-        assert len(predictions) > 10
+    methods = {
+        "random": Features({-1: rng.normal(size=(len(table), 4))}, np.ones(len(table), bool), list("abcd")),
+        "majority-median": no_features(len(table)),
+    }
+    files = []
+    for task in tasks:
+        for method, features in methods.items():
+            predictions, found = evaluate_task(task, method, table, features, None, settings)
+            assert "skipped" not in set(found["metric"]), (task.name, found["flags"].iloc[0])
+            assert len(predictions) > 10
+            assert {f"gap_g_{group['name']}" for group in task.gap_groups} <= set(found["metric"])
+            files.append((tmp_path / f"{method}_{task.name}_p.tsv", tmp_path / f"{method}_{task.name}_s.tsv"))
+            write_tsv(files[-1][0], predictions)
+            write_tsv(files[-1][1], found)
+    gather([s for _, s in files], [p for p, _ in files], tmp_path / "all" / "scores.tsv", n_bootstrap=20)
+    write_tables(tmp_path / "all" / "scores.tsv", tmp_path / "benchmark.tsv", tmp_path / "t",
+                 tmp_path / "all" / "comparisons.tsv")  # fmt: skip
+    benchmark = read_tsv(tmp_path / "benchmark.tsv")
+    assert set(benchmark["task"]) == {task.name for task in tasks}
+    assert set(read_tsv(tmp_path / "all" / "comparisons.tsv")["task"]) == {task.name for task in tasks}
 
 
 def test_the_design_names_eleven_diagnoses_a_slot_and_ten_scores():
@@ -137,6 +171,17 @@ def test_the_design_names_eleven_diagnoses_a_slot_and_ten_scores():
     assert len(named) == 11
     assert len([t for t in scores if t.kind == "regression"]) == len([t for t in scores if t.kind == "binary"]) == 10
     assert len(load_cohort("schizconnect")["slots"]) == 1
+
+
+def test_the_benchmark_counts_every_shipped_task():
+    from collections import Counter
+
+    from benchmarks.evaluate import FULL
+
+    counted: Counter[str] = Counter()
+    for kind, _, number in FULL:
+        counted[kind] += number
+    assert counted == Counter(task.kind for task in shipped_tasks().values() if task.dataset)
 
 
 @pytest.mark.parametrize("name", COHORTS)
