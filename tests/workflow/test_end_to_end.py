@@ -197,6 +197,32 @@ def test_forcerun_of_a_step(finished, options, snakemake):
     assert "bias_correct" not in planned(done)
 
 
+def test_a_persons_word_reruns_what_depends_on_it(finished, options, snakemake, tmp_path):
+    """A mended mask replaces the automatic one and all that was made from it; a rejected scan leaves the tables."""
+    folder = tmp_path / "corrected"
+    shutil.copytree(finished, folder, symlinks=True)
+    made = folder / "results" / "preprocess"
+    mended, rejected = read_tsv(made / "qc.tsv")["scan"].head(2)
+    automatic = nib.load(made / f"{mended}_desc-brain_mask.nii.gz")
+    data = np.asanyarray(automatic.dataobj).copy()
+    data[:, :, : data.shape[2] // 2] &= np.roll(data, 1, axis=0)[:, :, : data.shape[2] // 2]
+    nib.save(nib.Nifti1Image(data, automatic.affine), tmp_path / "mended.nii.gz")
+    table = tmp_path / "words.tsv"
+    table.write_text(f"scan\tdecision\tmask\n{mended}\tn/a\tmended.nii.gz\n{rejected}\treject\tn/a\n")
+    others = {p: p.stat().st_mtime_ns for p in made.rglob("*.nii.gz") if mended not in str(p)}
+    word = f"preprocess={{corrections: {json.dumps(str(table))}}}"
+    done = snakemake(folder, "--until", "preprocess", *options, word)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = np.asanyarray(nib.load(made / f"{mended}_desc-brain_mask.nii.gz").dataobj)
+    np.testing.assert_array_equal(found > 0, data > 0)
+    assert json.loads((made / f"{mended}_desc-brain_mask.json").read_text())["Method"] == "mask"
+    for name in ("dseg.nii.gz", "desc-qc.json"):
+        assert (made / f"{mended}_{name}").stat().st_mtime_ns > table.stat().st_mtime_ns, name
+    assert others == {p: p.stat().st_mtime_ns for p in others}
+    reasons = read_tsv(made / "excluded.tsv").set_index("scan")["reason"]
+    assert reasons[rejected] == "rejected by hand" and mended not in reasons
+
+
 def voxels(folder: Path) -> dict[str, str]:
     """Digest of every image and table under a results folder."""
     files = [*folder.rglob("*.nii.gz"), *folder.rglob("*.tsv")]
