@@ -80,7 +80,8 @@ def _companions(
     table: pd.DataFrame, excluded: pd.DataFrame, listed: pd.DataFrame, outputs: dict[str, Path], seed: int
 ) -> None:
     if "dictionary" in outputs:
-        write_json(outputs["dictionary"], describe([str(c) for c in table.columns]))
+        columns = [*table.columns, *(tables.adjusted(table).columns if "adjusted" in outputs else [])]
+        write_json(outputs["dictionary"], describe(list(dict.fromkeys(map(str, columns)))))
     if "excluded" in outputs:
         write_tsv(outputs["excluded"], excluded)
     if "outliers" in outputs:

@@ -123,16 +123,20 @@ def _query(qc: pd.DataFrame, query: str) -> pd.DataFrame:
 
 
 def adjusted(table: pd.DataFrame) -> pd.DataFrame:
-    """Regional volumes adjusted for TIV: `volumeprop_*` (fraction of it) and `volumeres_*` (regressed out, mm3).
+    """Volumes adjusted for TIV: `volumeprop_*` (fraction of it) and `volumeres_*` (regressed out, mm3).
+
+    The volumes are those of grey matter, white matter and CSF (``volumeprop_gm`` ...) and of every region.
 
     The regression is fitted on the whole table, so the residuals describe this cohort; a predictor must fit its own on
     training data.
     """
-    columns = [str(c) for c in table.columns if (p := split_column(str(c))) and p[0] == "volume"]
+    regional = [str(c) for c in table.columns if (p := split_column(str(c))) and p[0] == "volume"]
+    columns = {c.removesuffix("_mm3"): table[c] for c in GLOBALS if c != "tiv_mm3"}
+    columns |= {c.removeprefix("volume_"): table[c] for c in regional}
     tiv = table["tiv_mm3"].to_numpy(float)
     result: dict[str, Any] = {name: table[name] for name in LEAD}
-    result |= {c.replace("volume_", "volumeprop_", 1): table[c] / tiv for c in columns}
-    result |= {c.replace("volume_", "volumeres_", 1): _residual(table[c].to_numpy(float), tiv) for c in columns}
+    result |= {f"volumeprop_{name}": volume / tiv for name, volume in columns.items()}
+    result |= {f"volumeres_{name}": _residual(volume.to_numpy(float), tiv) for name, volume in columns.items()}
     return pd.DataFrame(result)
 
 

@@ -74,7 +74,9 @@ def test_columns_of_the_cohort_table(cohort, tmp_path):
 def test_every_column_is_in_the_dictionary_with_a_unit(cohort, tmp_path):
     table = run(cohort, tmp_path)
     words = read_json(tmp_path / "measures.json")
-    assert list(words) == list(table)
+    adjusted = pd.read_csv(tmp_path / "adjusted.tsv", sep="\t", nrows=1)
+    assert set(words) == {*table, *adjusted}
+    assert words["volumeprop_gm"]["Units"] == "1" and words["volumeres_lh_insula"]["Units"] == "mm3"
     assert (
         words["thickness_lh_insula"]["Units"] == "mm" and "left insula" in words["thickness_lh_insula"]["Description"]
     )
@@ -163,6 +165,7 @@ def test_adjusted_volumes_do_not_depend_on_tiv(cohort, tmp_path):
     table = run(cohort, tmp_path)
     adjusted = tables.adjusted(table)
     assert adjusted["volumeprop_lh_hippocampus"].to_numpy() == pytest.approx(3500 / VOLUME, rel=1e-4)
+    assert {"volumeprop_gm", "volumeres_csf"} <= set(adjusted)
     correlation = np.corrcoef(adjusted["volumeres_lh_insula"] + 1e-9 * np.arange(24), table["tiv_mm3"])[0, 1]
     assert abs(correlation) < 0.3
     assert describe(["volumeres_lh_insula"])["volumeres_lh_insula"]["Units"] == "mm3"
