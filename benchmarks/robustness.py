@@ -133,7 +133,7 @@ def reason(words: str) -> str:
 def quick_qc(scan: Scan) -> dict[str, float]:
     """The numbers of the step ``qc`` that need no deformable registration: volume, and agreement under the affine."""
     from anatcl.preprocess.ants import workspace
-    from anatcl.preprocess.qc import agreement
+    from anatcl.preprocess.qc import agreement, cut_area
     from anatcl.preprocess.template import Template
 
     template = Template(scan.template)
@@ -145,7 +145,7 @@ def quick_qc(scan: Scan) -> dict[str, float]:
         room.link("head.txt", scan.path("head.txt"))
         warped = room.apply("scan.nii", "template.nii.gz", ["head.txt"], "warped.nii")
         mask = room.apply("mask.nii", "template.nii.gz", ["head.txt"], "mask-warped.nii").data > 0.5
-    numbers = {"icv_ml": float((icv.data > 0.5).sum() * icv.voxel_volume / 1000)}
+    numbers = {"icv_ml": float((icv.data > 0.5).sum() * icv.voxel_volume / 1000), "cut_cm2": cut_area(image, icv)}
     return numbers | {k: float(v) for k, v in agreement(warped.data, mask, template).items()}
 
 

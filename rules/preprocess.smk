@@ -283,7 +283,9 @@ rule qc:
         recipe=PLAN.config.preprocess.recipe,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
-        code=code_digest("preprocess", "ants.py", "ants_program.py", "qc.py"),
+        code=code_digest(
+            "preprocess", "ants.py", "ants_program.py", "geometry.py", "qc.py"
+        ),
     shell:
         "python -m anatcl preprocess qc"
         " --scan {wildcards.scan:q}"

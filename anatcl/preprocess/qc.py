@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from anatcl.base.files import read_json, write_json
 from anatcl.images import Volume, load
 from anatcl.preprocess.ants import workspace
+from anatcl.preprocess.geometry import bounding_box
 from anatcl.preprocess.sidecar import sidecar_path
 from anatcl.preprocess.template import Template
 
@@ -37,7 +38,8 @@ def qc(
         ``brain_ml``, ``icv_ml``, ``csf_ml``, ``gm_ml``, ``wm_ml``; ``template_correlation`` and ``template_dice`` (of
         the warped brain); ``cjv`` (coefficient of joint variation of GM and WM, lower is better); ``cnr`` (contrast
         of WM and GM over the noise); ``jacobian_min``, ``jacobian_max``, ``jacobian_nonpositive_share``;
-        ``modulation_ratio`` (sum of the VBM map over native GM volume).
+        ``modulation_ratio`` (sum of the VBM map over native GM volume); ``cut_cm2`` (how much of the intracranial
+        mask lies on a face of the field of view: a brain stem is some 10 cm2, a vertex that was not scanned 100).
     """
     scan, mask, skull, tissue = load(image), load(brain), load(icv), load(dseg)
     with workspace(threads, seed) as room:
@@ -48,6 +50,7 @@ def qc(
         warped = room.apply("scan.nii", "template.nii.gz", ["forward.h5"], "warped.nii")
         warped_mask = room.apply("mask.nii", "template.nii.gz", ["forward.h5"], "warped-mask.nii").data > 0.5
     numbers = volumes(mask, skull, tissue) | contrast(scan.data, tissue.data)
+    numbers["cut_cm2"] = cut_area(scan, skull)
     numbers |= agreement(warped.data, warped_mask, template)
     facts = read_json(sidecar_path(vbm))
     numbers |= {
@@ -67,6 +70,22 @@ def volumes(mask: Volume, icv: Volume, tissue: Volume) -> dict[str, float]:
     unit = mask.voxel_volume / 1000
     found = {"brain_ml": (mask.data > 0.5).sum() * unit, "icv_ml": (icv.data > 0.5).sum() * unit}
     return found | {f"{k}_ml": (tissue.data == n).sum() * unit for n, k in enumerate(("csf", "gm", "wm"), 1)}
+
+
+def cut_area(scan: Volume, icv: Volume) -> float:
+    """Area (cm2) of the largest section of the intracranial mask that a face of the field of view makes.
+
+    The field of view is the box of non-zero voxels: a scan may have been padded with zeros afterwards.
+    """
+    if not (scan.data > 0).any():
+        return float("nan")
+    box = bounding_box(scan.data > 0)
+    inside, spacing = icv.data[box] > 0.5, scan.spacing
+    areas = []
+    for axis in range(3):
+        face = np.prod(np.delete(spacing, axis)) / 100
+        areas += [np.take(inside, end, axis=axis).sum() * face for end in (0, -1)]
+    return float(max(areas))
 
 
 def contrast(data: NDArray, tissue: NDArray) -> dict[str, float]:

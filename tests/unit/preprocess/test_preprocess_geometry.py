@@ -15,7 +15,7 @@ from anatcl.preprocess import geometry
 from anatcl.preprocess.alignment import Pose, find_pose, first_guess, write_itk
 from anatcl.preprocess.bias_correct import conform, head_mask, orthogonal
 from anatcl.preprocess.head import packaged_head
-from anatcl.preprocess.qc import canonical
+from anatcl.preprocess.qc import canonical, cut_area
 from anatcl.preprocess.skullstrip import close_mm
 
 SHAPE = (7, 8, 9)
@@ -164,3 +164,19 @@ def test_an_itk_transform_is_in_lps(tmp_path):
     write_itk(tmp_path / "t.txt", matrix)
     numbers = (tmp_path / "t.txt").read_text().splitlines()[3].split()[1:]
     assert [float(n) for n in numbers[9:]] == [-1, -2, 3]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_a_brain_cut_by_the_field_of_view_is_seen(order):
+    """A ball whose top third is not in view shows a disc of that size; one with a rim of air shows nothing."""
+    spacing = np.array([2.0, 3.0, 2.5])
+    x, y, z = np.meshgrid(
+        *((np.arange(n) - n / 2 + 0.5) * s for n, s in zip((60, 40, 48), spacing, strict=True)), indexing="ij"
+    )
+    ball = x**2 + y**2 + z**2 < 50**2
+    cut = z < 30
+    scan = np.where(cut, 10.0, 0.0)  # padded with zeros above
+    affine = np.diag([*spacing[list(order)], 1.0])
+    whole, seen, mask = (Volume(np.transpose(v, order), affine) for v in (scan * 0 + 1, scan, ball & cut))
+    assert cut_area(seen, mask) == pytest.approx(np.pi * 4.0**2, rel=0.1)  # radius 40 mm at 30 mm above the centre
+    assert cut_area(whole, Volume(np.transpose(ball, order), affine)) == 0

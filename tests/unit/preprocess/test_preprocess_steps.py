@@ -146,7 +146,7 @@ def test_quality_numbers_and_picture(made):
     one = made[0] / "one"
     numbers = json.loads((one / "qc.json").read_text())
     wanted = "brain_ml icv_ml csf_ml gm_ml wm_ml template_correlation template_dice cjv cnr jacobian_min jacobian_max "
-    wanted += "jacobian_nonpositive_share modulation_ratio"
+    wanted += "jacobian_nonpositive_share modulation_ratio cut_cm2"
     assert set(wanted.split()) <= set(numbers)
     assert (one / "qc.png").stat().st_size <= 300_000
     assert 0.97 < numbers["modulation_ratio"] < 1.03 and numbers["jacobian_nonpositive_share"] == 0
