@@ -85,7 +85,7 @@ class Preprocess(Section):
             "template_correlation": (0.5, None),
             "cjv": (None, 2.0),
             "jacobian_nonpositive_share": (None, 0.001),
-            "cut_cm2": (None, 30.0),
+            "cut_cm2": (None, 50.0),
         },
         description="quality number: [lowest, highest]; a scan beyond a limit is left out at aggregation",
     )
