@@ -29,6 +29,8 @@ from anatcl.evaluate.split import Split
 from anatcl.evaluate.task import Problem, Refused, Task, load_task, make_problem
 
 log = logging.getLogger(__name__)
+# What must stand beside a figure that reads better than it is.
+NOTES = {"mae_corrected": "MAE after bias correction uses the tested person's own age, so it is no measure of accuracy"}
 Runner = Callable[[Problem, Features, list[Split], int], protocol.Outcome]
 
 
@@ -181,9 +183,15 @@ def _evaluate(
     extra, warning = control.control_rows(problem, outcome, value, folds)
     if warning:
         log.warning("%s: %s", problem.task.name, warning)
-    marks = "; ".join(m for m in (flags(problem), warning) if m)
-    rows = [{"protocol": name, "folds": folds, "flags": marks, **row} for row in rows + extra]
+    marks = _joined(flags(problem), warning)
+    rows = [
+        {"protocol": name, "folds": folds, "flags": _joined(marks, NOTES.get(r["metric"])), **r} for r in rows + extra
+    ]
     return outcome.predictions.assign(protocol=name), rows
+
+
+def _joined(*marks: str | None) -> str:
+    return "; ".join(m for m in marks if m)
 
 
 def scans_table(scans: str | Path, measures: str | Path | None) -> pd.DataFrame:
