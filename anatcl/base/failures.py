@@ -38,7 +38,7 @@ def mark(folder: str | Path, scan: str, stage: str, error: BaseException | str, 
 def clear(folder: str | Path, scan: str, stage: str) -> None:
     """Remove the marker of `scan` if `stage` left it."""
     path = marker_path(folder, scan)
-    if path.exists() and read_json(path).get("stage") == stage:
+    if path.exists() and _entry(Path(folder), path)["stage"] in (stage, "workflow"):
         path.unlink()
 
 
@@ -46,5 +46,18 @@ def failed(folder: str | Path) -> pd.DataFrame:
     """All markers as a table (columns `COLUMNS`), sorted by scan."""
     import pandas as pd
 
-    rows: list[dict[str, Any]] = [read_json(p) for p in sorted(Path(folder).rglob("*.json"))]
+    rows = [_entry(Path(folder), path) for path in sorted(Path(folder).rglob("*.json"))]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _entry(folder: Path, path: Path) -> dict[str, Any]:
+    """One marker; one that cannot be read still says which scan it is of."""
+    try:
+        entry = read_json(path)
+        if isinstance(entry, dict) and isinstance(entry.get("scan"), str):
+            return entry
+        reason = "its failure marker is not what a step writes"
+    except (OSError, ValueError) as error:
+        reason = f"its failure marker cannot be read ({error})"
+    scan = path.relative_to(folder).with_suffix("").as_posix()
+    return {"scan": scan, "stage": "workflow", "reason": reason, "file": str(path), "log": "", "remedy": RETRY}

@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import math
+import os
 import re
 import zlib
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 RESULTS = Path("results")
 SAVED = RESULTS / "config.json"
 FAILURES = RESULTS / "failures"
+LEAVE_OUT = "ANATCL_LEAVE_OUT"  # in the environment of a pass that leaves out even what it was to retry
 BASELINES = ("regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median")
 
 
@@ -102,6 +104,11 @@ class Plan:
         table = failures.failed(FAILURES)
         return table[table["scan"].isin(self.index["scan"])]
 
+    @property
+    def retries(self) -> bool:
+        """Whether scans that failed before are tried again; never twice in one command."""
+        return self.config.failures.retry and LEAVE_OUT not in os.environ
+
     @functools.cached_property
     def scans(self) -> list[str]:
         """BIDS stems of the scans to work on, sorted: all usable ones but those that failed before.
@@ -112,7 +119,7 @@ class Plan:
             No scan is left, or one failed and ``failures: fatal`` is set.
         """
         settings = self.config.failures
-        left_out = set() if settings.retry else set(self.failed["scan"])
+        left_out = set() if self.retries else set(self.failed["scan"])
         if left_out and settings.fatal:
             raise InputError(
                 f"{len(left_out)} scan(s) failed and failures: fatal is set ({', '.join(sorted(left_out)[:3])} ...).",
@@ -308,4 +315,4 @@ class Plan:
 
     def failed_scans(self, _wildcards: Any = None) -> list[str]:
         """Scans left out because they failed before; a change of this list makes the table of exclusions anew."""
-        return [] if self.config.failures.retry else sorted(self.failed["scan"])
+        return [] if self.retries else sorted(self.failed["scan"])

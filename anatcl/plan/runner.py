@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
+from anatcl.base.errors import InputError
 from anatcl.plan.failed import mark_missing, report_failed
-from anatcl.plan.plan import SAVED, Plan
+from anatcl.plan.plan import LEAVE_OUT, SAVED, Plan
 
 log = logging.getLogger(__name__)
 LIBRARY = Path(__file__).resolve().parents[1]
@@ -28,16 +31,15 @@ def run(options: Sequence[str]) -> int:
     A pass that ends with failed scans is followed by one without them. Ctrl-C stops both.
     """
     folder = directory(options)
-    wait_for_others(folder)
-    start = time.time()
-    status = _snakemake(options, folder)
-    if status <= 0 or "-n" in options or "--dry-run" in options or not _mark(folder, start):
+    with alone(folder) as start:
+        status = _snakemake(options)
+        if status <= 0 or "-n" in options or "--dry-run" in options or not _mark(folder, start):
+            return abs(status)
+        log.warning("Second pass: the cohort goes on without the scans that failed.")
+        status = _snakemake(options, {LEAVE_OUT: "1"})
+        with Inside(folder):
+            log.warning("%s", report_failed(Plan.of_job()))
         return abs(status)
-    log.warning("Second pass: the cohort goes on without the scans that failed.")
-    status = _snakemake(options, folder)
-    with Inside(folder):
-        log.warning("%s", report_failed(Plan.of_job()))
-    return abs(status)
 
 
 def snakefile() -> Path:
@@ -54,6 +56,38 @@ def directory(options: Sequence[str]) -> Path:
         if flag.startswith("--directory="):
             return Path(flag.partition("=")[2]).resolve()
     return Path.cwd()
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[float]:
+    """Hold a folder for one run, a second one waits; give the time at which it begins, by the folder's own clock.
+
+    The kernel lets go of the lock when this process dies, however it dies. The file system's clock and not this
+    machine's, since files that other machines write are compared with it.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written.
+    """
+    file = folder / ".snakemake" / "anatcl.lock"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(file, "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        remedy = "Make it writable, free some space, or work elsewhere with --directory."
+        raise InputError(f"the run cannot write into its folder ({error.strerror}).", folder, remedy) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("Another run is at work in %s; waiting for it to end.", folder)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError as error:
+            log.warning("%s cannot be locked (%s); start one run at a time.", folder, error.strerror)
+        wait_for_others(folder)
+        os.utime(file)
+        yield file.stat().st_mtime
 
 
 def wait_for_others(folder: Path) -> None:
@@ -84,12 +118,12 @@ def at_work(folder: Path) -> int | None:
     return None
 
 
-def _snakemake(options: Sequence[str], folder: Path) -> int:
+def _snakemake(options: Sequence[str], environment: dict[str, str] | None = None) -> int:
     """Run one pass; negative when it was stopped by a signal."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), *options]
     if not any(o.startswith(("--cores", "-c", "--jobs", "-j", "--profile", "--workflow-profile")) for o in options):
         command += ["--cores", "all"]
-    process = subprocess.Popen(command, preexec_fn=_die_with_parent)
+    process = subprocess.Popen(command, env=os.environ | (environment or {}), preexec_fn=_die_with_parent)
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -116,8 +150,6 @@ def _mark(folder: Path, start: float) -> bool:
 
 
 def _some_left(plan: Plan) -> bool:
-    from anatcl.base.errors import InputError
-
     try:
         return bool(plan.scans)
     except InputError:
