@@ -106,7 +106,7 @@ def interpret_encoder(
     """Write the mean absolute attribution over people whom neither encoder nor probe has seen.
 
     The file holds ``attribution`` (unit of the prediction per cm3) and ``average`` (mean training volume), both
-    (X, Y, Z), ``affine``, ``people``, ``unit``, and ``gap`` (mean share by which attributions miss the difference);
+    (X, Y, Z), ``affine``, ``people``, ``unit``, and ``gap`` (share of the predicted differences that they miss);
     or only ``skipped``, the reason, where the cohort cannot answer the task.
     """
     from anatcl.pretrain.arrays import open_arrays
@@ -154,10 +154,12 @@ def _mean_attribution(
         found = integrated_gradients(model.embed, x, centre, weights, effort.steps)
         gaps.append(_gap(model, x, centre, weights, found))
         total += np.abs(spread(found.cpu().numpy(), affine))
-    if np.mean(gaps) > LARGEST_GAP:
-        log.warning("attributions miss the predicted difference by %.0f %%: use more steps.", 100 * np.mean(gaps))
+    missed, moved = np.sum(gaps, axis=0)
+    gap = missed / max(moved, 1e-6)
+    if gap > LARGEST_GAP:
+        log.warning("attributions miss the predicted differences by %.0f %%: use more steps.", 100 * gap)
     density = total / len(chosen) / abs(np.linalg.det(affine[:3, :3])) * 1000
-    return density.astype(np.float32), np.float64(np.mean(gaps))
+    return density.astype(np.float32), np.float64(gap)
 
 
 def _save(out: str | Path, **arrays: Any) -> None:
@@ -173,14 +175,14 @@ def mean_volume(packed: Any, rows: np.ndarray) -> np.ndarray:
     return (total / len(rows)).astype(np.float32)
 
 
-def _gap(model: Any, x: Any, average: Any, weights: Any, attribution: Any) -> float:
-    """Share by which attributions fail to add up to the predicted difference from the average."""
+def _gap(model: Any, x: Any, average: Any, weights: Any, attribution: Any) -> tuple[float, float]:
+    """How far attributions are from adding up to the predicted difference from the average, and that difference."""
     import torch
 
     with torch.inference_mode():
         ends = model.embed(torch.stack([average, x])[:, None]) @ weights
     difference = float(ends[1] - ends[0])
-    return abs(float(attribution.sum()) - difference) / max(abs(difference), 1e-6)
+    return abs(float(attribution.sum()) - difference), abs(difference)
 
 
 def interpret_measures(
