@@ -5,6 +5,14 @@
 # STEPS:           template (once), then bias_correct -> skullstrip -> register -> segment -> qc per scan,
 #                  then preprocess (one table of quality numbers, and who passes the limits)
 
+# How every step of one scan begins, and the modules that run ANTs for it.
+STEP = (
+    "python -m anatcl preprocess {rule} --scan {wildcards.scan:q}"
+    " --failures results/failures --log-path {log:q}"
+    " --recipe {params.recipe:q} --threads {threads} --seed {params.seed}"
+)
+ANTS = ("ants.py", "ants_program.py", "geometry.py")
+
 
 rule template:
     """Write the template's volumes for all scans, once."""
@@ -57,24 +65,9 @@ rule bias_correct:
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.recipe_part("bias_correct"),
         seed=PLAN.config.seed,
-        code=code_digest(
-            "preprocess",
-            "ants.py",
-            "ants_program.py",
-            "bias_correct.py",
-            "geometry.py",
-        ),
+        code=code_digest("preprocess", *ANTS, "bias_correct.py"),
     shell:
-        "python -m anatcl preprocess bias_correct"
-        " --scan {wildcards.scan:q}"
-        " --failures results/failures"
-        " --log-path {log:q}"
-        " --recipe {params.recipe:q}"
-        " --threads {threads}"
-        " --seed {params.seed}"
-        " --image {input.image:q}"
-        " --out {output.image:q}"
-        " > {log:q} 2>&1"
+        STEP + " --image {input.image:q}" " --out {output.image:q}" " > {log:q} 2>&1"
 
 
 rule skullstrip:
@@ -105,23 +98,14 @@ rule skullstrip:
         seed=PLAN.config.seed,
         code=code_digest(
             "preprocess",
-            "ants.py",
-            "ants_program.py",
+            *ANTS,
             "alignment.py",
             "skullstrip.py",
             "skull_edge.py",
             "registration.py",
-            "geometry.py",
         ),
     shell:
-        "python -m anatcl preprocess skullstrip"
-        " --scan {wildcards.scan:q}"
-        " --failures results/failures"
-        " --log-path {log:q}"
-        " --recipe {params.recipe:q}"
-        " --threads {threads}"
-        " --seed {params.seed}"
-        " --method {params.method}"
+        STEP + " --method {params.method}"
         " --mask {input.mask:q}"
         " --image {input.image:q}"
         " --template-dir {params.template_dir:q}"
@@ -160,23 +144,14 @@ rule register:
         seed=PLAN.config.seed,
         code=code_digest(
             "preprocess",
-            "ants.py",
-            "ants_program.py",
+            *ANTS,
             "register.py",
             "registration.py",
             "greedy.py",
             "greedy_program.py",
-            "geometry.py",
         ),
     shell:
-        "python -m anatcl preprocess register"
-        " --scan {wildcards.scan:q}"
-        " --failures results/failures"
-        " --log-path {log:q}"
-        " --recipe {params.recipe:q}"
-        " --threads {threads}"
-        " --seed {params.seed}"
-        " --image {input.image:q}"
+        STEP + " --image {input.image:q}"
         " --mask {input.mask:q}"
         " --start {input.start:q}"
         " --engine {params.engine}"
@@ -220,23 +195,9 @@ rule segment:
         settings=PLAN.recipe_part("segment", "bias_correct"),
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
-        code=code_digest(
-            "preprocess",
-            "ants.py",
-            "ants_program.py",
-            "segment.py",
-            "bias_correct.py",
-            "geometry.py",
-        ),
+        code=code_digest("preprocess", *ANTS, "segment.py", "bias_correct.py"),
     shell:
-        "python -m anatcl preprocess segment"
-        " --scan {wildcards.scan:q}"
-        " --failures results/failures"
-        " --log-path {log:q}"
-        " --recipe {params.recipe:q}"
-        " --threads {threads}"
-        " --seed {params.seed}"
-        " --image {input.image:q}"
+        STEP + " --image {input.image:q}"
         " --brain {input.brain:q}"
         " --icv {input.icv:q}"
         " --affine {input.affine:q}"
@@ -283,18 +244,9 @@ rule qc:
         recipe=PLAN.config.preprocess.recipe,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
-        code=code_digest(
-            "preprocess", "ants.py", "ants_program.py", "geometry.py", "qc.py"
-        ),
+        code=code_digest("preprocess", *ANTS, "qc.py"),
     shell:
-        "python -m anatcl preprocess qc"
-        " --scan {wildcards.scan:q}"
-        " --failures results/failures"
-        " --log-path {log:q}"
-        " --recipe {params.recipe:q}"
-        " --threads {threads}"
-        " --seed {params.seed}"
-        " --image {input.image:q}"
+        STEP + " --image {input.image:q}"
         " --brain {input.brain:q}"
         " --icv {input.icv:q}"
         " --dseg {input.dseg:q}"
