@@ -5,12 +5,7 @@
 # STEPS:           template (once), then bias_correct -> skullstrip -> register -> segment -> qc per scan,
 #                  then preprocess (one table of quality numbers, and who passes the limits)
 
-# How every step of one scan begins, and the modules that run ANTs for it.
-STEP = (
-    "python -m anatcl preprocess {rule} --scan {wildcards.scan:q}"
-    " --failures results/failures --log-path {log:q}"
-    " --recipe {params.recipe:q} --threads {threads} --seed {params.seed}"
-)
+# The modules that run ANTs, in every step of a scan.
 ANTS = ("ants.py", "ants_program.py", "geometry.py")
 
 
@@ -67,7 +62,16 @@ rule bias_correct:
         seed=PLAN.config.seed,
         code=code_digest("preprocess", *ANTS, "bias_correct.py"),
     shell:
-        STEP + " --image {input.image:q}" " --out {output.image:q}" " > {log:q} 2>&1"
+        "python -m anatcl preprocess bias_correct"
+        " --scan {wildcards.scan:q}"
+        " --failures results/failures"
+        " --log-path {log:q}"
+        " --recipe {params.recipe:q}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --image {input.image:q}"
+        " --out {output.image:q}"
+        " > {log:q} 2>&1"
 
 
 rule skullstrip:
@@ -105,7 +109,14 @@ rule skullstrip:
             "registration.py",
         ),
     shell:
-        STEP + " --method {params.method}"
+        "python -m anatcl preprocess skullstrip"
+        " --scan {wildcards.scan:q}"
+        " --failures results/failures"
+        " --log-path {log:q}"
+        " --recipe {params.recipe:q}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --method {params.method}"
         " --mask {input.mask:q}"
         " --image {input.image:q}"
         " --template-dir {params.template_dir:q}"
@@ -151,7 +162,14 @@ rule register:
             "greedy_program.py",
         ),
     shell:
-        STEP + " --image {input.image:q}"
+        "python -m anatcl preprocess register"
+        " --scan {wildcards.scan:q}"
+        " --failures results/failures"
+        " --log-path {log:q}"
+        " --recipe {params.recipe:q}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --image {input.image:q}"
         " --mask {input.mask:q}"
         " --start {input.start:q}"
         " --engine {params.engine}"
@@ -197,7 +215,14 @@ rule segment:
         seed=PLAN.config.seed,
         code=code_digest("preprocess", *ANTS, "segment.py", "bias_correct.py"),
     shell:
-        STEP + " --image {input.image:q}"
+        "python -m anatcl preprocess segment"
+        " --scan {wildcards.scan:q}"
+        " --failures results/failures"
+        " --log-path {log:q}"
+        " --recipe {params.recipe:q}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --image {input.image:q}"
         " --brain {input.brain:q}"
         " --icv {input.icv:q}"
         " --affine {input.affine:q}"
@@ -246,7 +271,14 @@ rule qc:
         seed=PLAN.config.seed,
         code=code_digest("preprocess", *ANTS, "qc.py"),
     shell:
-        STEP + " --image {input.image:q}"
+        "python -m anatcl preprocess qc"
+        " --scan {wildcards.scan:q}"
+        " --failures results/failures"
+        " --log-path {log:q}"
+        " --recipe {params.recipe:q}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --image {input.image:q}"
         " --brain {input.brain:q}"
         " --icv {input.icv:q}"
         " --dseg {input.dseg:q}"
