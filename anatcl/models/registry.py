@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from anatcl.models.contrastive import ContrastiveModel
+from anatcl.models.conv import guard_convolutions
 from anatcl.models.densenet import densenet121
 from anatcl.models.resnet import BasicBlock, Bottleneck, ResNet3d
 
@@ -30,7 +31,7 @@ def build_encoder(name: str) -> nn.Module:
     """
     if name not in ENCODERS:
         raise ValueError(f"unknown encoder {name!r}; choose one of {', '.join(ENCODERS)}")
-    return ENCODERS[name]()
+    return guard_convolutions(ENCODERS[name]())
 
 
 def build_model(name: str, head: str = "projection") -> ContrastiveModel:

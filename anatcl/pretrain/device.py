@@ -62,9 +62,8 @@ def resolve(
     device : {"auto", "cpu", "cuda"}
         ``auto`` takes CUDA where there is one.
     precision : {"auto", "fp32", "bf16", "fp16"}
-        ``auto``: on CUDA bf16 where supported, else fp16; on a CPU fp32, or, when equal bytes are not asked for, bf16
-        where the processor has instructions for it (AVX512-BF16, AMX). Equal runs of bf16 convolutions on a CPU were
-        seen to differ, and one in a few to end in NaN (torch 2.13, ResNet-18, batch 8).
+        ``auto``: on CUDA bf16 where supported, else fp16; on a CPU bf16 where the processor has instructions for it
+        (AVX512-BF16, AMX), else fp32. The one kernel that was wrong there is kept out, see `anatcl.models.conv`.
     deterministic : bool
         Same machine, same threads, same result. On CUDA the backward of the 3-D max-pool has no deterministic kernel:
         torch warns, and CUDA runs agree to rounding only.
@@ -89,7 +88,7 @@ def resolve(
     _set_determinism(deterministic, cuda)
     if not cuda:
         keep_memory()
-    return Device(chosen, _precision(precision, cuda, small or deterministic), deterministic)
+    return Device(chosen, _precision(precision, cuda, small), deterministic)
 
 
 def _set_determinism(deterministic: bool, cuda: bool) -> None:
@@ -105,7 +104,7 @@ def _set_determinism(deterministic: bool, cuda: bool) -> None:
         torch.backends.cudnn.allow_tf32 = True
 
 
-def _precision(precision: str, cuda: bool, exact: bool) -> str:
+def _precision(precision: str, cuda: bool, small: bool) -> str:
     if precision != "auto":
         if precision not in DTYPES:
             raise InputError(f"precision {precision!r} is unknown.", remedy="Choose auto, fp32, bf16 or fp16.")
@@ -114,7 +113,7 @@ def _precision(precision: str, cuda: bool, exact: bool) -> str:
         return precision
     if cuda:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if cpu_has_bf16() and not exact else "fp32"
+    return "bf16" if cpu_has_bf16() and not small else "fp32"
 
 
 def cpu_has_bf16() -> bool:

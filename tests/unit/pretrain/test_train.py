@@ -340,6 +340,27 @@ def test_overfits_eight_scans(cohort_maker, tmp_path, method):
         assert loss.iloc[-5:].mean() < 1.0
 
 
+def test_perplexity_of_each_kernel_is_printed_and_kept(pretrain, caplog):
+    caplog.set_level("INFO")
+    for method, kernels in (("anatcl-z", {"anatomy", "age"}), ("supcon", {"bin"}), ("simclr", set())):
+        caplog.clear()
+        model = read_json(pretrain(method, method, epochs=1) / "model.json")
+        assert set(model["weights_perplexity"]) == kernels
+        for name, value in model["weights_perplexity"].items():
+            assert f"weights of {name}: perplexity {100 * value:.3f} % of uniform" in caplog.text
+
+
+@pytest.mark.slow
+def test_compiled_network_trains_as_the_plain_one(pretrain):
+    """``compile: true`` changes speed, not what is learned (to rounding), nor the names of the weights."""
+    pytest.importorskip("torch._inductor")
+    plain = pretrain("y-aware", "plain", epochs=1, max_steps=2)
+    compiled = pretrain("y-aware", "compiled", epochs=1, max_steps=2, compile=True)
+    assert weights(plain).keys() == weights(compiled).keys()
+    one, two = (read_tsv(f / "history.tsv")["loss"].iloc[-1] for f in (plain, compiled))
+    assert one == pytest.approx(two, rel=1e-3)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -352,12 +373,11 @@ def test_on_a_gpu(cohort_files, tmp_path, precision):
     assert loss.iloc[-3:].mean() < loss.iloc[0]
 
 
-def test_equal_bytes_on_a_cpu_mean_float32(monkeypatch):
-    """Convolutions in bf16 on a CPU differ from run to run, so a deterministic run does not choose them by itself."""
+def test_precision_on_a_cpu(monkeypatch):
+    """bf16 where the processor multiplies it and the network is large enough to gain; else float32."""
     from anatcl.pretrain import device
 
-    monkeypatch.setattr(device, "cpu_has_bf16", lambda: True)
-    assert device.resolve("cpu", deterministic=True).precision == "fp32"
-    assert device.resolve("cpu", deterministic=False).precision == "bf16"
-    assert device.resolve("cpu", "bf16", deterministic=True).precision == "bf16"
-    device.resolve("cpu", deterministic=True)
+    for has, small, expected in ((True, False, "bf16"), (True, True, "fp32"), (False, False, "fp32")):
+        monkeypatch.setattr(device, "cpu_has_bf16", lambda has=has: has)
+        assert device.resolve("cpu", small=small).precision == expected
+    assert device.resolve("cpu", "bf16").precision == "bf16"
