@@ -124,3 +124,23 @@ def test_a_failed_scan_is_left_out_of_the_next_pass(snakemake, heads, tmp_path):
     assert jobs(done.stdout + done.stderr)["bias_correct"] == 9
     done = snakemake(tmp_path, *options, "failures={fatal: true}")
     assert done.returncode != 0 and "fatal" in done.stderr + done.stdout
+
+
+def test_a_persons_word_reaches_its_scan_alone(snakemake, heads, tmp_path):
+    """A mended mask goes to the skull-strip of its scan, a decision to the gate, the engine to every registration."""
+    mended, rejected = "sub-003/anat/sub-003", "sub-001/ses-1/anat/sub-001_ses-1"
+    (tmp_path / "it's mended.nii.gz").touch()
+    table = tmp_path / "words.tsv"
+    table.write_text(f"scan\tdecision\tmask\n{mended}\tn/a\tit's mended.nii.gz\n{rejected}\treject\tn/a\n")
+    config = tmp_path / "config.yaml"
+    config.write_text(f"bids_dir: {heads}\npreprocess: {{corrections: words.tsv, deformable: greedy}}\n")
+    done = snakemake(tmp_path, "-n", "-p", "--until", "preprocess", "--configfile", str(config))
+    assert done.returncode == 0, done.stderr[-3000:]
+    commands = re.findall(r"python -m anatcl preprocess (\w+) (.*)", done.stdout + done.stderr)
+    strips = [command for step, command in commands if step == "skullstrip"]
+    given = [command for command in strips if "--method mask" in command]
+    assert len(strips) == 9 and len(given) == 1
+    assert f"--scan {mended}" in given[0] and "mended.nii.gz" in given[0]
+    gate = next(command for step, command in commands if step == "gate")
+    assert f'"reject": ["{rejected}"]' in gate
+    assert all("--engine greedy" in command for step, command in commands if step == "register")
