@@ -1,0 +1,57 @@
+"""The pages: links and pictures exist, drawings are in step with the rules, every page is reached, the site builds."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+LINK = re.compile(r"\]\(([^)\s]+)[^)]*\)")
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in LINK.findall(text):
+        if not re.match(r"https?:|mailto:|#", link):
+            assert (page.parent / link.partition("#")[0]).exists(), f"{page.name}: {link}"
+
+
+def test_pictures_are_small() -> None:
+    sizes = {path.name: path.stat().st_size for path in (DOCS / "images").iterdir()}
+    assert {name: size for name, size in sizes.items() if size > 300_000} == {}
+
+
+def test_drawings_are_in_step_with_rules_and_imports() -> None:
+    sys.path.insert(0, str(DOCS))
+    try:
+        from make_figures import figures
+    finally:
+        sys.path.remove(str(DOCS))
+    drawn = figures()
+    stale = [name for name, text in drawn.items() if (DOCS / "images" / name).read_text(encoding="utf-8") != text]
+    assert stale == [], "make them anew: python docs/make_figures.py"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    text = (ROOT / "mkdocs.yml").read_text()
+    named = set(re.findall(r"([\w/-]+\.md)", str(yaml.safe_load(text)["nav"])))
+    assert named == {page.relative_to(DOCS).as_posix() for page in PAGES}
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_asks_for_nothing_outside(tmp_path: Path) -> None:
+    pytest.importorskip("material", reason="mkdocs-material is not installed (pip install mkdocs-material)")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for page in (tmp_path / "site").rglob("*.html"):
+        fetched = re.findall(r'<(?:link|script|img)[^>]+(?:href|src)="(https?://[^"]+)"', page.read_text())
+        assert [url for url in fetched if "canonical" not in url] == [], page.name
