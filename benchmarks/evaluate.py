@@ -1,7 +1,7 @@
 """Minutes for the full evaluation table, and ours beside plain scikit-learn, in one run.
 
 The full table: every shipped task of the public cohorts at its cohort's real size (200 to 1,100 people, OpenBHB
-3,984), 11 methods of 512 features and three rivals, 5 outer and 3 inner folds, 5 penalties, 1,000 resamples, shuffled
+3,984), 11 methods of 512 features and four rivals, 5 outer and 3 inner folds, 5 penalties, 1,000 resamples, shuffled
 control, leak check, paired tests between all methods, and the start of one process per method and task, on two cores.
 One method is measured for each kind and size of task; the rest is multiplication (`extrapolated` in the output).
 
@@ -22,11 +22,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import functools
 import json
 import logging
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ from anatcl.evaluate.run import Settings, evaluate_task
 from anatcl.evaluate.task import load_task
 
 log = logging.getLogger("benchmarks.evaluate")
-METHODS, RIVALS, FEATURES, RIVAL_FEATURES, CORES = 11, 3, 512, 140, 2
+METHODS, RIVALS, FEATURES, RIVAL_FEATURES, CORES = 11, 4, 512, 140, 2
 SITES = 60
 # Kind, people and number of tasks of that size: every task that is shipped for a cohort, as a test checks.
 # Sizes of clinical tasks are rounded: a release's number of usable people depends on its date.
@@ -137,25 +139,50 @@ def start_up() -> float:
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
-def measure(quick: bool) -> dict[str, Any]:
+class Notes:
+    """Figures measured so far, kept in a file so that an interrupted run goes on where it was."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        self.known: dict[str, Any] = {}
+        if file and file.exists():
+            self.known = dict(json.loads(line) for line in file.read_text().splitlines())
+
+    def get(self, name: str, measure: Callable[[], Any]) -> Any:
+        """The figure of that name, measured if it is not known."""
+        if name not in self.known:
+            self.known[name] = measure()
+            log.info("%s: %s", name, self.known[name])
+            if self.file:
+                with self.file.open("a") as stream:
+                    stream.write(json.dumps([name, self.known[name]]) + "\n")
+        return self.known[name]
+
+
+def unit(kind: str, n: int, quick: bool) -> dict[str, float]:
+    """Seconds of one method, of one rival with fewer features, and of all paired tests of one task; peak memory."""
+    wide, predictions = one_method(kind, n, FEATURES)
+    narrow = one_method(kind, n, RIVAL_FEATURES)[0] if not quick else wide * RIVAL_FEATURES / FEATURES
+    found = {"method_s": wide, "rival_features_s": narrow, "paired_tests_s": paired_tests(kind, predictions)}
+    return {k: round(v, 2) for k, v in found.items()} | {"peak_mb": peak_memory_mb()}
+
+
+def measure(quick: bool, notes: Notes) -> dict[str, Any]:
     """All units, the extrapolation, and the rival."""
     units, seconds = [], 0.0
     for kind, n, tasks in FULL:
-        wide, predictions = one_method(kind, n, FEATURES)
-        narrow = one_method(kind, n, RIVAL_FEATURES)[0] if not quick else wide * RIVAL_FEATURES / FEATURES
-        tests = paired_tests(kind, predictions)
-        units.append({"kind": kind, "people": n, "tasks": tasks, "method_s": round(wide, 2),
-                      "rival_features_s": round(narrow, 2), "paired_tests_s": round(tests, 2)})  # fmt: skip
-        log.info("%s", units[-1])
-        seconds += tasks * (METHODS * wide + RIVALS * narrow + tests)
+        found = notes.get(f"{kind} {n}", functools.partial(unit, kind, n, quick))
+        units.append({"kind": kind, "people": n, "tasks": tasks, **found})
+        one_task = METHODS * found["method_s"] + RIVALS * found["rival_features_s"] + found["paired_tests_s"]
+        seconds += tasks * one_task
     jobs = sum(t for _, _, t in FULL) * (METHODS + RIVALS)
-    begin = start_up()
+    begin = notes.get("start-up", start_up)
     compared = [("regression", 950), ("binary", 450 if quick else 950)]
-    ours = {k: one_method(k, n, FEATURES)[0] for k, n in compared}
-    rival = {k: plain(k, n, FEATURES) for k, n in compared}
+    ours = {k: next(u["method_s"] for u in units if (u["kind"], u["people"]) == (k, n)) for k, n in compared}
+    rival = {k: notes.get(f"scikit-learn {k} {n}", functools.partial(plain, k, n, FEATURES)) for k, n in compared}
     return {
         "minutes": round((seconds + jobs * begin) / 60 / CORES, 2),
-        "peak_mb": peak_memory_mb(),
+        "peak_mb": max(u["peak_mb"] for u in units),
         "ratio": round(sum(rival.values()) / sum(ours.values()), 2),
         "extrapolated": f"{jobs} jobs from {len(units)} measured sizes; start-up {begin:.2f} s each; {CORES} cores",
         "units": units,
@@ -168,9 +195,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="do not measure the narrow rivals; a smaller comparison")
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON file of the full results")
+    parser.add_argument("--notes", type=Path, metavar="FILE", help="figures so far, to go on after an interruption")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    found = measure(args.quick)
+    found = measure(args.quick, Notes(args.notes))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         record = {**found, "quick": args.quick, "hardware": hardware(), "versions": versions()}

@@ -90,7 +90,8 @@ METRICS = {
     "f1": Metric("F1", "up", 3),
     "brier": Metric("Brier score", "down", 3, main=False),
     "calibration_slope": Metric("Calibration slope", "", 2, main=False),
-    "openbhb": Metric("OpenBHB score", "down", 2),
+    "external_mae": Metric("MAE, unseen sites", "down", 2),
+    "openbhb_score": Metric("OpenBHB score", "down", 2),
 }
 SHUFFLED = "_shuffled"
 HIDDEN = ("p_chance",)
