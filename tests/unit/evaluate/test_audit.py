@@ -13,6 +13,7 @@ from anatcl.evaluate.design import load_design, make_splits
 from anatcl.evaluate.features import Features
 from anatcl.evaluate.run import Settings, evaluate_task, run_audit
 from anatcl.evaluate.task import load_task
+from anatcl.pretrain.arrays import array_meta, write_arrays
 from tests.unit.evaluate.helpers import AGE, SICK, make, make_cohort
 
 
@@ -163,6 +164,28 @@ def test_duplicates_across_folds_are_a_leak(cohort, rng):
     assert leaks["overlap"].tolist() == ["sub-0000 = sub-0004", "sub-0004 = sub-0000"]
     volumes[4], volumes[3] = rng.normal(size=(5, 6, 7)), volumes[0]  # the same fold
     assert set(audit.audit(table, folder / "m", folds=folds, volumes=(volumes, table))["verdict"]) == {"clean"}
+
+
+def test_the_command_finds_one_scan_under_two_names_for_any_of_several_methods(cohort, rng, caplog):
+    from anatcl.cli.main import main
+
+    folder, table, folds = cohort
+    shape = (5, 6, 7)
+    volumes = rng.random((12, *shape)).astype(np.float32)
+    meta = array_meta(shape, np.eye(4), "vbm", [[0, n] for n in shape])
+    for method in ("one", "two"):
+        encoders(folder / method, folds)
+    command = ["evaluate", "audit", "--pretrained", str(folder / "one"), str(folder / "two"), "--arrays",
+               str(folder / "arrays"), "--scans", str(folder / "scans.tsv"), "--folds", str(folder / "folds.tsv"),
+               "--out", str(folder / "audit.tsv")]  # fmt: skip
+    write_arrays(folder / "arrays", volumes, table, meta)
+    assert main(command) == 0
+    volumes[7] = volumes[2]  # folds 1 and 2
+    write_arrays(folder / "arrays", volumes, table, meta)
+    assert main(command) == 1
+    assert "sub-0007 = sub-0002" in caplog.text
+    found = read_tsv(folder / "audit.tsv")
+    assert found.groupby("method")["verdict"].apply(lambda v: (v == "LEAK").sum()).to_dict() == {"one": 2, "two": 2}
 
 
 def test_features_of_one_matrix_are_copied_not_changed(rng):

@@ -84,7 +84,12 @@ def test_calibration_slope_equals_statsmodels(rng):
     assert found == pytest.approx(fitted.params[1], abs=1e-6)
 
 
-def test_per_fold_figures_equal_cross_val_score(rng):
+RIDGE = {"neg_mean_absolute_error": "mae", "neg_root_mean_squared_error": "rmse", "r2": "r2"}
+LOGISTIC = {"roc_auc": "roc_auc", "average_precision": "average_precision", "balanced_accuracy": "balanced_accuracy"}
+
+
+@pytest.mark.parametrize(("spec", "names"), [(AGE, RIDGE), (SICK, LOGISTIC)])
+def test_per_fold_figures_equal_cross_val_score(rng, monkeypatch, spec, names):
     """The plain case against scikit-learn's own loop on the same folds."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.model_selection import PredefinedSplit, cross_val_score
@@ -92,26 +97,24 @@ def test_per_fold_figures_equal_cross_val_score(rng):
     from sklearn.preprocessing import StandardScaler
 
     table, x = make_cohort(rng, 70)
-    for spec, model, scoring, metric in (
-        (AGE, Ridge(alpha=10.0), "neg_mean_absolute_error", "mae"),
-        (SICK, LogisticRegression(C=0.01, class_weight="balanced", tol=1e-8), "roc_auc", "roc_auc"),
-    ):
-        problem, features = make(table, x, spec)
-        splits = repeated(problem)
-        fold = np.empty(70, int)
-        for s in splits:
-            fold[s.test] = s.fold
+    problem, features = make(table, x, spec)
+    splits, fold = repeated(problem), np.empty(70, int)
+    for s in splits:
+        fold[s.test] = s.fold
+    # One penalty leaves nothing to choose.
+    monkeypatch.setattr(protocol.RidgeProbe.__init__, "__defaults__", ([10.0], 3))
+    monkeypatch.setattr(protocol.LogisticProbe.__init__, "__defaults__", ([0.01], 3))
+    found = protocol.cross_validate(problem, features, splits, 0).predictions
+    model = Ridge(alpha=10.0) if spec is AGE else LogisticRegression(C=0.01, class_weight="balanced", tol=1e-8)
+    for scoring, metric in names.items():
         expected = cross_val_score(
             make_pipeline(StandardScaler(), model), x, problem.y, cv=PredefinedSplit(fold), scoring=scoring
         )
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(protocol.RidgeProbe.__init__, "__defaults__", ([10.0], 3))
-            patch.setattr(protocol.LogisticProbe.__init__, "__defaults__", ([0.01], 3))
-            found = protocol.cross_validate(problem, features, splits, 0).predictions
         for k in range(5):
             part = found[found["fold"] == k]
             value = metrics.evaluate(part, problem.task.kind, np.ones((1, len(part))))[metric][0]
-            assert value == pytest.approx(abs(expected[k]), abs=1e-9)
+            sign = -1 if scoring.startswith("neg_") else 1
+            assert value == pytest.approx(sign * expected[k], abs=1e-9)
 
 
 def test_shuffled_labels_sit_at_chance_and_a_leak_is_flagged(rng):
