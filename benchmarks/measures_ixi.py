@@ -1,0 +1,236 @@
+"""What the measures of the 64 IXI scans (2 mm) are worth: age, DLMUSE's volumes, FreeSurfer's thickness, and ridge.
+
+Run from the root of the repository, after ``--until measures`` on that dataset::
+
+    python -m benchmarks.measures_ixi --results results --dataset ../shared/data/ixi_hh_2mm [--out FOLDER]
+
+It writes two tables and a figure: ``ixi_agreement`` (correlations over people with 95 % intervals) and ``ixi_ridge``
+(ridge regression of age, 10-fold, 10 seeds, on our measures and on the two given tables, the same folds for all). The
+last line is one JSON object.
+
+DLMUSE's volumes are those of a deep model on the same 2 mm grid (a silver reference); FreeSurfer's thickness was
+measured on the full-resolution scans.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.measures_common import agreement, correlation, last_line, write
+
+LOBES = {
+    "Frontal_GM": "superiorfrontal rostralmiddlefrontal caudalmiddlefrontal parsopercularis parstriangularis "
+    "parsorbitalis lateralorbitofrontal medialorbitofrontal precentral paracentral frontalpole insula",
+    "Parietal_GM": "superiorparietal inferiorparietal supramarginal postcentral precuneus",
+    "Temporal_GM": "superiortemporal middletemporal inferiortemporal bankssts fusiform transversetemporal temporalpole",
+    "Occipital_GM": "lateraloccipital lingual cuneus pericalcarine",
+    "Limbic_Cingulate_GM": "rostralanteriorcingulate caudalanteriorcingulate posteriorcingulate isthmuscingulate",
+}
+WHOLE = {"tiv_mm3": "ICV", "gm_mm3": "GM", "wm_mm3": "WM"}
+DEEP = {
+    "lateralventricle": "LateralVentricle", "hippocampus": "Hippocampus", "amygdala": "Amygdala", "caudate": "Caudate",
+    "putamen": "Putamen", "pallidum": "Pallidum", "thalamus": "ThalamusProper",
+}  # fmt: skip
+MEASURES = ("thickness", "volume", "area")
+COARSE = "2 mm voxels: too coarse to trust in mm; read as a rank at most"
+ALPHAS = np.logspace(-2, 5, 15)
+
+
+def read(results: Path, dataset: Path) -> dict[str, pd.DataFrame]:
+    """Our measures, the people and the two given tables, on the same people in the same order."""
+    from anatcl.base.files import read_tsv
+
+    ours = read_tsv(results / "measures" / "measures.tsv").set_index("participant_id").sort_index()
+    given = dataset / "derivatives"
+    tables = {
+        "people": dataset / "participants.tsv",
+        "dlmuse": given / "dlmuse" / "volumes.tsv",
+        "freesurfer": given / "freesurfer" / "desikan_thickness.tsv",
+    }
+    rest = {name: read_tsv(path).set_index("participant_id").loc[ours.index] for name, path in tables.items()}
+    return {"ours": ours} | rest
+
+
+def both_sides(table: pd.DataFrame, names: str, measure: str = "volume") -> pd.Series:
+    """Sum of a measure over the named regions of both hemispheres."""
+    return table[[f"{measure}_{side}_{name}" for name in names.split() for side in ("lh", "rh")]].sum(axis=1)
+
+
+def agree(data: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row per quantity, over people: age first, then volumes, then thickness."""
+    ours, muse, age = data["ours"], data["dlmuse"], data["people"]["age"]
+    rows = [
+        _with_age("age with GM/TIV, ours", age, ours["gm_mm3"] / ours["tiv_mm3"]),
+        _with_age("age with GM/ICV, DLMUSE", age, muse["GM"] / muse["ICV"]),
+        _with_age("age with mean thickness, ours", age, _thickness(data)[0].mean(axis=1), COARSE),
+        _with_age("age with mean thickness, FreeSurfer", age, _thickness(data)[1].mean(axis=1)),
+    ]
+    rows += [agreement(f"{a.removesuffix('_mm3').upper()}", ours[a], muse[b], "mm3") for a, b in WHOLE.items()]
+    ventricles = both_sides(ours, "lateralventricle") + ours["volume_thirdventricle"]
+    rows.append(agreement("ventricles", ventricles, muse["Ventricles"], "mm3"))
+    rows.append(agreement("cerebellum", both_sides(ours, "cerebellum"), muse["Cerebellum"], "mm3",
+                          "ours: grey matter; DLMUSE: grey and white"))  # fmt: skip
+    rows += [agreement(f"lobe {name}", both_sides(ours, names), muse[name], "mm3") for name, names in LOBES.items()]
+    rows += [
+        agreement(f"deep {a}", both_sides(ours, a), muse[[f"{b}_L", f"{b}_R"]].sum(axis=1), "mm3")
+        for a, b in DEEP.items()
+    ]
+    return pd.DataFrame(rows + thickness_rows(data))
+
+
+def _with_age(name: str, age: pd.Series, value: pd.Series, note: str = "") -> dict[str, Any]:
+    r, low, high, n = correlation(age, value)
+    return {"quantity": name, "unit": "years", "n": n, "r": r, "r_low": low, "r_high": high, "note": note}
+
+
+def _thickness(data: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Regional thickness, ours and FreeSurfer's, the same columns (mm)."""
+    names = [c for c in data["ours"] if str(c).startswith(("thickness_lh_", "thickness_rh_"))]
+    theirs = data["freesurfer"][[f"{c.removeprefix('thickness_')}_thickness" for c in names]]
+    return data["ours"][names].astype(float), theirs.set_axis(names, axis=1).astype(float)
+
+
+def thickness_rows(data: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Thickness: of the whole cortex over people, of the cohort's mean over regions, and of each region over people."""
+    ours, theirs = _thickness(data)
+    whole = agreement("thickness, cortex, over people", ours.mean(axis=1), theirs.mean(axis=1), "mm", COARSE)
+    mean = agreement("thickness, cohort mean, over 68 regions", ours.mean(), theirs.mean(), "mm", COARSE)
+    rows = [whole, mean]
+    per_person = [correlation(a, b)[0] for a, b in zip(ours.to_numpy(), theirs.to_numpy(), strict=True)]
+    per_region = [correlation(a, b)[0] for a, b in zip(ours.to_numpy().T, theirs.to_numpy().T, strict=True)]
+    for name, found in (
+        ("thickness, each person over 68 regions: median r", per_person),
+        ("thickness, each region over people: median r", per_region),
+    ):
+        low, middle, high = np.nanpercentile(found, [10, 50, 90])
+        rows.append({"quantity": name, "unit": "mm", "n": len(found), "r": middle, "r_low": low, "r_high": high,
+                     "note": f"bounds: 10th and 90th percentile; {COARSE}"})  # fmt: skip
+    return rows
+
+
+def features(data: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Tables that ridge gets; volumes are fractions of intracranial volume."""
+    from anatcl.measures.dictionary import split_column
+
+    ours, muse = data["ours"], data["dlmuse"]
+    regional = {m: [c for c in ours if (p := split_column(str(c))) and p[0] == m] for m in MEASURES}
+    volumes = ours[regional["volume"]].div(ours["tiv_mm3"], axis=0)
+    whole = ours[["gm_mm3", "wm_mm3", "csf_mm3"]].div(ours["tiv_mm3"], axis=0)
+    surfaces = ours[regional["area"]].div(ours["tiv_mm3"] ** (2 / 3), axis=0)
+    thick = ours[regional["thickness"]]
+    return {
+        "ours: volumes/TIV, areas, thickness": pd.concat([whole, volumes, surfaces, thick], axis=1),
+        "ours: volumes/TIV": pd.concat([whole, volumes], axis=1),
+        "ours: thickness": thick,
+        "ours: measures as they are": ours[[c for m in regional.values() for c in m]],
+        "DLMUSE: volumes/ICV": muse.drop(columns="ICV").div(muse["ICV"], axis=0),
+        "FreeSurfer: thickness": data["freesurfer"],
+    }  # fmt: skip
+
+
+def predictions(x: NDArray, y: NDArray, seeds: int, folds: int) -> NDArray:
+    """Out-of-fold predictions of each seed, shape (seeds, n); scaling, medians and penalty from training folds."""
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import KFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), RidgeCV(ALPHAS))
+    return np.stack(
+        [cross_val_predict(model, x, y, cv=KFold(folds, shuffle=True, random_state=s)) for s in range(seeds)]
+    )
+
+
+def ridge(data: dict[str, pd.DataFrame], seeds: int = 10, folds: int = 10, draws: int = 2000) -> pd.DataFrame:
+    """MAE in years of each table: mean and SD over seeds, bootstrap interval over people, difference to DLMUSE."""
+    age = data["people"]["age"].to_numpy(float)
+    found = {n: predictions(x.to_numpy(float), age, seeds, folds) for n, x in features(data).items()}
+    found["median of the training folds"] = _median(age, seeds, folds)
+    error = {name: np.abs(p - age) for name, p in found.items()}
+    rng = np.random.default_rng(0)
+    picks = rng.integers(0, len(age), (draws, len(age)))
+    rows = []
+    for name, e in error.items():
+        people = e.mean(axis=0)
+        low, high = np.percentile(people[picks].mean(axis=1), [2.5, 97.5])
+        paired = people - error["DLMUSE: volumes/ICV"].mean(axis=0)
+        worse = np.percentile(paired[picks].mean(axis=1), [2.5, 97.5])
+        columns = features(data)[name].shape[1] if name in features(data) else 0
+        rows.append({
+            "features": name, "columns": columns, "n": len(age), "mae_years": people.mean(), "low": low, "high": high,
+            "sd_over_seeds": e.mean(axis=1).std(ddof=1), "r": correlation(found[name].mean(axis=0), age)[0],
+            "more_than_dlmuse_years": paired.mean(), "more_low": worse[0], "more_high": worse[1],
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _median(age: NDArray, seeds: int, folds: int) -> NDArray:
+    from sklearn.dummy import DummyRegressor
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    model = DummyRegressor(strategy="median")
+    splits = [KFold(folds, shuffle=True, random_state=s) for s in range(seeds)]
+    return np.stack([cross_val_predict(model, age[:, None], age, cv=cv) for cv in splits])
+
+
+def draw(path: Path, data: dict[str, pd.DataFrame]) -> None:
+    """Age with GM/TIV, then our volumes and thickness against the references."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    ours, muse, age = data["ours"], data["dlmuse"], data["people"]["age"]
+    mine, theirs = _thickness(data)
+    panels = [
+        ("age (years)", "GM/TIV, ours", age, ours["gm_mm3"] / ours["tiv_mm3"]),
+        ("grey matter, DLMUSE (ml)", "ours (ml)", muse["GM"] / 1e3, ours["gm_mm3"] / 1e3),
+        ("white matter, DLMUSE (ml)", "ours (ml)", muse["WM"] / 1e3, ours["wm_mm3"] / 1e3),
+        ("ventricles, DLMUSE (ml)", "ours (ml)", muse["Ventricles"] / 1e3,
+         (both_sides(ours, "lateralventricle") + ours["volume_thirdventricle"]) / 1e3),
+        ("mean thickness, FreeSurfer at 1 mm (mm)", "ours at 2 mm (mm)", theirs.mean(axis=1), mine.mean(axis=1)),
+        ("regional thickness, FreeSurfer (mm)", "ours at 2 mm (mm)", theirs.mean(), mine.mean()),
+    ]  # fmt: skip
+    figure, axes = pyplot.subplots(2, 3, figsize=(11, 6.6), layout="constrained")
+    for axis, (xlabel, ylabel, x, y) in zip(axes.flat, panels, strict=True):
+        axis.scatter(x, y, s=14, alpha=0.75)
+        r, low, high, n = correlation(x, y)
+        axis.set(xlabel=xlabel, ylabel=ylabel, title=f"r = {r:.2f} [{low:.2f}, {high:.2f}], n = {n}")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the workflow's results")
+    parser.add_argument("--dataset", type=Path, required=True, help="BIDS folder with the two given tables")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/measures"), help="folder for tables and figure")
+    parser.add_argument("--name", default="ixi", help="names the files")
+    args = parser.parse_args()
+    data = read(args.results, args.dataset)
+    table, ages = agree(data), ridge(data)
+    ours = data["ours"]
+    methods = sorted(set(ours["thickness_method"])), sorted(set(ours["thickness_trust"]))
+    about = {"command": "python -m benchmarks.measures_ixi", "n": len(ours), "thickness_method": methods[0]}
+    text = f"{len(ours)} IXI scans at 2 mm, thickness by {methods[0]} ({', '.join(methods[1])})."
+    write(args.out, f"{args.name}_agreement", table, about, f"{text} r over people with its 95 % interval.")
+    write(args.out, f"{args.name}_ridge", ages, about,
+          f"{text} Ridge regression of age, 10-fold, 10 seeds; the penalty is chosen inside each training fold. "
+          "Intervals: bootstrap over people.")  # fmt: skip
+    draw(args.out / f"{args.name}_agreement.png", data)
+    print(last_line({
+        "n": len(ours),
+        "r": dict(zip(table["quantity"], table["r"], strict=True)),
+        "mae_years": dict(zip(ages["features"], ages["mae_years"], strict=True)),
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
