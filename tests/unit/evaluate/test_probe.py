@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from anatcl.evaluate import logistic
 from anatcl.evaluate.probe import (
     LOGISTIC_C,
     RIDGE_PENALTIES,
@@ -54,8 +55,12 @@ def test_ridge_probe_equals_grid_search_for_each_target(rng, d):
         np.testing.assert_allclose(probe.predict(new)[:, t], search.predict(new), atol=1e-7)
 
 
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize(("n", "d", "classes"), [(60, 8, 2), (40, 90, 2), (70, 12, 3), (40, 60, 4)])
-def test_logistic_probe_equals_grid_search(rng, n, d, classes):
+def test_logistic_probe_equals_grid_search(rng, monkeypatch, n, d, classes, large):
+    if large:  # what large problems use: L-BFGS, in single precision inside the inner folds
+        monkeypatch.setattr(logistic, "NEWTON_COST", 0)
+        monkeypatch.setattr(logistic, "SINGLE", 0)
     x = rng.normal(size=(n, 4)) @ rng.normal(size=(4, d)) + 0.5 * rng.normal(size=(n, d))
     rank = (x[:, 0] + rng.normal(size=n)).argsort().argsort()
     y = rank * classes // n
