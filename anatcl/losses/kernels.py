@@ -29,9 +29,11 @@ def cosine_mean(features: Tensor, groups: int) -> Tensor:
     Returns
     -------
     Tensor of shape (B, B)
-        One matrix product instead of a (B, B, groups) array.
+        One matrix product instead of a (B, B, groups) array; never in half precision, in which cosines near 1 are
+        all the same.
     """
-    return features @ features.T / groups
+    with torch.autocast(features.device.type, enabled=False):
+        return features @ features.T / groups
 
 
 def unit_vectors(x: Tensor) -> Tensor:
@@ -54,7 +56,8 @@ def unit_vectors(x: Tensor) -> Tensor:
 def squared_distances(x: Tensor) -> Tensor:
     """Return squared Euclidean distances between the rows of `x` (B, F), shape (B, B), never negative."""
     square = x.square().sum(1)
-    return (square[:, None] + square[None, :] - 2 * x @ x.T).clamp_min(0)
+    with torch.autocast(x.device.type, enabled=False):
+        return (square[:, None] + square[None, :] - 2 * x @ x.T).clamp_min(0)
 
 
 def perplexity(weights: Tensor) -> float:

@@ -40,10 +40,17 @@ class Transform:
         raise NotImplementedError
 
     def __call__(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """Draw and apply; volumes that the coin leaves out stay as they are."""
-        chosen = _wide(torch.rand(x.shape[0], generator=random) < self.p).to(x.device)
-        parameters = {k: v.to(x.device, non_blocking=True) for k, v in self.draw(x.shape[0], random).items()}
-        return torch.where(chosen, self.apply(x, parameters), x)
+        """Draw and apply; volumes that the coin leaves out stay as they are, and cost nothing.
+
+        The coins fall on the CPU, so that a GPU need not be asked how many volumes there are.
+        """
+        chosen = torch.nonzero(torch.rand(x.shape[0], generator=random) < self.p)[:, 0]
+        drawn = self.draw(x.shape[0], random)
+        if len(chosen) == 0:
+            return x
+        parameters = {k: v[chosen].to(x.device, non_blocking=True) for k, v in drawn.items()}
+        where = chosen.to(x.device, non_blocking=True)
+        return x.index_copy(0, where, self.apply(x[where], parameters))
 
 
 def _uniform(n: int, low: float, high: float, random: torch.Generator, columns: int = 1) -> Tensor:

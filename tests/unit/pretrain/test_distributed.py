@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from anatcl.base.errors import InputError
+from anatcl.base.files import read_json
 from anatcl.models.norm import CrossProcessBatchNorm3d, synchronise_batchnorm
 from anatcl.pretrain.distributed import World
 
@@ -101,6 +104,31 @@ def test_three_steps_in_float64_are_those_of_one_process(tmp_path, monkeypatch):
     assert one.keys() == two.keys()
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, rtol=1e-5, atol=1e-5, msg=lambda m, k=key: f"{k}: {m}")
+
+
+@pytest.mark.slow
+def test_the_step_starts_its_own_processes_and_they_go_on_after_a_signal(cohort_files, tmp_path):
+    """``--processes 2`` under torchrun: a signal in the middle saves, the next start ends at the same bits."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "RANK", "LOCAL_RANK")}
+
+    def start(name: str) -> subprocess.Popen:
+        flags = {"arrays": cohort_files["arrays"], "folds": cohort_files["folds.tsv"], "fold": 0, "method": "y-aware"}
+        flags |= {"encoder": "resnet-tiny", "epochs": 30, "batch-size": 8, "learning-rate": 1e-3, "device": "cpu"}
+        flags |= {"threads": 1, "processes": 2, "out-dir": tmp_path / name}
+        words = [str(w) for k, v in flags.items() for w in (f"--{k}", v)]
+        return subprocess.Popen([sys.executable, "-m", "anatcl", "pretrain", "train", *words], env=environment)
+
+    assert start("straight").wait(timeout=300) == 0
+    broken = start("broken")
+    while not (tmp_path / "broken/last.ckpt").exists():
+        assert broken.poll() is None
+        time.sleep(0.02)
+    broken.send_signal(signal.SIGUSR1)
+    assert broken.wait(timeout=300) != 0 and not (tmp_path / "broken/encoder.safetensors").exists()
+    assert start("broken").wait(timeout=300) == 0
+    assert read_json(tmp_path / "broken/run.json")["processes"] == 2
+    one, two = (load_file(tmp_path / n / "encoder.safetensors") for n in ("straight", "broken"))
+    assert one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
