@@ -192,7 +192,6 @@ def _run_segment(args: argparse.Namespace) -> None:
             Template(args.template_dir),
             out,
             recipe["segment"],
-            recipe["bias_correct"],
             args.threads,
             args.seed,
         )

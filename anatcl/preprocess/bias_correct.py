@@ -91,9 +91,19 @@ def _otsu(data: NDArray, bins: int = 256) -> float:
 
 
 def n4(room: Workspace, image: str, output: str, settings: dict[str, Any], spacing: NDArray, mask: str = "") -> None:
-    """Run N4 on a grid of about ``grid_mm`` millimetres inside the workspace."""
+    """Run N4 inside the workspace.
+
+    Parameters
+    ----------
+    settings : dict
+        ``grid_mm`` (size of the voxels that are looked at), ``iterations`` of the levels, ``tolerance``, and
+        ``spline_mm``: distance of the spline's knots at the first level, halved at every next one; without it one
+        span covers the image.
+    """
     shrink = max(1, round(settings["grid_mm"] / float(np.median(spacing))))
-    options = {"mask_image": mask} if mask else {}
+    options: dict[str, Any] = {"mask_image": mask} if mask else {}
+    if "spline_mm" in settings:
+        options["bspline_fitting_distance"] = float(settings["spline_mm"])
     room.run(
         "N4BiasFieldCorrection",
         dimension=3,

@@ -50,7 +50,6 @@ def segment(
     template: Template,
     out: Paths,
     settings: dict[str, Any],
-    bias: dict[str, Any],
     threads: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -63,9 +62,9 @@ def segment(
     affine, forward, inverse : path
         Transforms of :func:`anatcl.preprocess.register.register`.
     settings : dict
-        ``iterations``, ``rounds`` (N4 and Atropos by turns), ``prior_weight``, ``mrf``.
-    bias : dict
-        N4 settings, for rounds after the first.
+        ``iterations``, ``rounds`` (N4 and Atropos by turns), ``prior_weight``, ``mrf``; ``n4`` (settings of
+        `bias_correct.n4`) for the rounds after the first, inside the brain mask: what the whole head's correction
+        leaves at the vertex turns white matter into grey.
 
     Returns
     -------
@@ -80,7 +79,7 @@ def segment(
         room.link("forward.h5", forward)
         room.link("inverse.h5", inverse)
         room.link("affine.mat", affine)
-        posteriors = classify(room, cut, inside[box], template, settings, bias)
+        posteriors = classify(room, cut, inside[box], template, settings)
         whole = {k: _paste(v, scan.data.shape, box) for k, v in posteriors.items()}
         # What lies between brain and skull is CSF by the meaning of the two masks.
         whole["CSF"] = np.where(skull & ~inside, 1.0, whole["CSF"]).astype(np.float32)
@@ -99,7 +98,6 @@ def classify(
     brain: NDArray,
     template: Template,
     settings: dict[str, Any],
-    bias: dict[str, Any],
 ) -> dict[str, NDArray]:
     """Posterior maps of CSF, GM and WM inside the brain mask, each of the scan's shape, adding up to one."""
     room.put("brain.nii", scan.like(brain.astype(np.uint8)))
@@ -109,7 +107,7 @@ def classify(
     image = "scan.nii"
     for turn in range(settings["rounds"]):
         if turn:
-            n4(room, image, "again.nii", bias, scan.spacing, "brain.nii")
+            n4(room, image, "again.nii", settings["n4"], scan.spacing, "brain.nii")
             image = "again.nii"
         room.run(
             "Atropos",

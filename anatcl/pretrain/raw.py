@@ -102,8 +102,7 @@ class FromRaw:
         skullstrip(scan, self.template, brain, icv, start, recipe["skullstrip"], **one)
         register(scan, brain, start, self.template, affine, forward, inverse, recipe["register"], **one)
         out = Paths(*(here / f"{n}.nii.gz" for n in ("dseg", "csf", "gm", "wm", "vbm", "quasi-raw")))
-        settings = recipe["segment"], recipe["bias_correct"]
-        segment(scan, brain, icv, affine, forward, inverse, self.template, out, *settings, **one)
+        segment(scan, brain, icv, affine, forward, inverse, self.template, out, recipe["segment"], **one)
 
     def _scan_folder(self, image: Path) -> Path:
         """A new folder named after the image; equal names of different folders are numbered."""
