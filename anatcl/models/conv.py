@@ -18,7 +18,7 @@ class GuardedConv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, X, Y, Z) to (N, C, X', Y', Z')."""
-        if x.device.type != "cpu" or x.shape[2] >= self.kernel_size[0] or not _in_bfloat16(x):
+        if x.device.type != "cpu" or not _in_bfloat16(x) or x.shape[2] >= self.kernel_size[0]:
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
             bias = None if self.bias is None else self.bias.float()
