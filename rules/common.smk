@@ -1,5 +1,7 @@
 # The plan of the run and the few functions that Snakemake must be given as functions; every part of the workflow
 # uses them. The plan itself (anatcl/plan) is ordinary, tested code.
+import inspect
+import math
 import os
 import shlex
 import sys
@@ -44,6 +46,12 @@ wildcard_constraints:
     task=r"[A-Za-z0-9-]+",
 
 
+def ready(function):
+    """Write a function's signature on it: Snakemake asks for it once per job, and inspecting takes its time."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def index_scans(wildcards):
     """The index of usable scans, brought up to date."""
     return PLAN.index_file("scans")
@@ -59,11 +67,13 @@ def resolved_config(wildcards):
     return PLAN.saved()
 
 
+@ready
 def raw_image(wildcards):
     """The raw image of a scan."""
     return PLAN.image(wildcards.scan)
 
 
+@ready
 def given_mask(wildcards):
     """The mask that the user gives for a scan: a mended one, or that of skullstrip: method: mask; else nothing."""
     return PLAN.given_mask(wildcards.scan)
@@ -124,8 +134,19 @@ def rival_columns(wildcards):
 def grown(amount):
     """A resource that grows with every retry."""
 
+    @ready
     def resource(wildcards, attempt):
         return amount * attempt
+
+    return resource
+
+
+def sized(amount):
+    """A resource that grows with every retry and with the size of the scan."""
+
+    @ready
+    def resource(wildcards, attempt):
+        return math.ceil(amount * attempt * PLAN.weight(wildcards.scan))
 
     return resource
 

@@ -27,8 +27,8 @@ rule measure:
         "../envs/preprocess.yaml"
     threads: PLAN.config.preprocess.threads
     resources:
-        mem_mb=grown(4000),
-        runtime=grown(120),
+        mem_mb=sized(4000),
+        runtime=sized(120),
     params:
         atlas=PLAN.config.measures.atlas,
         space=PLAN.space,
@@ -74,6 +74,8 @@ rule measures_chunk:
     """Join the tables of one chunk of scans."""
     input:
         tables=of_chunk(f"results/measures/{{scan}}_atlas-{ATLAS}_measures.tsv"),
+        # Not read: a batch of measures makes the quality numbers of its scans, too.
+        quality=ancient("results/preprocess/chunks/{chunk}_qc.tsv"),
     output:
         table="results/measures/chunks/{chunk}_measures.tsv",
     log:

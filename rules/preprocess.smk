@@ -54,8 +54,8 @@ rule bias_correct:
         "../envs/preprocess.yaml"
     threads: PLAN.config.preprocess.threads
     resources:
-        mem_mb=grown(3000),
-        runtime=grown(30),
+        mem_mb=sized(3000),
+        runtime=sized(30),
     params:
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.recipe_part("bias_correct"),
@@ -92,8 +92,8 @@ rule skullstrip:
         "../envs/preprocess.yaml"
     threads: PLAN.config.preprocess.threads
     resources:
-        mem_mb=grown(3000),
-        runtime=grown(60),
+        mem_mb=sized(3000),
+        runtime=sized(60),
     params:
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.recipe_part("skullstrip"),
@@ -145,8 +145,8 @@ rule register:
         "../envs/preprocess.yaml"
     threads: PLAN.config.preprocess.threads
     resources:
-        mem_mb=grown(4000),
-        runtime=grown(240),
+        mem_mb=sized(4000),
+        runtime=sized(240),
     params:
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.recipe_part("register"),
@@ -206,8 +206,8 @@ rule segment:
         "../envs/preprocess.yaml"
     threads: PLAN.config.preprocess.threads
     resources:
-        mem_mb=grown(4000),
-        runtime=grown(60),
+        mem_mb=sized(4000),
+        runtime=sized(60),
     params:
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.recipe_part("segment", "bias_correct"),
@@ -263,8 +263,8 @@ rule qc:
         "../envs/preprocess.yaml"
     threads: PLAN.config.preprocess.threads
     resources:
-        mem_mb=grown(3000),
-        runtime=grown(15),
+        mem_mb=sized(3000),
+        runtime=sized(15),
     params:
         recipe=PLAN.config.preprocess.recipe,
         template_dir=subpath(input.template, parent=True),

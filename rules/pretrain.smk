@@ -106,7 +106,10 @@ rule train:
         mem_mb=grown(8000),
         runtime=grown(2880),
         gpu=PLAN.config.pretrain.gpus,
+        nodes=PLAN.config.pretrain.nodes,
+        processes=PLAN.processes,
     params:
+        launcher=PLAN.launcher,
         arrays_dir=subpath(input.arrays, parent=True),
         out_dir=subpath(output.encoder, parent=True),
         options=PLAN.training(),
@@ -115,7 +118,7 @@ rule train:
         deterministic=PLAN.deterministic_flag(),
         code=code_digest("pretrain"),
     shell:
-        "python -m anatcl pretrain train"
+        "{params.launcher} python -m anatcl pretrain train"
         " --arrays {params.arrays_dir:q}"
         " --measures {input.measures:q}"
         " --folds {input.folds:q}"
@@ -126,7 +129,8 @@ rule train:
         " --precision {params.precision}"
         " {params.deterministic}"
         " --threads {threads}"
-        " --processes {resources.gpu}"
+        " --processes {resources.processes}"
+        " --nodes {resources.nodes}"
         " --out-dir {params.out_dir:q}"
         " > {log:q} 2>&1"
 

@@ -129,6 +129,8 @@ class Pretrain(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="number type of the forward pass")
     threads: int = Field(2, ge=1, description="processor threads of a training job")
     gpus: int = Field(0, ge=0, description="GPUs that a training job asks the scheduler for")
+    nodes: int = Field(1, ge=1, description="nodes that a training job spans (torchrun, started by srun)")
+    processes: int = Field(0, ge=0, description="processes per node that share each batch; 0: one per GPU")
     options: dict[str, Any] = Field({}, description="further options of the training")
 
 

@@ -98,6 +98,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", type=int, default=1, metavar="N", help="processes that share each batch, one per GPU (torchrun)"
     )
+    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="nodes that each start --processes (srun)")
     device_flags(parser)
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the encoder")
     parser.set_defaults(function=run_train)
@@ -176,7 +177,7 @@ def run_train(args: argparse.Namespace) -> int:
 
     from anatcl.pretrain.distributed import relaunch
 
-    relaunch(args.processes)
+    relaunch(args.processes, args.nodes)
     from anatcl.pretrain.options import Options
     from anatcl.pretrain.train import Inputs, train
 

@@ -147,6 +147,15 @@ class Plan:
         """What a person decided about single scans."""
         return read_corrections(self.config.preprocess.corrections)
 
+    def weight(self, scan: str) -> float:
+        """How much more time and memory a scan asks for than an ordinary one: by the size of its file.
+
+        A whole head of 1 mm is 10 MB or so, compressed. Rules ask for twice as much at 36 MB (0.6 mm).
+        """
+        path = Path(self.image(scan))
+        size = path.stat().st_size / 1e6 if path.exists() else 0.0
+        return 1 + max(0.0, size * (1.0 if path.suffix == ".gz" else 0.5) - 12) / 24
+
     def given_mask(self, scan: str) -> list[str]:
         """Path of the mask that the user gives for a scan, as a list that is empty without one."""
         strip = self.config.preprocess.skullstrip
@@ -301,6 +310,18 @@ class Plan:
         """``--crop JSON`` where config crops the packed volumes itself."""
         crop = self.config.pretrain.crop
         return [] if crop is None else ["--crop", json.dumps(crop)]
+
+    @property
+    def processes(self) -> int:
+        """Processes per node that share a training's batches: as configured, else one per GPU."""
+        settings = self.config.pretrain
+        return settings.processes or max(1, settings.gpus // settings.nodes)
+
+    @property
+    def launcher(self) -> str:
+        """What starts the training on every node of a job."""
+        nodes = self.config.pretrain.nodes
+        return f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1" if nodes > 1 else ""
 
     def training(self) -> str:
         """Everything that shapes the training, as JSON text."""

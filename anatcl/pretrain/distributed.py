@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -88,16 +89,35 @@ class _Gather(torch.autograd.Function):
         return total[:, start : start + ctx.size]  # type: ignore[attr-defined]
 
 
-def relaunch(processes: int) -> None:
+def relaunch(processes: int, nodes: int = 1) -> None:
     """Replace this process by ``torchrun`` with the same command line, unless it is one of torchrun's already.
 
     Signals of a scheduler reach every process; they get ten minutes to save.
     """
-    if processes < 2 or "TORCHELASTIC_RUN_ID" in os.environ:
+    if (processes < 2 and nodes < 2) or "TORCHELASTIC_RUN_ID" in os.environ:
         return
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    meeting = ["--standalone"] if nodes < 2 else rendezvous(nodes)
+    launcher = ["-m", "torch.distributed.run", *meeting, f"--nproc-per-node={processes}"]
     launcher += ["--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "--shutdown-timeout=600"]
     os.execv(sys.executable, [sys.executable, *launcher, "-m", "anatcl", *sys.argv[1:]])  # noqa: S606
+
+
+def rendezvous(nodes: int) -> list[str]:
+    """Options of ``torchrun`` by which the nodes of a SLURM job find each other.
+
+    The first node of the job listens (``MASTER_ADDR`` and ``MASTER_PORT`` say otherwise); jobs have ports of their own.
+    """
+    job = os.environ.get("SLURM_JOB_ID", "0")
+    host = os.environ.get("MASTER_ADDR", "")
+    if not host:
+        listed = os.environ.get("SLURM_JOB_NODELIST", "")
+        if not listed:
+            remedy = "Start it in a SLURM job, or set MASTER_ADDR and MASTER_PORT."
+            raise InputError(f"{nodes} nodes are asked for, but this is no SLURM job.", remedy=remedy)
+        command = ["scontrol", "show", "hostnames", listed]
+        host = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0]
+    port = os.environ.get("MASTER_PORT", str(20_000 + int(job) % 10_000))
+    return [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={host}:{port}", f"--rdzv-id={job}"]
 
 
 def start(device: str) -> World:
