@@ -158,7 +158,7 @@ def finish(tree: Path, folder: Path) -> None:
             path.mkdir(exist_ok=True)
         else:
             path.touch()
-    snakemake(folder, tree, "--touch", "--quiet", "all")
+    snakemake(folder, tree, "--touch", "--forceall", "--quiet", "all")
 
 
 def finished(tree: Path, folder: Path) -> dict[str, float]:

@@ -75,7 +75,7 @@ rule measures_chunk:
     input:
         tables=of_chunk(f"results/measures/{{scan}}_atlas-{ATLAS}_measures.tsv"),
         # Not read: a batch of measures makes the quality numbers of its scans, too.
-        quality=ancient("results/preprocess/chunks/{chunk}_qc.tsv"),
+        quality="results/preprocess/chunks/{chunk}_qc.tsv",
     output:
         table="results/measures/chunks/{chunk}_measures.tsv",
     log:
