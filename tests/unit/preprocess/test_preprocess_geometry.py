@@ -151,6 +151,19 @@ def test_the_pose_of_a_turned_head_is_found(angles, template):
     assert error.max() < 8  # mm, before any registration
 
 
+@pytest.mark.parametrize("turn", [(0, 0, 180), (180, 0, 0), (0, 180, 0), (90, 0, 90)])
+def test_a_header_that_is_wrong_about_the_orientation_is_not_believed(turn, template):
+    """The face to the back, the head on its vertex, or lying on its side."""
+    header = np.eye(4)
+    header[:3, :3] = Rotation.from_euler("xyz", turn, degrees=True).as_matrix().round()
+    scan = Volume(template.head_t1, header @ template.affine)
+    fixed = Volume(template.head_t1, template.affine)
+    found = find_pose(scan, head_mask(scan), fixed, template.icv_mask > 0)
+    corners = np.array([[60, 0, 0, 1], [-60, 0, 0, 1], [0, 75, 0, 1], [0, -75, 0, 1], [0, 0, 60, 1]], float)
+    error = np.linalg.norm((corners @ (found - header).T)[:, :3], axis=1)
+    assert error.max() < 8  # mm, before any registration
+
+
 def test_the_first_guess_puts_the_vertex_under_the_scalp():
     inside = np.array([[x, y, z] for x in (-60, 60) for y in (-80, 80) for z in (-60, 70)], float)
     scan = np.array([[x, y, z] for x in (-65, 75) for y in (-85, 95) for z in np.linspace(-200, 95, 60)], float)
