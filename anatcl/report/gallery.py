@@ -36,6 +36,7 @@ LABELS = {
     "jacobian_max": "Largest Jacobian",
     "jacobian_nonpositive_share": "Folded voxels (share)",
     "modulation_ratio": "VBM sum / native GM",
+    "cut_cm2": "Brain on the edge of the scan (cm²)",
 }
 
 

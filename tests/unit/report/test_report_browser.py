@@ -159,3 +159,28 @@ def test_text_has_contrast(browser: Any, report: tuple[Path, Sources], scheme: s
     visit = Visit(browser, report[0], color_scheme=scheme)
     assert visit.page.evaluate(CONTRAST) == []  # WCAG AA: 4.5 to 1
     visit.context.close()
+
+
+NAMELESS = """() => {
+  const named = (e) => e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.textContent.trim()
+    || e.title || (e.labels && e.labels.length) || e.querySelector("img[alt]:not([alt=''])");
+  const poor = [...document.querySelectorAll("a[href], button, input, summary, [tabindex='0']")]
+    .filter((e) => e.tabIndex >= 0 && !named(e)).map((e) => e.outerHTML.slice(0, 80));
+  const levels = [...document.querySelectorAll("h1, h2, h3, h4")].map((e) => Number(e.tagName[1]));
+  levels.forEach((level, i) => { if (i && level > levels[i - 1] + 1) poor.push(`h${levels[i - 1]} then h${level}`); });
+  if (levels.filter((level) => level === 1).length !== 1) poor.push("not one h1");
+  for (const svg of document.querySelectorAll("svg[role=img]"))
+    if (!svg.getAttribute("aria-label") && !svg.querySelector("title")) poor.push(svg.outerHTML.slice(0, 80));
+  return poor;
+}"""
+
+
+def test_everything_to_reach_has_a_name_and_headings_have_an_order(visit: Visit) -> None:
+    assert visit.page.evaluate(NAMELESS) == []
+
+
+def test_a_printed_page_shows_what_is_folded_and_no_controls(visit: Visit) -> None:
+    visit.page.emulate_media(media="print")
+    assert not visit.page.locator(".gallery-tools").is_visible()
+    assert visit.page.locator(".tab:visible").count() == visit.page.locator(".tab").count()
+    assert visit.page.pdf()[:5] == b"%PDF-"
