@@ -9,7 +9,7 @@ CORES ?= 2
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
-.PHONY: help install demo test test-fast lint format docs clean
+.PHONY: help install demo test test-fast lint format docs ixi clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,13 @@ format: $(READY) ## mend format and imports
 docs: $(READY) ## build docs/ into site/
 	$(RUN) docs/make_figures.py
 	$(RUN) -m mkdocs build --strict --quiet
+
+RESULTS ?= results
+ixi: $(READY) ## make docs/results/ixi.md from RESULTS=folder of that run
+	$(RUN) -m anatcl report cohort-page --results '$(RESULTS)' --out docs/results/ixi.md --title "Results on IXI" \
+	  --attribution "IXI dataset, brain-development.org, CC BY-SA 3.0, Hammersmith site; 2 mm copies from the NiChart_Project repository. The heads are not defaced: only what lies inside the brain mask is shown." \
+	  --command "anatcl run -- --cores 2 --configfile docs/results/ixi_run.yaml --config bids_dir=/data/ixi" \
+	  --machine "two shared x86-64 cores, no GPU" --notes docs/results/ixi_notes.txt
 
 clean: ## remove results, logs and the simulated cohort (not the environment)
 	rm -rf results logs demo site .snakemake
