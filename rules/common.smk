@@ -34,6 +34,9 @@ PLAN = open_plan(
 config.update(PLAN.values)
 TEMPLATE = PLAN.template
 ATLAS = PLAN.atlas
+TORCH_ENV = (
+    "../envs/torch-cuda.yaml" if PLAN.config.device == "cuda" else "../envs/torch.yaml"
+)
 
 
 wildcard_constraints:

@@ -19,7 +19,7 @@ rule embed:
     benchmark:
         "results/benchmarks/embed/{method}/fold-{fold}.tsv"
     conda:
-        "../envs/torch.yaml"
+        TORCH_ENV
     threads: PLAN.config.pretrain.threads
     resources:
         mem_mb=grown(4000),

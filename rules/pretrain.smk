@@ -100,7 +100,7 @@ rule train:
     benchmark:
         "results/benchmarks/train/{method}/fold-{fold}.tsv"
     conda:
-        "../envs/torch.yaml"
+        TORCH_ENV
     threads: PLAN.config.pretrain.threads
     resources:
         mem_mb=grown(8000),

@@ -53,7 +53,7 @@ rule interpret:
     benchmark:
         "results/benchmarks/interpret/{method}_{task}.tsv"
     conda:
-        "../envs/torch.yaml"
+        TORCH_ENV
     threads: PLAN.config.pretrain.threads
     resources:
         mem_mb=grown(4000),

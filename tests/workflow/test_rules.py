@@ -44,11 +44,12 @@ def test_a_rule_is_one_quoted_command(name):
 
 def test_all_environments_exist_and_parse():
     rattler = pytest.importorskip("rattler", reason="py-rattler is not installed")
-    named = set(re.findall(r'"\.\./envs/([\w-]+\.yaml)"', "".join(RULES.values())))
+    texts = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
+    named = set(re.findall(r'"\.\./envs/([\w-]+\.yaml)"', texts))
     assert named == {path.name for path in (ROOT / "envs").glob("*.yaml")}
     for name in sorted(named):
         content = yaml.safe_load((ROOT / "envs" / name).read_text())
-        assert content["channels"][0] == "conda-forge"
+        assert content["channels"] == ["conda-forge", "nodefaults"]
         for spec in content["dependencies"]:
             if isinstance(spec, str):
                 assert rattler.MatchSpec(spec).name is not None
@@ -57,7 +58,7 @@ def test_all_environments_exist_and_parse():
 def test_environments_agree_with_the_constraints():
     pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     pins = {name.lower(): version.partition("+")[0] for name, version in pins.items()}
-    same = {"matplotlib-base": "matplotlib", "pytorch-cpu": "torch", "pytorch": "torch"}
+    same = {"matplotlib-base": "matplotlib", "pytorch-gpu": "torch", "pytorch": "torch"}
     checked = 0
     for path in (ROOT / "envs").glob("*.yaml"):
         for spec in yaml.safe_load(path.read_text())["dependencies"]:
@@ -72,3 +73,12 @@ def test_environments_agree_with_the_constraints():
 
 def test_the_snakefile_is_a_table_of_contents():
     assert len((ROOT / "workflow" / "Snakefile").read_text().splitlines()) <= 40
+
+
+def test_containers_run_the_commands_of_the_makefile():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for name in ("Dockerfile", "apptainer.def"):
+        text = (ROOT / name).read_text()
+        called = re.findall(r"(?:RUN|^ +)\s*make (\S+)", text, re.MULTILINE)
+        assert called == ["install"] and set(called) <= targets
+        assert "pip " not in text and "python -m anatcl run" in re.sub(r'[",]+ *', " ", text).replace("  ", " ")
