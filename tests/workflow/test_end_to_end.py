@@ -153,7 +153,7 @@ def planned(done: subprocess.CompletedProcess) -> set[str]:
 
 
 AFTER_TRAIN = {"train", "pretrain", "embed", "audit", "probe", "evaluate", "tables", "runtime", "methods_text"}
-AFTER_TRAIN |= {"report"}
+AFTER_TRAIN |= {"interpret", "report"}
 PER_SCAN = {"bias_correct", "skullstrip", "register", "segment", "qc"}
 
 
