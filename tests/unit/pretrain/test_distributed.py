@@ -43,7 +43,7 @@ def run_ranks(given: dict, size: int, script: str = SCRIPT) -> None:
         )
         for r in range(size)
     ]
-    assert [p.wait(timeout=300) for p in ranks] == [0] * size
+    assert [p.wait(timeout=1800) for p in ranks] == [0] * size
 
 
 @pytest.mark.slow
@@ -118,14 +118,14 @@ def test_the_step_starts_its_own_processes_and_they_go_on_after_a_signal(cohort_
         words = [str(w) for k, v in flags.items() for w in (f"--{k}", v)]
         return subprocess.Popen([sys.executable, "-m", "anatcl", "pretrain", "train", *words], env=environment)
 
-    assert start("straight").wait(timeout=300) == 0
+    assert start("straight").wait(timeout=1800) == 0
     broken = start("broken")
     while not (tmp_path / "broken/last.ckpt").exists():
         assert broken.poll() is None
         time.sleep(0.02)
     broken.send_signal(signal.SIGUSR1)
-    assert broken.wait(timeout=300) != 0 and not (tmp_path / "broken/encoder.safetensors").exists()
-    assert start("broken").wait(timeout=300) == 0
+    assert broken.wait(timeout=1800) != 0 and not (tmp_path / "broken/encoder.safetensors").exists()
+    assert start("broken").wait(timeout=1800) == 0
     assert read_json(tmp_path / "broken/run.json")["processes"] == 2
     one, two = (load_file(tmp_path / n / "encoder.safetensors") for n in ("straight", "broken"))
     assert one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
