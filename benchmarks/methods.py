@@ -1,4 +1,4 @@
-"""Pretraining methods on one cohort, probed frozen, with intervals.
+r"""Pretraining methods on one cohort, probed frozen, with intervals.
 
 `simulate --arrays` makes 4 mm grey-matter maps and measures of 400 people (444 scans), whose truth is known; every
 method trains a small encoder for the same bounded number of steps without the people of each of five folds; ridge and
@@ -11,7 +11,13 @@ Run from the root of the repository::
 
     python -m benchmarks.methods --folder /tmp/methods [--out benchmarks/results/methods]
 
-writes ``<out>.json`` and ``<out>.md``; the last line of the output is one JSON object.
+writes ``<out>.json`` and ``<out>.md``; the last line of the output is one JSON object. A finished workflow's scans,
+here at 2 mm::
+
+    python -m anatcl pretrain pack --scans results/bids/scans.tsv --measures results/measures/measures.tsv \
+        --maps-dir results/preprocess --template MNI152NLin2009aSym --voxel-mm 2 --out-dir /tmp/ixi/arrays
+    python -m benchmarks.methods --folder /tmp/ixi --arrays /tmp/ixi/arrays --measures results/measures/measures.tsv \
+        --tasks age sex --block 1 --batch 16 --steps 100 --threads 2 --methods anatcl-global y-aware age-regression
 """
 
 from __future__ import annotations
