@@ -17,7 +17,14 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 # Programs of the system that a page may use, and whose effect is plain.
-PLAIN = {"cd", "git", ".", "export", "ls", "mkdir", "pre-commit", "sbatch", "squeue", "scancel", "sinfo", "sacct"}
+PLAIN = {"cd", "git", ".", "export", "ls", "mkdir", "pre-commit", "docker", "apptainer"} | {
+    "sbatch",
+    "squeue",
+    "scancel",
+    "sinfo",
+    "sacct",
+    "scontrol",
+}
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -30,10 +37,16 @@ def commands() -> list[tuple[str, str]]:
     """Page and single command, continued lines joined, comments gone."""
     found = []
     for page, text in blocks("sh"):
+        open_line = ""
         for line in text.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            for part in split_at(words, ("&&", ";", "|")):
-                found.append((page, shlex.join(part)))
+            try:
+                words = shlex.split(open_line + line, comments=True)
+            except ValueError:  # a quotation goes on in the next line
+                open_line += line + "\n"
+                continue
+            open_line = ""
+            found += [(page, shlex.join(part)) for part in split_at(words, ("&&", ";", "|"))]
+        assert not open_line, f"{page}: a quotation is not closed: {open_line}"
     return found
 
 
@@ -96,10 +109,20 @@ def check_anatcl(words: list[str]) -> None:
         check_snakemake(further)
 
 
+def plain(words: list[str]) -> list[str]:
+    """Without what a shell or a reader fills in: loops, variables, dots that stand for more."""
+    if words[0] in ("for", "done"):
+        return []
+    words = [re.sub(r"\$\w+", "1", word).replace("=...", "=x") for word in words if word not in ("...", "do")]
+    return [word for word in words if word not in ("time", "nice")]
+
+
 def check(words: list[str]) -> None:
+    words = plain(words)
+    if not words:
+        return None
     while words and re.fullmatch(r"\w+=.*", words[0]):
         words = words[1:]
-    words = [word for word in words if word not in ("time", "nice")]
     program, rest = words[0], words[1:]
     if program in ("anatcl", "anatcl-workflow"):
         return check_anatcl(rest)
@@ -114,6 +137,9 @@ def check(words: list[str]) -> None:
             return check_anatcl(rest[2:])
         if rest[:2] == ["-m", "pytest"]:
             assert all((ROOT / word).exists() for word in rest[2:] if word.startswith("tests"))
+            return None
+        if rest[0] == "-c":
+            compile(rest[1], "<docs>", "exec")
             return None
         if rest[0] == "-m":
             return check_module(rest[1], rest[2:])

@@ -40,10 +40,15 @@ def test_drawings_are_in_step_with_rules_and_imports() -> None:
     assert stale == [], "make them anew: python docs/make_figures.py"
 
 
-def test_every_page_is_in_the_navigation() -> None:
-    text = (ROOT / "mkdocs.yml").read_text()
-    named = set(re.findall(r"([\w/-]+\.md)", str(yaml.safe_load(text)["nav"])))
-    assert named == {page.relative_to(DOCS).as_posix() for page in PAGES}
+def test_every_page_is_reached() -> None:
+    """By the navigation, or by a link of another page."""
+    named = re.findall(r"([\w/-]+\.md)", str(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    assert [name for name in named if not (DOCS / name).is_file()] == []
+    links = {
+        (page.parent / link.partition("#")[0]).resolve() for page in PAGES for link in LINK.findall(page.read_text())
+    }
+    reached = {(DOCS / name).resolve() for name in named} | links
+    assert [page.relative_to(DOCS).as_posix() for page in PAGES if page.resolve() not in reached] == []
 
 
 @pytest.mark.slow
