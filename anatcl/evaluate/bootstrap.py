@@ -63,7 +63,9 @@ def interval(replicates: np.ndarray, missing_variance: float = 0.0, level: float
     replicates : ndarray of shape (n + 1,)
         The value, then its resamples.
     missing_variance : float
-        See `anatcl.evaluate.dependence`; below zero counts as zero.
+        See `anatcl.evaluate.dependence`; below zero counts as zero. The bootstrap holds ``sum_ij q_ij^2``, which
+        ``sum_ij q_ij q_ji`` cannot exceed: an estimate beyond the bootstrap's variance is an error of first order
+        (more features than people) and counts as that variance.
     level : float
         Coverage that is aimed at.
     """
@@ -72,5 +74,5 @@ def interval(replicates: np.ndarray, missing_variance: float = 0.0, level: float
         return np.nan, np.nan
     low, high = np.quantile(resamples, [(1 - level) / 2, (1 + level) / 2])
     spread = resamples.var(ddof=1)
-    widen = np.sqrt(1 + max(missing_variance, 0.0) / spread) if spread > 0 else 1.0
+    widen = np.sqrt(1 + np.clip(missing_variance / spread, 0.0, 1.0)) if spread > 0 else 1.0
     return float(value - (value - low) * widen), float(value + (high - value) * widen)

@@ -201,6 +201,8 @@ def test_an_interval_ends_where_its_metric_does():
     replicates = np.r_[0.98, np.linspace(0.90, 1.0, 99)]
     low, high = interval(replicates, missing_variance=0.05)
     assert high > 1.0
+    assert (low, high) == interval(replicates, missing_variance=9.0)  # at most the bootstrap's own variance again
+    assert high - low == pytest.approx(np.sqrt(2) * np.ptp(interval(replicates)))
     assert np.clip((low, high), *metrics.RANGES["roc_auc"])[1] == 1.0
     assert set(metrics.LOWER_IS_BETTER) <= set(metrics.RANGES)
 
