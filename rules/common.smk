@@ -16,6 +16,7 @@ if str(LIBRARY) not in sys.path:
 from anatcl.base.provenance import code_digest
 from anatcl.plan import open_plan
 from anatcl.plan.failed import report_failed
+from anatcl.plan.scheduling import lift_default_rate
 
 # Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
 os.environ.update(
@@ -31,6 +32,7 @@ PLAN = open_plan(
     Path(workflow.workdir_init),
     workflow.is_main_process,
 )
+lift_default_rate(workflow.scheduling_settings)
 config.update(PLAN.values)
 TEMPLATE = PLAN.template
 ATLAS = PLAN.atlas
