@@ -42,11 +42,11 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     kind = groups(table)
     rows = []
     for name, part in table.groupby(np.where(kind == "whole brain", table["measure"], kind), sort=True):
-        percent = part["percent_difference"].astype(float).dropna()
+        percent, icc = (part[c].astype(float).dropna() for c in ("percent_difference", "icc31"))
         rows.append({
             "measure": name, "regions": len(percent), "people": int(part["n_participants"].max()),
             "median_percent": percent.median(), "p90_percent": percent.quantile(0.9), "largest_percent": percent.max(),
-            "median_icc31": part["icc31"].astype(float).median(),
+            "median_icc31": icc.median() if len(icc) else np.nan,
         })  # fmt: skip
     return pd.DataFrame(rows)
 
