@@ -53,7 +53,7 @@ format: $(READY) ## mend format and imports
 
 docs: $(READY) ## build docs/ into site/
 	$(RUN) docs/make_figures.py
-	$(RUN) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 RESULTS ?= results
 ixi: $(READY) ## make docs/results/ixi.md from RESULTS=folder of that run
