@@ -10,8 +10,10 @@ from anatcl.images import Volume
 from anatcl.preprocess import greedy
 from anatcl.preprocess.alignment import write_itk
 from anatcl.preprocess.ants import workspace
+from anatcl.preprocess.recipe import load_recipe
 
-SETTINGS = {"radius": 2, "iterations": [30, 15], "smoothing_vox": [2.0, 1.0], "step": 1.0, "stationary": True}
+# What the recipe asks for, on two levels, since the images are small.
+SETTINGS = load_recipe("fast", "register")["greedy"] | {"iterations": [30, 15]}
 # Template to scan: a shift and a slight turn, so that a flipped axis or an inverted matrix cannot hide.
 START = np.array([[0.995, -0.1, 0, 4.0], [0.1, 0.995, 0, -3.0], [0, 0, 1.03, 5.0], [0, 0, 0, 1]])
 
