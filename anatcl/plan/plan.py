@@ -59,6 +59,7 @@ class Plan:
 
     def record(self) -> None:
         """Write ``results/run.json``: what this run is made of and where it runs."""
+        self.save()  # jobs read it, also those of a target that needs no index
         digests = {stage: code_digest(stage) for stage in DEPENDS}
         write_json(
             RESULTS / "run.json",

@@ -67,6 +67,12 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "preprocess: reject": ({"preprocess": {"reject": ["sub-01/anat/sub-01"]}}, ("preprocess",)),
     "measures: thickness": ({"measures": {"thickness": "distance"}}, ("measure",)),
     "measures: thickness_options": ({"measures": {"thickness_options": {"x": 1}}}, ("measure",)),
+    "measures: chunk": ({"measures": {"chunk": 1}}, ("preprocess_chunk",)),
+    "pretrain: methods": ({"pretrain": {"methods": ["y-aware"]}}, ("audit", "pretrain")),
+    "pretrain: encoder": ({"pretrain": {"encoder": "resnet34"}}, ("train",)),
+    "pretrain: map": ({"pretrain": {"map": "quasi-raw"}}, ("pack",)),
+    "pretrain: voxel_mm": ({"pretrain": {"voxel_mm": 3.0}}, ("pack",)),
+    "pretrain: crop": ({"pretrain": {"crop": [[0, 9], [0, 9], [0, 9]]}}, ("pack",)),
     "measures: freesurfer": ({"measures": {"freesurfer": "/nowhere"}}, ("measures",)),
 }
 HEAD = """# What runs again

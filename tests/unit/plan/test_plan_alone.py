@@ -67,3 +67,11 @@ def test_the_second_pass_leaves_out_what_the_first_retried(monkeypatch):
     assert plan.retries
     monkeypatch.setenv(LEAVE_OUT, "1")
     assert not plan.retries
+
+
+def test_jobs_find_the_configuration_of_a_target_that_needs_no_index(tmp_path, monkeypatch):
+    from anatcl.plan import Plan
+
+    monkeypatch.chdir(tmp_path)
+    Plan({"seed": 7}).record()
+    assert Plan.of_job().config.seed == 7
