@@ -55,5 +55,6 @@ def published_rows(tasks: Iterable[str], table: pd.DataFrame, source: str | Path
         if row["task"] in wanted:
             cited = {"protocol": PROTOCOL, "flags": f"{row['source']}: {row['difference']}"}
             known = {k: row.get(k) for k in ("task", "method", "metric", "value", "n")}
-            rows.append(dict.fromkeys(COLUMNS) | kinds[row["task"]] | known | cited)
+            of_task = {str(key): item for key, item in kinds[row["task"]].items()}
+            rows.append(dict.fromkeys(COLUMNS) | of_task | known | cited)
     return rows

@@ -101,7 +101,7 @@ def challenge_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
             mark = "" if outside else "MAE within sites, the challenge's is on unseen ones"
             value = row["value"] * accuracy[row["method"]] ** 0.3
             change = {"metric": "openbhb_score", "value": value, "low": np.nan, "high": np.nan, "flags": mark}
-            rows.append(row | change)
+            rows.append({str(key): item for key, item in row.items()} | change)
     return rows
 
 

@@ -20,7 +20,7 @@ class DenseNet3d(nn.Module):
             raise ImportError("encoder densenet121 comes from MONAI; install it: pip install monai") from error
         network = DenseNet121(spatial_dims=3, in_channels=1, out_channels=1)
         self.features = network.features
-        self.out_features = int(network.class_layers.out.in_features)
+        self.out_features = network.class_layers.get_parameter("out.weight").shape[1]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, 1, X, Y, Z) to (N, 1024)."""

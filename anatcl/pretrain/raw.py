@@ -95,7 +95,7 @@ class FromRaw:
         from anatcl.preprocess.segment import Paths, segment
         from anatcl.preprocess.skullstrip import skullstrip
 
-        one = {"threads": self.threads, "seed": self.seed}
+        one: dict[str, Any] = {"threads": self.threads, "seed": self.seed}
         scan, brain, icv = (here / f"{n}.nii.gz" for n in ("scan", "brain", "icv"))
         start, affine, forward, inverse = (here / n for n in ("start.txt", "affine.mat", "forward.h5", "inverse.h5"))
         bias_correct(image, scan, recipe["bias_correct"], **one)
