@@ -9,14 +9,14 @@ on. `--arrays` takes a real cohort's packed arrays instead (with `--measures`, `
 
 Run from the root of the repository::
 
-    python -m benchmarks.methods --folder /tmp/methods [--out benchmarks/results/methods]
+    python -m benchmarks.methods --folder scratch/methods [--out benchmarks/results/methods]
 
 writes ``<out>.json`` and ``<out>.md``; the last line of the output is one JSON object. A finished workflow's scans,
 here at 2 mm::
 
     python -m anatcl pretrain pack --scans results/bids/scans.tsv --measures results/measures/measures.tsv \
-        --maps-dir results/preprocess --template MNI152NLin2009aSym --voxel-mm 2 --out-dir /tmp/ixi/arrays
-    python -m benchmarks.methods --folder /tmp/ixi --arrays /tmp/ixi/arrays --measures results/measures/measures.tsv \
+        --maps-dir results/preprocess --template MNI152NLin2009aSym --voxel-mm 2 --out-dir scratch/ixi/arrays
+    python -m benchmarks.methods --folder scratch/ixi --arrays scratch/ixi/arrays --measures results/measures/measures.tsv \
         --tasks age sex --block 1 --batch 16 --steps 100 --threads 2 --methods anatcl-global y-aware age-regression
 """
 
