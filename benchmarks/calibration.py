@@ -146,8 +146,8 @@ def run(kind: str, n: int, d: int, signal: float, cohorts: int, n_bootstrap: int
         one, two = part.dropna(subset=["value"]), part.dropna(subset=["difference"])
         error = one["value"] - one["truth"]
         found[str(m)] = {
-            "coverage": float(one["covered"].mean()),
-            "coverage_without_pairs": float(one["plain"].mean()),
+            "coverage": float(one["covered"].astype(float).mean()),
+            "coverage_without_pairs": float(one["plain"].astype(float).mean()),
             "bias_in_sd": float(error.mean() / error.std()),
             "variance_ratio": float(error.var() / (one["variance"] + one["missing"]).mean()),
             "rejected": float((two["p"] < 0.05).mean()),

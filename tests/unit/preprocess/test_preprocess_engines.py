@@ -107,7 +107,7 @@ def test_a_template_from_files(shared_data, tmp_path):
         pytest.skip(f"{folder} lacks some of {sorted(file.name for file in files.values())}")
     lines = ["name: Icbm2009c", "space: MNI152NLin2009cAsym", *(f"{k}: {v}" for k, v in files.items())]
     (tmp_path / "icbm.yaml").write_text("\n".join(lines) + "\n")
-    assert load_spec(tmp_path / "icbm.yaml")["head"] == str(files["head"])
+    assert load_spec(tmp_path / "icbm.yaml")["head"] == str(files["head"].resolve())
     made = prepare(tmp_path / "icbm.yaml", 4.0, tmp_path / "out")
     brain, icv, head = (made.volume(name) for name in ("brain_mask", "icv_mask", "head"))
     litres = {name: float((v.data > 0.5).sum() * v.voxel_volume / 1e6) for name, v in (("b", brain), ("i", icv))}
