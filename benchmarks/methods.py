@@ -17,7 +17,8 @@ here at 2 mm::
     python -m anatcl pretrain pack --scans results/bids/scans.tsv --measures results/measures/measures.tsv \
         --maps-dir results/preprocess --template MNI152NLin2009aSym --voxel-mm 2 --out-dir scratch/ixi/arrays
     python -m benchmarks.methods --folder scratch/ixi --arrays scratch/ixi/arrays \
-        --measures results/measures/measures.tsv --tasks age sex --block 1 --batch 16 --steps 100 --threads 2 --methods anatcl-global y-aware age-regression
+        --measures results/measures/measures.tsv --tasks age sex --block 1 --batch 16 --steps 100 \
+        --threads 2 --methods anatcl-global y-aware age-regression
 """
 
 from __future__ import annotations
