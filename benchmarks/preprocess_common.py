@@ -231,30 +231,13 @@ def tissue_overlap(grey: Path, white: Path, forward: Path, template: Path, room:
 def jacobian(forward: Path, template: Path, threads: int = 1) -> dict[str, float]:
     """Range of the Jacobian determinant inside the template's brain and its non-positive share."""
     from anatcl.preprocess.ants import workspace
+    from anatcl.preprocess.segment import jacobian_map
 
     with workspace(threads) as room:
         room.link("forward.h5", forward)
         room.link("grid.nii.gz", template / "brain.nii.gz")
-        room.run(
-            "ApplyTransforms",
-            dimension=3,
-            input_image="grid.nii.gz",
-            reference_image="grid.nii.gz",
-            transforms=["forward.h5"],
-            invert_transform_flags=[False],
-            output_image="field.nii.gz",
-            print_out_composite_warp_file=True,
-            float=True,
-        )
-        room.run(
-            "CreateJacobianDeterminantImage",
-            imageDimension=3,
-            deformationField="field.nii.gz",
-            outputImage="jacobian.nii.gz",
-            doLogJacobian=0,
-            useGeometric=0,
-        )
-        inside = room.get("jacobian.nii.gz").data[load(template / "brain_mask.nii.gz").data > 0.5]
+        determinant = jacobian_map(room, "grid.nii.gz", "grid.nii.gz", "forward.h5")
+        inside = determinant[load(template / "brain_mask.nii.gz").data > 0.5]
     return {
         "jacobian_min": float(inside.min()),
         "jacobian_max": float(inside.max()),

@@ -163,12 +163,35 @@ def modulated_map(room: Workspace, gm: Volume, out: Path) -> dict[str, float]:
     grid = Volume(np.zeros(VBM_SHAPE, np.float32), VBM_AFFINE)
     room.put("vbm-grid.nii", grid)
     warped = np.clip(room.apply("gm.nii", "vbm-grid.nii", ["forward.h5"], "gm-warped.nii").data, 0, 1)
+    jacobian = jacobian_map(room, "gm.nii", "vbm-grid.nii", "forward.h5")
+    modulated = (warped * np.maximum(jacobian, 0)).astype(np.float32)
+    save(out, Volume(modulated, VBM_AFFINE), np.float32)
+    brain = warped > 0.05
+    inside = jacobian[brain] if brain.any() else jacobian
+    native = gm.data.sum() * gm.voxel_volume
+    return {
+        "ModulatedToNativeVolume": float(modulated.sum() * grid.voxel_volume / max(native, 1.0)),
+        "JacobianMin": float(inside.min()),
+        "JacobianMax": float(inside.max()),
+        "JacobianNonPositiveShare": float((inside <= 0).mean()),
+    }
+
+
+def jacobian_map(room: Workspace, moving: str, grid: str, transform: str) -> NDArray:
+    """Jacobian determinant of a whole composite transform (affine and warp) at every voxel of `grid`.
+
+    Parameters
+    ----------
+    room : Workspace
+    moving, grid, transform : str
+        Names in the workspace: an image that is carried, the grid it is carried to, the transform.
+    """
     room.run(
         "ApplyTransforms",
         dimension=3,
-        input_image="gm.nii",
-        reference_image="vbm-grid.nii",
-        transforms=["forward.h5"],
+        input_image=moving,
+        reference_image=grid,
+        transforms=[transform],
         invert_transform_flags=[False],
         output_image="field.nii.gz",
         print_out_composite_warp_file=True,
@@ -182,18 +205,7 @@ def modulated_map(room: Workspace, gm: Volume, out: Path) -> dict[str, float]:
         doLogJacobian=0,
         useGeometric=0,
     )
-    jacobian = room.get("jacobian.nii.gz").data
-    modulated = (warped * np.maximum(jacobian, 0)).astype(np.float32)
-    save(out, Volume(modulated, VBM_AFFINE), np.float32)
-    brain = warped > 0.05
-    inside = jacobian[brain] if brain.any() else jacobian
-    native = gm.data.sum() * gm.voxel_volume
-    return {
-        "ModulatedToNativeVolume": float(modulated.sum() * grid.voxel_volume / max(native, 1.0)),
-        "JacobianMin": float(inside.min()),
-        "JacobianMax": float(inside.max()),
-        "JacobianNonPositiveShare": float((inside <= 0).mean()),
-    }
+    return room.get("jacobian.nii.gz").data
 
 
 def quasi_raw_map(room: Workspace, brain: Volume, out: Path) -> None:
