@@ -10,7 +10,7 @@ Beside the truth of a simulated cohort::
     python -m benchmarks.masks --results results/preprocess --truth demo/bids/sourcedata/truth --out masks_demo.md
 
 Figures: Dice of ``desc-icv_mask`` and ``desc-brain_mask``; the share of reference brain tissue inside each mask; from
-the truth also Dice of grey and white matter. A brain mask of this project holds brain tissue and the CSF within 4 mm
+the truth also Dice of grey and white matter. A brain mask of this project holds brain tissue and the CSF within 5 mm
 of it, so beside the truth it is compared with the same region made from the true mask. The last line is one JSON
 object of means and worst values.
 """

@@ -15,11 +15,11 @@ from anatcl.images import Volume
 from anatcl.preprocess.geometry import close_mm, dilate_mm, largest_component
 
 # Intensity between CSF and bone, and the half-width of doubt around it, as fractions of white matter.
-BONE, DOUBT = 0.17, 0.06
+BONE, DOUBT = 0.15, 0.06
 REACH_MM = 2.0
 SMOOTH_MM = 1.6
 # CSF and meninges that a brain mask keeps around grey and white matter, so that it never cuts the cortex.
-RIM_MM = 4.0
+RIM_MM = 5.0
 
 
 def to_inner_table(scan: Volume, icv: NDArray, white: float) -> NDArray:
