@@ -1,6 +1,5 @@
 # The plan of the run and the few functions that Snakemake must be given as functions; every part of the workflow
 # uses them. The plan itself (anatcl/plan) is ordinary, tested code.
-import inspect
 import math
 import os
 import shlex
@@ -16,7 +15,8 @@ if str(LIBRARY) not in sys.path:
 from anatcl.base.provenance import code_digest
 from anatcl.plan import open_plan
 from anatcl.plan.failed import report_failed
-from anatcl.plan.scheduling import lift_default_rate
+from anatcl.plan.scheduling import collect_seldom, lift_default_rate, ready
+from snakemake.resources import Resource
 
 # Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
 os.environ.update(
@@ -33,6 +33,8 @@ PLAN = open_plan(
     workflow.is_main_process,
 )
 lift_default_rate(workflow.scheduling_settings)
+ready(Resource.evaluate)
+collect_seldom()
 config.update(PLAN.values)
 TEMPLATE = PLAN.template
 ATLAS = PLAN.atlas
@@ -51,22 +53,19 @@ wildcard_constraints:
     task=r"[A-Za-z0-9-]+",
 
 
-def ready(function):
-    """Write a function's signature on it: Snakemake asks for it once per job, and inspecting takes its time."""
-    function.__signature__ = inspect.signature(function)
-    return function
-
-
+@ready
 def index_scans(wildcards):
     """The index of usable scans, brought up to date."""
     return PLAN.index_file("scans")
 
 
+@ready
 def index_excluded(wildcards):
     """What the index left out, brought up to date."""
     return PLAN.index_file("excluded")
 
 
+@ready
 def resolved_config(wildcards):
     """The resolved configuration, for the record."""
     return PLAN.saved()
@@ -84,6 +83,7 @@ def given_mask(wildcards):
     return PLAN.given_mask(wildcards.scan)
 
 
+@ready
 def skullstrip_method(wildcards):
     """Where the masks of a scan come from."""
     return PLAN.skullstrip_method(wildcards.scan)
@@ -92,6 +92,7 @@ def skullstrip_method(wildcards):
 def of_scans(pattern):
     """An input function: `pattern` for every scan of the cohort."""
 
+    @ready
     def files(wildcards):
         return expand(pattern, scan=PLAN.scans)
 
@@ -101,6 +102,7 @@ def of_scans(pattern):
 def of_chunk(pattern):
     """An input function: `pattern` for every scan of a chunk."""
 
+    @ready
     def files(wildcards):
         return expand(pattern, scan=PLAN.chunks[wildcards.chunk])
 
@@ -110,27 +112,32 @@ def of_chunk(pattern):
 def of_chunks(pattern):
     """An input function: `pattern` for every chunk."""
 
+    @ready
     def files(wildcards):
         return expand(pattern, chunk=list(PLAN.chunks))
 
     return files
 
 
+@ready
 def task_text(wildcards):
     """A task as JSON, name or path, for its step."""
     return PLAN.tasks[wildcards.task]
 
 
+@ready
 def task_content(wildcards):
     """A task with the content of its file."""
     return PLAN.task_text(wildcards.task)
 
 
+@ready
 def rival_table(wildcards):
     """Table of the features of a rival: another tool's, or the measures."""
     return PLAN.rival(wildcards.baseline)[0]
 
 
+@ready
 def rival_columns(wildcards):
     """Which columns of its table are a rival's features."""
     return PLAN.rival(wildcards.baseline)[1]
