@@ -9,11 +9,12 @@ from torch import Tensor, nn
 class GuardedConv3d(nn.Conv3d):
     """`nn.Conv3d` that computes in float32 where oneDNN's bfloat16 kernel returns a wrong weight gradient.
 
-    With oneDNN 3.12 (torch 2.13) ``jit_bf16:avx512_core_bf16`` backward-by-weights is wrong when the input's depth is 2
-    and the kernel's 3: one slice of the kernel is computed wrongly and one is never written, so that it holds whatever
-    the memory held before (zeros in fresh pages, old numbers or NaN in pages used again). A 3-D ResNet meets depth 2 in
-    its third stage when the volume's first axis has 17 to 32 voxels and in its fourth with 33 to 64. Such layers are
-    small: float32 there costs next to nothing. Parameters, names and results elsewhere are those of `nn.Conv3d`.
+    With oneDNN 3.12 (torch 2.13) ``jit_bf16:avx512_core_bf16`` backward-by-weights is wrong when the input is less
+    deep than the kernel: at depth 2 for a kernel of 3, at 2 to 6 for one of 7 (``benchmarks/bf16_gradients.py``).
+    Slices of the kernel's gradient are computed wrongly or never written, so that they hold whatever the memory held
+    before (zeros in fresh pages, old numbers or NaN in pages used again). A 3-D ResNet meets depth 2 in its third stage
+    when the volume's first axis has 17 to 32 voxels and in its fourth with 33 to 64. Such layers are small: float32
+    there costs next to nothing. Parameters, names and results elsewhere are those of `nn.Conv3d`.
     """
 
     def forward(self, x: Tensor) -> Tensor:
