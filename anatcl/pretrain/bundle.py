@@ -18,12 +18,12 @@ FORMAT = 1
 
 def save_encoder(folder: str | Path, model: ContrastiveModel, description: Mapping[str, Any]) -> None:
     """Write weights (keys ``encoder.*``, ``head.*``) and description, each atomically, the description last."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = Path(folder)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     with atomic_path(folder / "encoder.safetensors") as temporary:
-        save_file(state, temporary)
+        temporary.write_bytes(save(state))  # save_file would leave mode 0600, whatever the umask
     write_json(folder / "model.json", {"format": FORMAT, **description})
 
 

@@ -32,10 +32,11 @@ def export(bundle: str | Path, out: str | Path, kind: str = "safetensors") -> No
     model, description = load_encoder(bundle)
     metadata = {"model.json": json.dumps(description)}
     if kind == "safetensors":
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         with atomic_path(out) as temporary:
-            save_file({k: v.contiguous() for k, v in model.encoder.state_dict().items()}, temporary, metadata)
+            weights = {k: v.contiguous() for k, v in model.encoder.state_dict().items()}
+            temporary.write_bytes(save(weights, metadata))  # save_file would leave mode 0600
         return
     volume = torch.zeros(2, 1, *description["input"]["shape"])
     try:

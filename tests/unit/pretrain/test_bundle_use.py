@@ -99,6 +99,13 @@ def test_safetensors_export_is_the_encoder_alone(bundle, tmp_path):
         export(folder, tmp_path / "x.h5", "keras")
 
 
+def test_others_may_read_a_bundle_where_the_umask_lets_them(bundle, tmp_path):
+    (tmp_path / "plain").touch()
+    export(bundle[0], tmp_path / "x.safetensors")
+    for path in (*bundle[0].glob("encoder.*"), tmp_path / "x.safetensors"):
+        assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_onnx_export_without_onnx_says_what_to_install(bundle, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(InputError, match="ONNX is not installed"):
