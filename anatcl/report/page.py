@@ -27,6 +27,7 @@ from anatcl.report import (
 )
 from anatcl.report import vocabulary as words
 from anatcl.report.headline import headlines
+from anatcl.report.regions import flag_text
 from anatcl.report.results import Sources
 from anatcl.report.tables import build_table
 
@@ -114,7 +115,8 @@ def scan_remarks(measures: pd.DataFrame, excluded: pd.DataFrame) -> dict[str, li
         remarks.setdefault(str(row.get("scan")), []).append(f"left out of the tables: {row.get('reason')}")
     if {"scan", "flags"} <= set(measures):
         for scan, text in measures.dropna(subset=["flags"])[["scan", "flags"]].astype(str).itertuples(index=False):
-            remarks.setdefault(scan, []).extend(gallery.shortened([flag for flag in text.split(";") if flag]))
+            named = [flag_text(flag) for flag in text.split(";") if flag]
+            remarks.setdefault(scan, []).extend(gallery.shortened(named))
     return remarks
 
 

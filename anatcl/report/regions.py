@@ -10,6 +10,9 @@ import pandas as pd
 
 MEASURES = {"thickness": "Cortical thickness", "volume": "Grey-matter volume", "area": "Surface area"}
 UNITS = {"thickness": "mm", "volume": "mm³", "area": "mm²"}
+SIDES = {"lh": "left ", "rh": "right "}
+# What the flags of the table of measures mean.
+KINDS = {"outlier": "unusual", "no-surface": "no surface", "tiny": "very small", "empty": "no voxel"}
 # Head size explains much of volume and area, little of thickness.
 SCALED_BY_HEAD = ("volume", "area")
 FEWEST_FOR_EFFECTS = 12
@@ -49,6 +52,18 @@ def regional(measures: pd.DataFrame, measure: str) -> pd.DataFrame:
     cortical = {str(name).removeprefix("thickness_") for name in measures if str(name).startswith("thickness_")}
     kept = {name: region for name, region in found.items() if not cortical or region in cortical}
     return measures[list(kept)].rename(columns=kept).apply(pd.to_numeric, errors="coerce").dropna(axis=1, how="all")
+
+
+def flag_text(flag: str) -> str:
+    """A flag of the table of measures in words: ``outlier:area_lh_insula`` is an unusual surface area, left insula."""
+    kind, _, column = flag.partition(":")
+    match = re.fullmatch(r"(?:(thickness|thicknessstd|volume|area)_)?(?:([lr]h)_)?(\w+)", column)
+    if match is None:
+        return flag
+    measure, side, region = match.groups(default="")
+    name = (MEASURES | {"thicknessstd": "spread of thickness", "": ""})[measure].lower()
+    place = SIDES.get(side, "") + region
+    return f"{KINDS.get(kind, kind)} {name}, {place}" if name else f"{KINDS.get(kind, kind)}: {place}"
 
 
 def ages_of(scans: pd.DataFrame) -> pd.Series:

@@ -72,7 +72,9 @@ class Panel:
         """Left, top, right and bottom of the plotting area in pixels."""
         if not self.axes:
             return 6, 6, self.width - 6, self.height - 6
-        return self.LEFT, self.TOP, self.width - self.RIGHT, self.height - self.BOTTOM
+        widest = max((len(tick_text(tick)) for tick in nice_ticks(*self.y_range)), default=0)
+        left = max(self.LEFT, 22 + 7 * widest)
+        return left, self.TOP, self.width - self.RIGHT, self.height - self.BOTTOM
 
     def x(self, value: float) -> float:
         """Pixel of a horizontal data value."""

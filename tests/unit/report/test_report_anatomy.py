@@ -140,3 +140,18 @@ def test_maps_without_surfaces_keep_the_table(
 @pytest.mark.parametrize(("r", "step"), [(0, 3), (-0.7, 0), (0.9, 6), (0.1, 3), (0.13, 4), (-0.3, 2)])
 def test_diverging_step(r: float, step: int) -> None:
     assert anatomy.diverging_step(r) == step
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("outlier:area_lh_insula", "unusual surface area, left insula"),
+        ("outlier:thicknessstd_rh_cuneus", "unusual spread of thickness, right cuneus"),
+        ("no-surface:lh_frontalpole", "no surface: left frontalpole"),
+        ("tiny:thirdventricle", "very small: thirdventricle"),
+        ("outlier:csf_mm3", "unusual: csf_mm3"),
+        ("something else", "something else"),
+    ],
+)
+def test_flags_are_read_out_in_words(flag: str, words: str) -> None:
+    assert regions.flag_text(flag) == words

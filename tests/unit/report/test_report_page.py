@@ -94,7 +94,7 @@ def test_page_has_every_part(report: tuple[Path, Sources]) -> None:
 def test_the_odd_scan_comes_first_and_says_why(report: tuple[Path, Sources]) -> None:
     text = report[0].read_text(encoding="utf-8")
     assert (
-        text.index("Look here: outlier:area_lh_insula")
+        text.index("Look here: unusual surface area, left insula")
         < text.index("Look here: brain_mask_ml 900")
         < text.index('id="qc-sub-02"')
     )
