@@ -4,6 +4,7 @@ Both start from the same raw scan and the same template, each step in a process 
 
     python -m benchmarks.preprocess --quick                       # a simulated head, 3 mm grids, recipe testing
     python -m benchmarks.preprocess --mri ../shared/data/aomic_sub-0001/mri --out benchmarks/results/preprocess
+    python -m benchmarks.preprocess --mri ../shared/data/aomic_sub-0001/mri --voxel-mm 2 --room <folder> --out ...
 
 Ours is the whole of preprocess (bias_correct, skullstrip, register, segment, qc). The rival is N4 at shrink 4, brain
 extraction as antsBrainExtraction.sh does it, and antsRegistrationSyN.sh's SyN (CC radius 4, 100x70x50x20, full
@@ -23,10 +24,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from anatcl.base.files import read_json, write_json, write_text
 from anatcl.images import Volume, load
+from anatcl.preprocess.geometry import coarsen
 from benchmarks.preprocess_common import (
     NOTHING,
     Cost,
@@ -35,6 +38,7 @@ from benchmarks.preprocess_common import (
     as_nifti,
     cortical,
     dice,
+    head,
     label_overlap,
     make_template,
     say,
@@ -66,14 +70,12 @@ def simulated(room: Path, voxel_mm: float) -> Problem:
     return Problem(raw, truth / f"{stem}_atlas-DesikanKilliany_dseg.nii.gz", brain)
 
 
-def measured(mri: Path, room: Path) -> Problem:
-    """A real head with FreeSurfer's result."""
+def measured(mri: Path, room: Path, voxel_mm: float) -> Problem:
+    """A real head with FreeSurfer's result; scan and mask averaged to `voxel_mm`, the labels as they are."""
     labels = cortical(as_nifti(mri / "aparc+aseg.mgz", room / "aparc.nii.gz"), room / "cortex.nii.gz")
-    return Problem(
-        as_nifti(mri / "orig.mgz", room / "orig.nii.gz"),
-        labels,
-        load(as_nifti(mri / "brainmask.mgz", room / "brainmask.nii.gz")),
-    )
+    brain = load(as_nifti(mri / "brainmask.mgz", room / "brainmask.nii.gz"))
+    inside = coarsen(brain.like((brain.data > 0).astype(np.float32)), voxel_mm)
+    return Problem(head(mri, voxel_mm, room), labels, inside.like(inside.data > 0.5))
 
 
 def run_ours(problem: Problem, room: Path, recipe: str, threads: int) -> dict[str, Any]:
@@ -151,22 +153,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a simulated head on 3 mm grids, minutes")
     parser.add_argument("--mri", type=Path, help="folder of orig.mgz, aparc+aseg.mgz, brainmask.mgz; else simulated")
+    parser.add_argument("--voxel-mm", type=float, default=1.0, help="1 is the real head as it is; 2 averages it first")
     parser.add_argument("--recipe", default="fast", help="of ours")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--room", type=Path, help="folder for intermediate files, kept; finished steps stay finished")
     parser.add_argument("--out", type=Path, help="results without suffix: .json and .md are written")
     args = parser.parse_args()
-    recipe, rival_recipe = ("testing", "testing") if args.quick else (args.recipe, "precise")
+    voxel_mm = 3.0 if args.quick else args.voxel_mm
+    recipe = "testing" if args.quick else args.recipe
+    # The rival registers to a template of the scan's own resolution, or the nearest that a recipe has.
+    rival_recipe = "precise" if voxel_mm < 1.5 else "fast" if voxel_mm < 2.5 else "testing"
     with tempfile.TemporaryDirectory() as temporary:
         room = args.room or Path(temporary)
         room.mkdir(parents=True, exist_ok=True)
         if args.mri and not args.quick:
-            problem, words = measured(args.mri, room), "a real 1 mm head with FreeSurfer's labels"
+            problem = measured(args.mri, room, voxel_mm)
+            words = f"a real head with FreeSurfer's labels, {voxel_mm:g} mm"
         else:
-            voxel_mm = 3.0 if args.quick else 1.0
             problem, words = simulated(room, voxel_mm), f"a simulated {voxel_mm:g} mm head"
         sides = [run_ours(problem, room, recipe, args.threads), run_rival(problem, room, rival_recipe, args.threads)]
-    result = about(f"python -m benchmarks.preprocess{' --quick' if args.quick else ' --mri <folder>'}")
+    result = about(
+        f"python -m benchmarks.preprocess{' --quick' if args.quick else f' --mri <folder> --voxel-mm {voxel_mm:g}'}"
+    )
     result |= {"problem": f"{words}, recipe {recipe}", "threads": args.threads, "sides": sides}
     result["result"] = compare(*sides)
     if args.out:

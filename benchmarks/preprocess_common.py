@@ -21,6 +21,7 @@ from anatcl.base.files import read_json, write_json
 from anatcl.base.provenance import hardware, versions
 from anatcl.images import Volume, load, save
 from anatcl.preprocess.ants import apply_transforms
+from anatcl.preprocess.geometry import coarsen
 
 # FreeSurfer's Desikan-Killiany regions in the order of their numbers in aparc+aseg (1000 + n left, 2000 + n right).
 APARC = (  # noqa: SIM905 (a list would fill 35 lines)
@@ -158,6 +159,16 @@ def as_nifti(source: Path, target: Path) -> Path:
         image: Any = nib.load(source)
         data = np.asanyarray(image.dataobj)
         save(target, Volume(data, np.asarray(image.affine, float)), data.dtype if data.dtype.kind in "iu" else None)
+    return target
+
+
+def head(mri: Path, voxel_mm: float, room: Path) -> Path:
+    """FreeSurfer's ``orig.mgz`` as NIfTI, averaged to `voxel_mm` where that is coarser."""
+    raw = as_nifti(mri / "orig.mgz", room / "orig.nii.gz")
+    if voxel_mm < 1.5:
+        return raw
+    target = room / f"orig-{voxel_mm:g}mm.nii.gz"
+    save(target, coarsen(load(raw), voxel_mm), np.int16, scaled=True)
     return target
 
 

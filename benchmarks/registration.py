@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.files import read_json, write_json, write_text
-from anatcl.images import Volume, load, save
+from anatcl.images import load
 from anatcl.preprocess.geometry import coarsen
 from benchmarks.preprocess_common import (
     NOTHING,
@@ -32,6 +32,7 @@ from benchmarks.preprocess_common import (
     as_nifti,
     cortical,
     dice,
+    head,
     jacobian,
     label_overlap,
     make_template,
@@ -46,7 +47,7 @@ def measure(scan: Scan, mri: Path, room: Path, voxel_mm: float) -> dict[str, Any
     """Run every step of one scan and compare with what FreeSurfer says."""
     costs = {name: scan.step(name) for name in STEPS}
     brain = load(as_nifti(mri / "brainmask.mgz", room / "brainmask.nii.gz"))
-    inside = at(brain.like((brain.data > 0).astype(np.float32)), voxel_mm).data > 0.5
+    inside = coarsen(brain.like((brain.data > 0).astype(np.float32)), voxel_mm).data > 0.5
     masks = {f"{k}_dice": dice(load(scan.path(f"{k}.nii.gz")).data > 0.5, inside) for k in ("brain", "icv")}
     aparc = cortical(as_nifti(mri / "aparc+aseg.mgz", room / "aparc.nii.gz"), room / "cortex.nii.gz")
     forward, inverse = scan.path("forward.h5"), scan.path("inverse.h5")
@@ -103,21 +104,6 @@ def main() -> None:
             write_json(path, facts | {"rows": rows})
             write_text(args.out.with_suffix(".md"), markdown(rows, facts))
     say(rows[-1] if rows else {})
-
-
-def head(mri: Path, voxel_mm: float, room: Path) -> Path:
-    """The scan, averaged to `voxel_mm` where that is coarser."""
-    raw = as_nifti(mri / "orig.mgz", room / "orig.nii.gz")
-    if voxel_mm < 1.5:
-        return raw
-    target = room / f"orig-{voxel_mm:g}mm.nii.gz"
-    save(target, at(load(raw), voxel_mm), np.int16, scaled=True)
-    return target
-
-
-def at(volume: Volume, voxel_mm: float) -> Volume:
-    """A volume averaged to `voxel_mm`."""
-    return coarsen(volume, voxel_mm)
 
 
 if __name__ == "__main__":
