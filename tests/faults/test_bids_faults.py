@@ -434,7 +434,7 @@ def test_disk_full(data: Path, tmp_path: Path) -> None:
     for i in range(40):
         write(data, f"sub-{i:02}/anat/sub-{i:02}_T1w.nii.gz", MIDDLE + bytes(i))
     process = _in_process(data, out, limit=1024)
-    message = process.communicate(timeout=60)[1]
+    message = process.communicate(timeout=600)[1]
     assert process.returncode == 1 and "the index cannot be written" in message and "Traceback" not in message
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert len(refresh(data, out)) == 41
@@ -452,12 +452,9 @@ def test_killed_and_doubled_runs_end_in_the_same_tables(data: Path, tmp_path: Pa
         process.kill()
         process.communicate()
     both = [_in_process(data, out) for _ in range(2)]
-    assert [process.communicate(timeout=120)[1] and process.returncode for process in both] in (
-        [0, 0],
-        ["", ""],
-        ["", 0],
-        [0, ""],
-    )
+    for process in both:
+        message = process.communicate(timeout=600)[1]
+        assert process.returncode == 0, message
     refresh(data, out)
     for name in ("scans.tsv", "excluded.tsv", "participants.tsv"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()

@@ -1,0 +1,102 @@
+"""A run that is killed at any moment goes on by itself and ends in the same tables; so does one whose clocks disagree.
+
+Five moments by default; ``ANATCL_KILLS=20 python -m pytest tests/faults/test_kills.py`` tries twenty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLS = int(os.environ.get("ANATCL_KILLS", "5"))
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
+
+
+def start(bids: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """Start the workflow to the cohort's measures, in a process group of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "anatcl", "run", "--", "measures", "--cores", "2", "--quiet", "rules"]
+    command += ["--configfile", str(ROOT / "tests" / "configs" / "tiny.yaml"), "--config", f"bids_dir={bids}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with open(folder / "printed.txt", "ab") as log:
+        return subprocess.Popen(
+            command, cwd=folder, env=environment, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
+        )
+
+
+def finish(bids: Path, folder: Path) -> None:
+    """Run the workflow to its end."""
+    assert start(bids, folder).wait() == 0, (folder / "printed.txt").read_text()[-4000:]
+
+
+def files(folder: Path) -> list[Path]:
+    """What a run has written so far: logs, results and Snakemake's own records."""
+    return [p for part in ("logs", "results", ".snakemake") for p in (folder / part).rglob("*")]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Every image and table of the results, but the times that steps took."""
+    found = sorted(p for end in ("*.tsv", "*.csv", "*.nii.gz") for p in (folder / "results").rglob(end))
+    kept = (p for p in found if "benchmarks" not in p.parts)
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in kept}
+
+
+@pytest.fixture(scope="module")
+def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two simulated people at 6 mm."""
+    folder = tmp_path_factory.mktemp("data") / "bids"
+    command = [sys.executable, "-m", "anatcl", "simulate", str(folder), "--participants", "2", "--voxel-mm", "6"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def straight(bids: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("straight")
+    finish(bids, folder)
+    return folder
+
+
+@pytest.mark.parametrize("moment", range(KILLS))
+def test_a_killed_run_goes_on_and_ends_alike(moment, bids, straight, tmp_path, see):
+    """The moment is a number of files, so that it is as random on a slow machine as on a fast one."""
+    share = (moment + np.random.default_rng(moment).random()) / KILLS
+    wanted = int(share * len(files(straight)))
+    process = start(bids, tmp_path)
+    while process.poll() is None and len(files(tmp_path)) < wanted:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    sys.stdout.write(f"killed with {len(files(tmp_path))} of {len(files(straight))} files written\n")
+    finish(bids, tmp_path)
+    assert digests(tmp_path) == digests(straight)
+    see("the same tables and images")
+    shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("skew", ["scans dated an hour ahead", "one step's files dated an hour back"])
+def test_clocks_that_disagree(skew, bids, straight, tmp_path, see):
+    folder, data = tmp_path / "run", tmp_path / "bids"
+    shutil.copytree(straight, folder, symlinks=True)
+    shutil.copytree(bids, data)
+    late = skew.startswith("scans")
+    changed = data.rglob("*_T1w.nii.gz") if late else (folder / "results").rglob("*_xfm.*")
+    for file in changed:
+        os.utime(file, (time.time() + (3600 if late else -3600),) * 2)
+    finish(data, folder)
+    before, after = digests(straight), digests(folder)
+    tables = [name for name in before if not name.startswith("results/bids")]  # the index holds absolute paths
+    assert {name: after[name] for name in tables} == {name: before[name] for name in tables}
+    see("the same tables and images")
