@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +27,51 @@ def rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str = "") 
     return found
 
 
+def described(kind: type) -> list[tuple[str, str, str]]:
+    """Name, default and meaning of every field of a dataclass, from its numpydoc list of attributes or parameters."""
+    text = re.split(r"^(?:Attributes|Parameters)\n-+\n", inspect.getdoc(kind) or "", flags=re.MULTILINE)[1] + "\n"
+    meanings: dict[str, str] = {}
+    for names, type_, body in re.findall(r"^(\w[\w, ]*) : (.*)\n((?:    .*\n?|\n(?=    ))*)", text, re.MULTILINE):
+        choices = type_.strip("{}").replace('""', "empty").replace('"', "`") + ". " if type_.startswith("{") else ""
+        meaning = re.sub(r"``\"?(.*?)\"?``", r"`\1`", " ".join(body.split()))
+        meanings |= dict.fromkeys(names.split(", "), choices + meaning)
+    return [(f.name.rstrip("_"), _default(f), meanings[f.name]) for f in dataclasses.fields(kind)]
+
+
+def _default(field: dataclasses.Field) -> str:
+    return "needed" if field.default is dataclasses.MISSING else f"`{json.dumps(field.default)}`"
+
+
+def _lines(found: list[tuple[str, str, str]]) -> list[str]:
+    head = ["| key | default | meaning |", "|---|---|---|"]
+    return head + [f"| `{key}` | {default} | {meaning} |".replace("||", "&#124;") for key, default, meaning in found]
+
+
 def table() -> str:
-    """The configuration as a Markdown table."""
+    """The configuration as Markdown tables."""
+    from anatcl.evaluate.design import Design
+    from anatcl.evaluate.task import Task
+    from anatcl.measures.direct import Settings
+    from anatcl.pretrain.options import Options
+
     schema = Config.model_json_schema(by_alias=True)
-    lines = ["# Configuration", "", "Made by `python -m anatcl.cli.schema` from `anatcl/base/config.py`.", ""]
-    lines += ["| key | default | meaning |", "|---|---|---|"]
-    for key, default, meaning in rows(schema, schema["$defs"]):
-        lines.append(f"| `{key}` | `{default}` | {meaning} |".replace("||", "&#124;"))
+    keys = [(key, f"`{default}`", meaning) for key, default, meaning in rows(schema, schema["$defs"])]
+    shown = {key.removeprefix("pretrain.") for key, _, _ in keys} | {"seed"}  # one key of the whole run
+    further = [row for row in described(Options) if row[0] not in shown]
+    parts = {
+        "`pretrain: options`": further,
+        "A task (`evaluate: tasks`)": described(Task),
+        "A protocol (`evaluate: protocols`)": described(Design),
+        "`measures: thickness_options` with `thickness: direct`": described(Settings),
+    }
+    lines = [
+        "# Configuration",
+        "",
+        "Made by `python -m anatcl.cli.schema` from `anatcl/base/config.py` and the classes",
+    ]
+    lines += ["that read its parts.", "", *_lines(keys)]
+    for title, found in parts.items():
+        lines += ["", f"## {title}", "", *_lines(found)]
     return "\n".join(lines) + "\n"
 
 

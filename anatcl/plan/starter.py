@@ -54,7 +54,7 @@ def starter(root: Path, index: Index) -> str:
         f"bids_dir: {json.dumps(str(root), ensure_ascii=False)}",
         "",
         "preprocess:",
-        "  recipe: fast # testing: minutes, to see that all is well; precise: hours a scan, DiReCT thickness",
+        "  recipe: fast # testing: minutes, to see that all is well; precise: at 1 mm, for few scans",
         "",
         *_several(scans),
         *_columns(scans),
