@@ -11,6 +11,7 @@ import yaml
 
 from anatcl.base.config import parse
 from anatcl.cli.main import _split, build_parser
+from anatcl.evaluate.table import load_spec
 from anatcl.evaluate.task import task_from
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -173,9 +174,13 @@ def test_a_wrong_command_is_found() -> None:
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("yaml"))
-def test_a_piece_of_configuration_is_valid(page: str, text: str) -> None:
-    """Pieces that begin with a section of the configuration are checked against its schema; tasks as tasks."""
+def test_a_piece_of_configuration_is_valid(page: str, text: str, tmp_path: Path) -> None:
+    """Pieces that begin with a section of the configuration are checked against its schema; tasks and tables too."""
     values = yaml.safe_load(text)
+    if "methods" in values and "scans" in values:
+        (tmp_path / "table.yaml").write_text(text)
+        assert load_spec(tmp_path / "table.yaml", {"results": "results"})
+        return
     if isinstance(values, dict) and set(values) & {"evaluate", "preprocess", "measures", "pretrain", "report", "bids"}:
         config = parse(values)
         for task in config.evaluate.tasks:

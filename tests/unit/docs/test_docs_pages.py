@@ -24,6 +24,18 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / link.partition("#")[0]).exists(), f"{page.name}: {link}"
 
 
+NAMED = re.compile(r"`((?:anatcl|tests|benchmarks|rules|workflow|docs|envs)/[\w./-]+)`")
+# In the wheel; the reader's own; another tool's.
+NOT_HERE = {"anatcl/shipped", "anatcl/losses/my_loss.py", "docs/Pipelines/T1_FreeSurfer_Longitudinal.md"}
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda p: p.name)
+def test_named_files_are_there(page: Path) -> None:
+    """Files and folders of the repository that a sentence names."""
+    named = set(NAMED.findall(page.read_text(encoding="utf-8"))) - NOT_HERE
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
 def test_pictures_are_small() -> None:
     sizes = {path.name: path.stat().st_size for path in (DOCS / "images").iterdir()}
     assert {name: size for name, size in sizes.items() if size > 300_000} == {}
