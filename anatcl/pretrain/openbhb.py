@@ -136,12 +136,6 @@ def read_ramp(
     labels : sequence of str, optional
         Region names of the desikan block.
     """
-    root = Path(root)
-    present = [s for s in splits if (root / f"{s}.npy").is_file()]
-    if not present:
-        raise InputError(
-            f"none of {', '.join(f'{s}.npy' for s in splits)} is there.", file=root, remedy="Name its folder."
-        )
     mask, affine = _mask(Path(masks), map_name)
     if int(mask.sum()) != blocks[map_name]:
         raise InputError(
@@ -149,13 +143,8 @@ def read_ramp(
             file=Path(masks) / MASKS[map_name][0],
             remedy="Use the masks that belong to the challenge's data.",
         )
-    data = {s: np.load(root / f"{s}.npy", mmap_mode="r", allow_pickle=False) for s in present}
-    for split, array in data.items():
-        if array.ndim != 2 or array.shape[1] != sum(blocks.values()):
-            raise InputError(
-                f"rows have shape {array.shape[1:]}, not {sum(blocks.values())}.", file=root / f"{split}.npy"
-            )
-    rows = pd.concat([_ramp_rows(root / f"{s}.tsv", s, len(data[s])) for s in present], ignore_index=True)
+    data = _ramp_arrays(Path(root), splits, sum(blocks.values()))
+    rows = pd.concat([_ramp_rows(Path(root) / f"{s}.tsv", s, len(a)) for s, a in data.items()], ignore_index=True)
     grid, turn = _ras_grid(mask.shape, affine, voxel_mm)
     where, measures = (_span(blocks, name) for name in (map_name, "desikan"))
 
@@ -172,6 +161,19 @@ def read_ramp(
     people = rows["participant_id"].str[4:].tolist()
     write_tsv(Path(out_dir) / "measures.tsv", measures_table(people, columns, labels))
     return meta
+
+
+def _ramp_arrays(root: Path, splits: Sequence[str], width: int) -> dict[str, np.ndarray]:
+    """The rows of each split that is there, memory-mapped; `width` columns each."""
+    files = {split: root / f"{split}.npy" for split in splits}
+    data = {s: np.load(f, mmap_mode="r", allow_pickle=False) for s, f in files.items() if f.is_file()}
+    if not data:
+        named = ", ".join(file.name for file in files.values())
+        raise InputError(f"none of {named} is there.", file=root, remedy="Name its folder.")
+    for split, array in data.items():
+        if array.ndim != 2 or array.shape[1] != width:
+            raise InputError(f"rows have shape {array.shape[1:]}, not {width}.", file=files[split])
+    return data
 
 
 def measures_table(people: Sequence[str], data: np.ndarray, labels: Sequence[str] | None = None) -> pd.DataFrame:

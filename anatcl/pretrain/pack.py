@@ -205,37 +205,40 @@ def pack(
     """
     if map_name not in PATTERNS:
         raise InputError(f"map {map_name!r} is unknown.", remedy=f"Choose {' or '.join(PATTERNS)}.")
-    intensity = INTENSITY[map_name]
     scans = scans.sort_values("scan", ignore_index=True)
     paths = [Path(maps_dir) / (pattern or PATTERNS[map_name]).format(scan=s, template=template) for s in scans["scan"]]
     excluded: list[dict[str, str]] = []
     grid = _cohort_grid(paths, voxel_mm, crop)
     kept: list[int] = []
 
-    def volumes() -> Iterator[np.ndarray]:
-        """Yield usable volumes in order, noting the rest; a window of maps is read ahead."""
-        with ThreadPoolExecutor(max(1, threads)) as pool:
-            window = 4 * max(1, threads)
-            for begin in range(0, len(paths), window):
-                part = range(begin, min(begin + window, len(paths)))
-                jobs = [pool.submit(read_one, paths[i], grid, intensity) for i in part]
-                for i, job in zip(part, jobs, strict=True):
-                    try:
-                        volume = job.result()
-                    except InputError as error:
-                        log.warning("left out: %s", error)
-                        excluded.append(_exclusion(scans.iloc[i], error))
-                        continue
-                    kept.append(i)
-                    yield volume
+    def usable() -> Iterator[np.ndarray]:
+        for i, volume in enumerate(_read_ahead(paths, grid, INTENSITY[map_name], threads)):
+            if isinstance(volume, InputError):
+                log.warning("left out: %s", volume)
+                excluded.append(_exclusion(scans.iloc[i], volume))
+            else:
+                kept.append(i)
+                yield volume
 
     scale = scale or (2 / 255 if dtype == "uint8" else 1.0)
-    meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, scale, intensity)
+    meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, scale, INTENSITY[map_name])
     meta |= {"source_shape": list(grid.source_shape), "template": template}
-    _write(Path(out_dir), volumes(), scans, kept, meta, dtype)
+    _write(Path(out_dir), usable(), scans, kept, meta, dtype)
     write_tsv(Path(out_dir) / "excluded.tsv", pd.DataFrame(excluded, columns=EXCLUDED))
     log.info("packed %d of %d scans, %s voxels of %g mm", len(kept), len(scans), grid.shape, meta["voxel_mm"])
     return meta
+
+
+def _read_ahead(paths: list[Path], grid: Grid, intensity: str, threads: int) -> Iterator[np.ndarray | InputError]:
+    """Each map in order, or what is wrong with it; a window of maps is read ahead."""
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        window = 4 * max(1, threads)
+        for begin in range(0, len(paths), window):
+            for job in [pool.submit(read_one, path, grid, intensity) for path in paths[begin : begin + window]]:
+                try:
+                    yield job.result()
+                except InputError as error:
+                    yield error
 
 
 def _write(
