@@ -140,7 +140,7 @@ def plan(tree: Path, folder: Path, scans: int) -> dict[str, float]:
     planned = jobs(whole.text)
     if planned["measure"] != scans or planned["qc"] != scans:
         raise RuntimeError(f"a plan of {scans} scans has {planned}")
-    batch = snakemake(folder, tree, "-n", "--quiet", "rules", "measures", "--batch", f"measures=2/{BATCHES}")
+    batch = snakemake(folder, tree, "measures", "-n", "--quiet", "rules", "--batch", f"measures=2/{BATCHES}")
     counts = jobs(batch.text)
     found = {"jobs": planned["total"], "batch_scans": counts["measure"], "batch_jobs": counts["total"]}
     return whole.as_dict("dry_run") | batch.as_dict("batch") | found
