@@ -67,7 +67,9 @@ class Run:
         self.study, self.cluster = study, cluster
         self.log = study / f"run-{time.time_ns()}.log"
         with open(self.log, "w") as stream:
-            self.process = subprocess.Popen(command, cwd=study, env=environment, stdout=stream, stderr=stream)
+            self.process = subprocess.Popen(
+                command, cwd=study, env=environment, stdout=stream, stderr=stream, preexec_fn=_heed_interrupts
+            )
 
     def until(self, condition: Callable[[], object], seconds: float, what: str) -> None:
         """Wait until `condition()` is true, while Snakemake runs."""
@@ -101,6 +103,11 @@ class Run:
             if self.process.poll() is None:
                 os.kill(self.process.pid, signal.SIGKILL)
         return self.log.read_text()
+
+
+def _heed_interrupts() -> None:
+    """Ctrl-C is heeded also where the tests run in the background of a shell, which makes its children ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module")
