@@ -136,6 +136,7 @@ def read_ramp(
     labels : sequence of str, optional
         Region names of the desikan block.
     """
+    data = _ramp_arrays(Path(root), splits)
     mask, affine = _mask(Path(masks), map_name)
     if int(mask.sum()) != blocks[map_name]:
         raise InputError(
@@ -143,7 +144,7 @@ def read_ramp(
             file=Path(masks) / MASKS[map_name][0],
             remedy="Use the masks that belong to the challenge's data.",
         )
-    data = _ramp_arrays(Path(root), splits, sum(blocks.values()))
+    _check_width(data, sum(blocks.values()), Path(root))
     rows = pd.concat([_ramp_rows(Path(root) / f"{s}.tsv", s, len(a)) for s, a in data.items()], ignore_index=True)
     grid, turn = _ras_grid(mask.shape, affine, voxel_mm)
     where, measures = (_span(blocks, name) for name in (map_name, "desikan"))
@@ -163,17 +164,20 @@ def read_ramp(
     return meta
 
 
-def _ramp_arrays(root: Path, splits: Sequence[str], width: int) -> dict[str, np.ndarray]:
-    """The rows of each split that is there, memory-mapped; `width` columns each."""
+def _ramp_arrays(root: Path, splits: Sequence[str]) -> dict[str, np.ndarray]:
+    """The rows of each split that is there, memory-mapped."""
     files = {split: root / f"{split}.npy" for split in splits}
     data = {s: np.load(f, mmap_mode="r", allow_pickle=False) for s, f in files.items() if f.is_file()}
     if not data:
         named = ", ".join(file.name for file in files.values())
         raise InputError(f"none of {named} is there.", file=root, remedy="Name its folder.")
+    return data
+
+
+def _check_width(data: Mapping[str, np.ndarray], width: int, root: Path) -> None:
     for split, array in data.items():
         if array.ndim != 2 or array.shape[1] != width:
-            raise InputError(f"rows have shape {array.shape[1:]}, not {width}.", file=files[split])
-    return data
+            raise InputError(f"rows have shape {array.shape[1:]}, not {width}.", file=root / f"{split}.npy")
 
 
 def measures_table(people: Sequence[str], data: np.ndarray, labels: Sequence[str] | None = None) -> pd.DataFrame:
