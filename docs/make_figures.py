@@ -7,7 +7,7 @@ give equal bytes, and a test compares them with what is committed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from html import escape
 from pathlib import Path
@@ -83,11 +83,11 @@ def reduced(graph: Mapping[str, Iterable[str]]) -> Graph:
     return {name: {n for n in needs if not any(n in far[m] for m in needs if m != n)} for name, needs in graph.items()}
 
 
-def part_of(graph: Graph, stages: Mapping[str, str], stage: str) -> Graph:
-    """The rules of one stage with what they need of others; of a stage that needs nothing, those that need it."""
-    own = {name: needs for name, needs in graph.items() if stages[name] == stage}
+def part_of(graph: Graph, stages: Mapping[str, str], wanted: Sequence[str]) -> Graph:
+    """The rules of some stages with what they need of others; of one stage that needs nothing, those that need it."""
+    own = {name: needs for name, needs in graph.items() if stages[name] in wanted}
     others: Graph = {need: set() for need in sorted(set().union(*own.values()) - set(own))}
-    if not others:
+    if not others and len(wanted) == 1:
         others = {name: needs & set(own) for name, needs in graph.items() if name not in own and needs & set(own)}
     return own | others
 
@@ -150,10 +150,12 @@ def _box(name: str, x: float, y: float, wide: float, strong: bool) -> str:
 def figures() -> dict[str, str]:
     """All drawings by file name."""
     graph, stages = rule_graph()
-    found = {"rules-all.svg": draw(reduced(graph), "All rules", graph)}
-    for stage in STAGES:
-        own = [name for name in graph if stages[name] == stage]
-        found[f"rules-{stage}.svg"] = draw(reduced(part_of(graph, stages, stage)), f"Rules of {stage}", own)
+    found = {}
+    # One drawing of all would be too wide to read.
+    for name, wanted in {"scans": STAGES[:3], "cohort": STAGES[3:], **{stage: (stage,) for stage in STAGES}}.items():
+        own = [rule for rule in graph if stages[rule] in wanted]
+        title = f"Rules of {', '.join(wanted)}"
+        found[f"rules-{name}.svg"] = draw(reduced(part_of(graph, stages, wanted)), title, own)
     imports = import_graph()
     found["imports.svg"] = draw(reduced(imports), "Parts of the library and their imports", imports)
     return found
