@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 LEAD = ["scan", "participant_id", "session_id"]
 TAIL = ["thickness_method", "thickness_trust", "source", "n_outliers", "flags"]
-CORTICAL = ["thickness", "thicknessstd", "volume", "area", "meancurv", "gauscurv", "curvind"]
 EXCLUDED = ["scan", "participant_id", "stage", "reason", "file", "remedy"]
 
 

@@ -32,19 +32,6 @@ def coordinates(volume: Volume, index: NDArray) -> NDArray:
     return nib.affines.apply_affine(volume.affine, index)
 
 
-def superior_mm(volume: Volume) -> NDArray:
-    """Height (mm, RAS+ z) of every voxel, as an array that broadcasts to the volume's shape."""
-    z = [np.arange(n) * volume.affine[2, axis] for axis, n in enumerate(volume.data.shape)]
-    return z[0][:, None, None] + z[1][None, :, None] + z[2][None, None, :] + volume.affine[2, 3]
-
-
-def ball_mm(volume: Volume, radius_mm: float) -> NDArray:
-    """A ball of `radius_mm` as a structuring element on the volume's grid (anisotropic voxels too)."""
-    reach = np.maximum(1, np.ceil(radius_mm / volume.spacing)).astype(int)
-    grid = np.meshgrid(*(np.arange(-r, r + 1) * s for r, s in zip(reach, volume.spacing, strict=True)), indexing="ij")
-    return sum(g**2 for g in grid) <= radius_mm**2 + 1e-6
-
-
 def dilate_mm(mask: NDArray, volume: Volume, radius_mm: float) -> NDArray:
     """All voxels within `radius_mm` of the mask."""
     return ndimage.distance_transform_edt(~mask, sampling=volume.spacing) <= radius_mm
