@@ -32,7 +32,6 @@ PLAN = open_plan(
     Path(workflow.workdir_init),
     workflow.is_main_process,
 )
-lift_default_rate(workflow.scheduling_settings)
 ready(Resource.evaluate)
 collect_seldom()
 config.update(PLAN.values)

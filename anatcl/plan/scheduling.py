@@ -13,22 +13,22 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT_RATE = (100, 1)
 
 
-def lift_default_rate(settings: Any) -> None:
+def lift_default_rate(scheduler: Any) -> None:
     """Take back the limit of 100 jobs a second that stands when nobody asked for one.
 
     While a limit stands, the scheduler of Snakemake 9 starts a timer after each look at its jobs, and the timer makes
     it look again: every finished job adds one more thread that wakes it once a second until the end. A third of a core
     was busy with that after 120 jobs; a cohort of 10,000 scans would need tens of thousands of threads. A limit that a
-    user gives is left alone.
+    user gives is left alone. The settings are not known yet when rules are read, hence the scheduler, at the start.
 
     Parameters
     ----------
-    settings : snakemake.settings.types.SchedulingSettings or None
+    scheduler : snakemake.scheduling.job_scheduler.JobScheduler or None
         Changed in place.
     """
-    rate = getattr(settings, "max_jobs_per_timespan", None)
-    if rate is not None and (rate.max_jobs, rate.timespan) == DEFAULT_RATE:
-        settings.max_jobs_per_timespan = None
+    limiter = getattr(scheduler, "job_rate_limiter", None)
+    if limiter is not None and (limiter.max_jobs, limiter.timespan) == DEFAULT_RATE:
+        scheduler.job_rate_limiter = None
 
 
 def ready(function: Function) -> Function:

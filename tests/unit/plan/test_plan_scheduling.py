@@ -1,27 +1,62 @@
 """The scheduler's default limit is lifted, a given one stays."""
 
-from snakemake.settings.types import MaxJobsPerTimespan, SchedulingSettings
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from snakemake.scheduling.job_scheduler import JobRateLimiter
+from snakemake.settings.types import MaxJobsPerTimespan
 
 from anatcl.plan.scheduling import lift_default_rate, ready
 
+SNAKEFILE = """
+import sys, threading
+sys.path.insert(0, {root!r})
+from anatcl.plan.scheduling import lift_default_rate
+
+rule all:
+    input: expand("{{n}}.txt", n=range(8))
+
+rule one:
+    output: "{{n}}.txt"
+    shell: "echo > {{output}}"
+
+onstart:
+    lift_default_rate(workflow.scheduler)
+
+onsuccess:
+    timers = [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
+    print("timers:", len(timers), "limit:", workflow.scheduler.job_rate_limiter)
+"""
+
+
+def limited(rate: str) -> SimpleNamespace:
+    return SimpleNamespace(job_rate_limiter=JobRateLimiter(MaxJobsPerTimespan.parse_choice(rate)))
+
 
 def test_the_limit_that_nobody_asked_for_is_lifted():
-    settings = SchedulingSettings(max_jobs_per_timespan=MaxJobsPerTimespan.parse_choice("100/1s"))
-    lift_default_rate(settings)
-    assert settings.max_jobs_per_timespan is None
+    scheduler = limited("100/1s")
+    lift_default_rate(scheduler)
+    assert scheduler.job_rate_limiter is None
+    lift_default_rate(scheduler)
+    lift_default_rate(None)
 
 
 def test_a_limit_that_a_user_gave_stays():
-    settings = SchedulingSettings(max_jobs_per_timespan=MaxJobsPerTimespan.parse_choice("50/1m"))
-    lift_default_rate(settings)
-    assert settings.max_jobs_per_timespan.max_jobs == 50
+    scheduler = limited("50/1m")
+    lift_default_rate(scheduler)
+    assert scheduler.job_rate_limiter.max_jobs == 50
 
 
-def test_settings_without_a_limit_and_no_settings_are_fine():
-    settings = SchedulingSettings()
-    lift_default_rate(settings)
-    lift_default_rate(None)
-    assert settings.max_jobs_per_timespan is None
+@pytest.mark.parametrize(("options", "words"), [((), "limit: None"), (("--max-jobs-per-timespan", "9/1s"), "limit: <")])
+def test_a_run_leaves_no_timers_unless_a_limit_was_asked_for(tmp_path, options, words):
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.format(root=str(Path(__file__).parents[3])))
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert words in done.stdout + done.stderr
+    assert options or "timers: 0 " in done.stdout + done.stderr
 
 
 def test_a_marked_function_tells_snakemake_its_parameters():
