@@ -61,7 +61,7 @@ class Run:
 
     def __init__(self, cluster: Cluster, study: Path, *options: str) -> None:
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
-        command += ["--workflow-profile", str(ROOT / "workflow" / "profiles" / "slurm"), *SHORT, *options]
+        command += [*options, "--workflow-profile", str(ROOT / "workflow" / "profiles" / "slurm"), *SHORT]
         command += ["--configfile", str(CONFIGS / "tiny.yaml"), "--config", f"bids_dir={study / 'bids'}"]
         environment = cluster.environment | {"OMP_NUM_THREADS": "1"}
         self.study, self.cluster = study, cluster
@@ -131,7 +131,7 @@ def story(cluster: Cluster, study: Path) -> dict[str, Any]:
 
 def test_every_job_went_through_sbatch(story, study):
     jobs = [j for j in story["jobs"] if j["State"] == "COMPLETED"]
-    assert sum(j["Comment"].startswith(SCAN) for j in jobs) == len(list((study / "bids").rglob("*_T1w.nii.gz")))
+    assert sum(j["Comment"].startswith(SCAN) for j in jobs) == len(read_tsv(study / "results" / "bids" / "scans.tsv"))
     for rule in ("template", "preprocess_chunk", "preprocess", "measures_chunk", "measures"):
         assert sum(j["Comment"].partition("_wildcards_")[0] == f"rule_{rule}" for j in jobs) == 1, (rule, jobs)
     assert all(j["Account"] == "lab" and j["Partition"] == "main" for j in jobs)
