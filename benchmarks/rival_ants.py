@@ -44,8 +44,10 @@ def brain_extraction(folder: Path, ants: Any) -> None:
     rough = ants.get_mask(carried, 0.5, 2.0, cleanup=2)
     classes = ants.atropos(a=image, x=rough, i="KMeans[3]", m="[0.1,1x1x1]", c="[3,0]")["segmentation"]
     tissue = ants.threshold_image(classes, 2, 3)
-    brain = ants.iMath_get_largest_component(ants.iMath(tissue, "ME", 2))
-    brain = ants.iMath(ants.iMath(ants.iMath(brain, "MD", 4), "FillHoles"), "ME", 2)
+    # The script counts voxels, of 1 mm; on coarser scans they would eat the cortex.
+    two = max(1, round(2 / max(image.spacing)))
+    brain = ants.iMath_get_largest_component(ants.iMath(tissue, "ME", two))
+    brain = ants.iMath(ants.iMath(ants.iMath(brain, "MD", 2 * two), "FillHoles"), "ME", two)
     ants.image_write(brain * rough, str(folder / "brain-found.nii.gz"))
 
 

@@ -166,7 +166,9 @@ def apply_transforms(
         As antsApplyTransforms names it: ``Linear``, ``NearestNeighbor``, ``GenericLabel`` ...
     """
     with workspace(threads, seed) as room:
-        names = [room.link(f"transform-{i}{''.join(Path(t).suffixes[-1:])}", t) for i, t in enumerate(transforms)]
+        # ITK tells transforms by their suffix; a displacement field ends in two.
+        ends = [".nii.gz" if str(t).endswith(".nii.gz") else Path(t).suffix for t in transforms]
+        names = [room.link(f"transform-{i}{end}", t) for i, (t, end) in enumerate(zip(transforms, ends, strict=True))]
         room.link("moving.nii.gz", moving)
         room.link("reference.nii.gz", reference)
         room.apply("moving.nii.gz", "reference.nii.gz", names, "out.nii.gz", interpolation=interpolation)
