@@ -29,7 +29,6 @@ NAMES = {
     "/data/abide1": "data/abide1",
     "/data/my_study": "data/my_study",
     "/data/ixi": "data/my_study",
-    "ixi16.yaml": "docs/results/ixi_run.yaml",  # of the commit that the page names
     "/data/out": "out",
     "/shared/envs": "envs_built",
     "bids_dir=...": "bids_dir=data/my_study",
