@@ -46,6 +46,11 @@ def test_two_runs_give_the_same_bytes():
     assert direct(grey, white, spacing).tobytes() == direct(grey, white, spacing).tobytes()
 
 
+def test_the_number_of_threads_changes_nothing():
+    grey, white, spacing = shell(8, 2.5, 1.0)
+    assert direct(grey, white, spacing, threads=3).tobytes() == direct(grey, white, spacing).tobytes()
+
+
 def test_nothing_to_measure_gives_zeros():
     assert not direct(np.zeros((7, 8, 9)), np.zeros((7, 8, 9)), np.ones(3)).any()
 
