@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from anatcl.report.results import Sources
 
@@ -177,6 +178,22 @@ NAMELESS = """() => {
 
 def test_everything_to_reach_has_a_name_and_headings_have_an_order(visit: Visit) -> None:
     assert visit.page.evaluate(NAMELESS) == []
+
+
+def test_the_pictures_of_the_docs_can_be_taken(
+    browser: Any, report: tuple[Path, Sources], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[3] / "docs")
+    from make_screenshots import SHOTS, take
+
+    absent = {name for name, shot in SHOTS.items() if shot.start == "#interpretation"}  # the report has none here
+    for name in absent:
+        monkeypatch.delitem(SHOTS, name)
+    for file in take(browser, report[0], tmp_path):
+        shot = SHOTS[file.stem]
+        with Image.open(file) as picture:
+            assert picture.size == (round(shot.width * shot.scale), round(shot.height * shot.scale))
+            assert len(picture.convert("L").getcolors()) > 20, f"{file.stem} shows nothing"
 
 
 def test_a_printed_page_shows_what_is_folded_and_no_controls(visit: Visit) -> None:
