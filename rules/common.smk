@@ -15,7 +15,13 @@ if str(LIBRARY) not in sys.path:
 from anatcl.base.provenance import code_digest
 from anatcl.plan import open_plan
 from anatcl.plan.failed import report_failed
-from anatcl.plan.scheduling import collect_seldom, lift_default_rate, ready
+from anatcl.plan.scheduling import (
+    collect_seldom,
+    format_once,
+    lift_default_rate,
+    ready,
+)
+from snakemake.jobs import Job
 from snakemake.resources import Resource
 
 # Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
@@ -33,6 +39,7 @@ PLAN = open_plan(
     workflow.is_main_process,
 )
 ready(Resource.evaluate)
+format_once(Job)
 collect_seldom()
 config.update(PLAN.values)
 TEMPLATE = PLAN.template

@@ -54,6 +54,32 @@ def ready(function: Function) -> Function:
     return function
 
 
+def format_once(job: type) -> None:
+    """Let a job format its command once where Snakemake 9 asks for it three times in a row, to print it.
+
+    A tenth of a plan of thousands of scans went into commands that were made already. Only the last one is kept, and
+    only for the same attempt, whose resources may be in it.
+
+    Parameters
+    ----------
+    job : type
+        ``snakemake.jobs.Job``; its property ``shellcmd`` is replaced. Any other class is left as it is.
+    """
+    made = getattr(job, "shellcmd", None)
+    if not isinstance(made, property) or made.fget is None or hasattr(made.fget, "formats_once"):
+        return
+    read = made.fget
+    last: list[Any] = [None, None, None]
+
+    def shellcmd(self: Any) -> Any:
+        if last[0] is not self or last[1] != self.attempt:
+            last[:] = self, self.attempt, read(self)
+        return last[2]
+
+    shellcmd.formats_once = True  # type: ignore[attr-defined]
+    job.shellcmd = property(shellcmd, doc=made.__doc__)  # type: ignore[attr-defined]
+
+
 def collect_seldom() -> None:
     """Let Python look for cyclic garbage seldom, and not in what is there already.
 

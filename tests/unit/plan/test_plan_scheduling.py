@@ -9,7 +9,7 @@ import pytest
 from snakemake.scheduling.job_scheduler import JobRateLimiter
 from snakemake.settings.types import MaxJobsPerTimespan
 
-from anatcl.plan.scheduling import lift_default_rate, ready
+from anatcl.plan.scheduling import format_once, lift_default_rate, ready
 
 SNAKEFILE = """
 import sys, threading
@@ -81,3 +81,27 @@ def test_a_marked_method_is_called_as_before():
     given = {"attempt": 2}
     assert get_input_function_aux_params(Thing().evaluate, given) == given
     assert Thing().evaluate(1, **given) == ((1,), given)
+
+
+def test_a_command_is_formatted_once_for_each_job_and_attempt():
+    class Job:
+        def __init__(self, name):
+            self.name, self.attempt, self.asked = name, 1, 0
+
+        @property
+        def shellcmd(self):
+            self.asked += 1
+            return f"run {self.name} {self.attempt}"
+
+    format_once(Job)
+    format_once(Job)  # a second reading of the rules changes nothing
+    one, two = Job("one"), Job("two")
+    assert [one.shellcmd, one.shellcmd, two.shellcmd, one.shellcmd] == ["run one 1", "run one 1", "run two 1", "run one 1"]
+    assert (one.asked, two.asked) == (2, 1)
+    one.attempt = 2
+    assert one.shellcmd == "run one 2"
+
+
+def test_a_class_without_commands_is_left_alone():
+    format_once(int)
+    assert not hasattr(int, "shellcmd")
