@@ -29,7 +29,8 @@ def rules() -> dict[str, tuple[str, str]]:
     """Stage and text of every rule, in the order of the files."""
     found = {}
     for stage in STAGES:
-        text = (ROOT / "rules" / f"{stage}.smk").read_text(encoding="utf-8")
+        files = sorted((ROOT / "rules").glob(f"{stage}*.smk"))
+        text = "".join(file.read_text(encoding="utf-8") for file in files)
         for match in re.finditer(r"^rule (\w+):\n((?:    .*\n|\n)+)", text, re.MULTILINE):
             found[match[1]] = (stage, match[2])
     return found
