@@ -8,8 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from faulty import MIDDLE, Exclusion, write
+
+from anatcl.base.files import read_tsv
+from anatcl.bids.index import refresh
 
 HEAD = """# What goes wrong, and what you see
 
@@ -40,6 +45,31 @@ def see(request: pytest.FixtureRequest, record_property: Callable, tmp_path: Pat
 
     request.module.see = note
     return note
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A dataset with one good participant, and room for a bad one."""
+    folder = tmp_path / "data"
+    write(folder, "sub-99/anat/sub-99_T1w.nii.gz", MIDDLE)
+    (folder / "participants.tsv").write_text("participant_id\tage\nsub-99\t40\n")
+    return folder
+
+
+@pytest.fixture
+def only_exclusion(see: Callable[[object], None]) -> Exclusion:
+    """Index a dataset: sub-99 must be there, and exactly one row is left out, with everything a user needs."""
+
+    def find(data: Path, out: Path, options: Any = None) -> dict[str, str]:
+        scans = refresh(data, out, options)
+        assert list(scans["scan"]) == ["sub-99/anat/sub-99"]
+        (row,) = read_tsv(out / "excluded.tsv").to_dict("records")
+        assert row["stage"] == "bids" and row["reason"].endswith(".") and row["remedy"].endswith(".")
+        assert row["file"].startswith(str(data)) and row["participant_id"].startswith("sub-")
+        see(f"{row['reason']} {row['remedy']}")
+        return row
+
+    return find
 
 
 class Table:
