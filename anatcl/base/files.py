@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
+import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,20 +18,47 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# Temporary names carry the machine: a process number says something of a writer on its own machine only.
+HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+DAY = 86_400  # seconds after which no writer of another machine can be at work any more
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; rename it to `path` when the block ends without an error.
 
-    The temporary name keeps the suffixes of `path` (``.nii.gz``), since writers choose their format by them.
+    The temporary name keeps the suffixes of `path` (``.nii.gz``), since writers choose their format by them. What a
+    writer of the same file left behind when it was killed is removed first.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
+    _sweep(path)
+    temporary = path.with_name(f".{HOST}-{os.getpid()}.tmp.{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove the temporary files of killed writers of `path`; those of writers at work stay."""
+    for left in path.parent.glob(f".*.tmp.{glob.escape(path.name)}"):
+        host, _, number = left.name[1:].partition(".tmp.")[0].partition("-")
+        with contextlib.suppress(FileNotFoundError):
+            dead = not _at_work(int(number)) if host == HOST and number.isdigit() else None
+            if dead or (dead is None and time.time() - left.stat().st_mtime > DAY):
+                left.unlink()
+
+
+def _at_work(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

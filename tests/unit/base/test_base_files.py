@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -9,7 +14,7 @@ from hypothesis import strategies as st
 
 from anatcl.base import failures
 from anatcl.base.errors import InputError
-from anatcl.base.files import atomic_path, read_tsv, write_json, write_tsv
+from anatcl.base.files import DAY, HOST, atomic_path, read_tsv, write_json, write_tsv
 
 
 def test_an_error_leaves_the_old_file(tmp_path):
@@ -58,3 +63,19 @@ def test_a_damaged_marker_folder_is_empty(tmp_path):
     assert failures.failed(tmp_path / "absent").empty
     write_json(tmp_path / "a.json", {"scan": "s", "stage": "x", "reason": "y", "log": "", "file": "", "remedy": ""})
     assert len(failures.failed(tmp_path)) == 1
+
+
+def test_what_a_killed_writer_left_is_removed_and_that_of_one_at_work_stays(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = {"killed": f"{HOST}-{ended.pid}", "at work": f"{HOST}-{os.getppid()}", "elsewhere": "0a1b2c3d-7"}
+    left = {who: tmp_path / f".{name}.tmp.table [1].tsv" for who, name in names.items()}
+    left["elsewhere, old"] = tmp_path / ".4e5f6a7b-7.tmp.table [1].tsv"
+    left["of another file"] = tmp_path / f".{HOST}-{ended.pid}.tmp.table [2].tsv"
+    for path in left.values():
+        path.write_text("half")
+    os.utime(left["elsewhere, old"], (time.time() - 2 * DAY,) * 2)
+    with atomic_path(tmp_path / "table [1].tsv") as temporary:
+        temporary.write_text("whole")
+    assert {who for who, path in left.items() if path.exists()} == {"at work", "elsewhere", "of another file"}
+    assert (tmp_path / "table [1].tsv").read_text() == "whole"
