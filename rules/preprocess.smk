@@ -29,7 +29,12 @@ rule template:
         settings=PLAN.recipe_part("template_mm"),
         out_dir=subpath(output.about, parent=True),
         code=code_digest(
-            "preprocess", "template.py", "head.py", "head_anatomy.py", "geometry.py"
+            "preprocess",
+            "template.py",
+            "template_spec.py",
+            "head.py",
+            "head_anatomy.py",
+            "geometry.py",
         ),
     shell:
         "python -m anatcl preprocess template"

@@ -192,14 +192,14 @@ class Plan:
     @functools.cached_property
     def template(self) -> str:
         """Name of the template, as it stands in file names."""
-        from anatcl.preprocess.template import load_spec
+        from anatcl.preprocess.template_spec import load_spec
 
         return str(load_spec(self.config.preprocess.template)["name"])
 
     @functools.cached_property
     def space(self) -> str:
         """Space of the template, which the atlas must fit."""
-        from anatcl.preprocess.template import load_spec
+        from anatcl.preprocess.template_spec import load_spec
 
         return str(load_spec(self.config.preprocess.template)["space"])
 

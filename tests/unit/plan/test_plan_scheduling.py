@@ -96,7 +96,12 @@ def test_a_command_is_formatted_once_for_each_job_and_attempt():
     format_once(Job)
     format_once(Job)  # a second reading of the rules changes nothing
     one, two = Job("one"), Job("two")
-    assert [one.shellcmd, one.shellcmd, two.shellcmd, one.shellcmd] == ["run one 1", "run one 1", "run two 1", "run one 1"]
+    assert [one.shellcmd, one.shellcmd, two.shellcmd, one.shellcmd] == [
+        "run one 1",
+        "run one 1",
+        "run two 1",
+        "run one 1",
+    ]
     assert (one.asked, two.asked) == (2, 1)
     one.attempt = 2
     assert one.shellcmd == "run one 2"
