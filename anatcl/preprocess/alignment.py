@@ -3,8 +3,9 @@
 ITK's own start (centres of mass) is pulled down by the neck and off by a field of view that cuts the face. Here the
 top of the head gives a first guess, and a search over rotations, shifts and sizes on a 6 mm grid, scored by mutual
 information inside the template's intracranial region, mends it. Headers are sometimes wrong about which way is up: the
-24 right-angled turns of the head are tried as well, and one of them is believed where it fits clearly better.
-Thousands of candidates cost a second or two.
+24 right-angled turns of the head are tried as well, and one of them is believed where it fits clearly better. On some
+scans (thick slices, bright scalp) the skull fits best on the outside of the head: where the cranium would reach into
+the scalp, the search is made again for poses that leave it room. Thousands of candidates cost a second or two.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from scipy.spatial.transform import Rotation
 
 from anatcl.base.files import write_text
 from anatcl.images import Volume
-from anatcl.preprocess.geometry import coarsen, coordinates, dilate_mm
+from anatcl.preprocess.geometry import coarsen, coordinates, dilate_mm, erode_mm
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,10 @@ BINS = 24
 # How much better than the header's own orientation another one must fit; a wrong one has about 0.7 of the right score.
 BELIEVED = 1.1
 TURNS_TRIED = 3  # the best of 23 by a coarse look
+# Skull and scalp above the middle of the brain are at least this thick (mm); the share of the upper cranium that
+# reaches into them is below .12 in right poses and above .23 where the skull was taken for the outside of the head.
+SCALP_MM = 6.0
+SCALP_SHARE = 0.18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Pose:
         return matrix
 
 
-def find_pose(scan: Volume, head: NDArray, template: Volume, icv: NDArray) -> NDArray:
+def find_pose(scan: Volume, head: NDArray, template: Volume, icv: NDArray, scalp_mm: float = 0.0) -> NDArray:
     """Find the matrix that carries template points to scan points (RAS, mm), shape (4, 4).
 
     Parameters
@@ -60,13 +66,19 @@ def find_pose(scan: Volume, head: NDArray, template: Volume, icv: NDArray) -> ND
         Rough head mask of the scan.
     icv : ndarray of bool
         Intracranial mask of the template.
+    scalp_mm : float
+        How deep below the surface of `head` the cranium lies at least; 0 asks for no room (stripped scans).
     """
     inside = coordinates(template, np.argwhere(icv))
     centre = inside.mean(axis=0)
     points = coordinates(scan, np.argwhere(head))
     score = _Score(coarsen(scan, SEARCH_MM), template, icv, centre)
-    pose = _search(score, first_guess(points, inside))
-    best, matrix = score(pose) * BELIEVED, pose.matrix(centre)
+    guess = first_guess(points, inside)
+    pose = _search(score, guess)
+    best = score(pose) * BELIEVED
+    if scalp_mm:
+        pose = _leave_room(score, pose, guess, _Room(scan, head, scalp_mm, score))
+    matrix = pose.matrix(centre)
     for turn, start in _turned_starts(score, points, inside):
         score.turn(turn)
         pose = _descend(score, start)
@@ -118,6 +130,7 @@ class _Score:
         coarse = coarsen(template, SEARCH_MM)
         region = coarsen(Volume(icv.astype(np.float32), template.affine), SEARCH_MM).data > 0.5
         near = dilate_mm(region, coarse, 15.0)
+        self.cranium = coordinates(coarse, np.argwhere(region))
         self.points = coordinates(coarse, np.argwhere(near))
         self.fixed = _bins(coarse.data[near])
         self.scan = Volume(ndimage.gaussian_filter(_bins(scan.data).astype(np.float32), 0.7), scan.affine)
@@ -155,7 +168,46 @@ def _search(score: _Score, guess: tuple[float, float, float]) -> Pose:
     return max((_descend(score, start) for start in best), key=score)
 
 
-def _descend(score: _Score, pose: Pose) -> Pose:
+class _Room:
+    """Where in the scan the cranium may be: in the head, below skull and scalp."""
+
+    def __init__(self, scan: Volume, head: NDArray, scalp_mm: float, score: _Score) -> None:
+        solid = scan.like(ndimage.binary_fill_holes(head).astype(np.float32))
+        coarse = coarsen(solid, SEARCH_MM / 2)
+        self.deep = erode_mm(coarse.data > 0.5, coarse, scalp_mm).astype(np.float32)
+        self.inverse = np.linalg.inv(coarse.affine)
+        self.centre = score.centre
+        self.points = score.cranium[score.cranium[:, 2] > score.centre[2]]
+
+    def lacks(self, pose: Pose) -> float:
+        """Share of the upper cranium, in this pose, that reaches into the scalp or out of the head."""
+        matrix = self.inverse @ pose.matrix(self.centre)
+        index = self.points @ matrix[:3, :3].T + matrix[:3, 3]
+        return 1 - float(ndimage.map_coordinates(self.deep, index.T, order=1, mode="constant", cval=0).mean())
+
+
+def _leave_room(score: _Score, pose: Pose, guess: tuple[float, float, float], room: _Room) -> Pose:
+    """The pose itself, or, where its cranium reaches into the scalp, the best of smaller ones that does not."""
+    if room.lacks(pose) <= SCALP_SHARE:
+        return pose
+
+    def inside(candidate: Pose) -> float:
+        return score(candidate) - room.lacks(candidate)
+
+    x, y, z = guess
+    starts = [
+        Pose((pitch, 0.0, 0.0), (x, y + back, z + up), size)
+        for pitch, back, up, size in itertools.product((-12, 0, 12), (-10, 10), (-20, 0, 20), (0.84, 0.94))
+    ]
+    best = sorted(starts, key=inside, reverse=True)[:3]
+    found = max((_descend(inside, start) for start in best), key=inside)
+    if room.lacks(found) > SCALP_SHARE:
+        return pose
+    log.info("the cranium reached into the scalp; a smaller one fits")
+    return found
+
+
+def _descend(score: Callable[[Pose], float], pose: Pose) -> Pose:
     value = score(pose)
     for size in (1.0, 0.5, 0.25):
         improved = True

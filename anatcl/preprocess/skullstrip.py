@@ -20,7 +20,7 @@ from scipy import ndimage
 from anatcl.base.errors import InputError
 from anatcl.images import Volume, load, save
 from anatcl.preprocess import registration
-from anatcl.preprocess.alignment import find_pose, write_itk
+from anatcl.preprocess.alignment import SCALP_MM, find_pose, write_itk
 from anatcl.preprocess.ants import Workspace, workspace
 from anatcl.preprocess.bias_correct import head_mask
 from anatcl.preprocess.geometry import bounding_box, close_mm, coarsen, crop, dilate_mm, erode_mm, largest_component
@@ -89,7 +89,7 @@ def skullstrip(
 def by_template(room: Workspace, scan: Volume, template: Template, settings: dict[str, Any]) -> Masks:
     """Masks carried from the template by registration, then refined."""
     head, icv = template.volume("head"), template.volume("icv_mask")
-    matrix = find_pose(scan, head_mask(scan), head, icv.data > 0.5)
+    matrix = find_pose(scan, head_mask(scan), head, icv.data > 0.5, SCALP_MM)
     near = dilate_mm(icv.data > 0.5, icv, 12.0).astype(np.float32)
     work = settings["work_mm"]
     room.put("fixed.nii", coarsen(head, work))

@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from anatcl.base.errors import InputError
 from anatcl.images import Volume, load, save
-from anatcl.preprocess import geometry
-from anatcl.preprocess.alignment import Pose, find_pose, first_guess, write_itk
+from anatcl.preprocess import alignment, geometry
+from anatcl.preprocess.alignment import SCALP_MM, SCALP_SHARE, Pose, find_pose, first_guess, write_itk
 from anatcl.preprocess.bias_correct import conform, head_mask, orthogonal
 from anatcl.preprocess.head import packaged_head
 from anatcl.preprocess.qc import canonical, cut_area
@@ -145,7 +145,7 @@ def test_the_pose_of_a_turned_head_is_found(angles, template):
     inverse = np.linalg.inv(template.affine) @ np.linalg.inv(true) @ template.affine
     turned = ndimage.affine_transform(template.head_t1, inverse[:3, :3], inverse[:3, 3], order=1)
     scan, fixed = Volume(turned, template.affine), Volume(template.head_t1, template.affine)
-    found = find_pose(scan, head_mask(scan), fixed, template.icv_mask > 0)
+    found = find_pose(scan, head_mask(scan), fixed, template.icv_mask > 0, SCALP_MM)
     corners = np.array([[60, 0, 0, 1], [-60, 0, 0, 1], [0, 75, 0, 1], [0, -75, 0, 1], [0, 0, 60, 1]], float)
     error = np.linalg.norm((corners @ (found - true).T)[:, :3], axis=1)
     assert error.max() < 8  # mm, before any registration
@@ -158,10 +158,34 @@ def test_a_header_that_is_wrong_about_the_orientation_is_not_believed(turn, temp
     header[:3, :3] = Rotation.from_euler("xyz", turn, degrees=True).as_matrix().round()
     scan = Volume(template.head_t1, header @ template.affine)
     fixed = Volume(template.head_t1, template.affine)
-    found = find_pose(scan, head_mask(scan), fixed, template.icv_mask > 0)
+    found = find_pose(scan, head_mask(scan), fixed, template.icv_mask > 0, SCALP_MM)
     corners = np.array([[60, 0, 0, 1], [-60, 0, 0, 1], [0, 75, 0, 1], [0, -75, 0, 1], [0, 0, 60, 1]], float)
     error = np.linalg.norm((corners @ (found - header).T)[:, :3], axis=1)
     assert error.max() < 8  # mm, before any registration
+
+
+def test_a_cranium_that_reaches_into_the_scalp_is_made_smaller(template):
+    scan, icv = Volume(template.head_t1, template.affine), template.icv_mask > 0
+    head = head_mask(scan)
+    inside = geometry.coordinates(scan, np.argwhere(icv))
+    score = alignment._Score(geometry.coarsen(scan, alignment.SEARCH_MM), scan, icv, inside.mean(axis=0))
+    room = alignment._Room(scan, head, SCALP_MM, score)
+    guess = first_guess(geometry.coordinates(scan, np.argwhere(head)), inside)
+    right, wrong = Pose(), Pose(scale=1.35)
+    assert room.lacks(right) < SCALP_SHARE < room.lacks(wrong)
+    assert alignment._leave_room(score, right, guess, room) is right
+    found = alignment._leave_room(score, wrong, guess, room)
+    assert found.scale == pytest.approx(1, abs=0.03) and np.abs(found.shift).max() < 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scan", ["sub-01/ses-2/anat/sub-01_ses-2", "sub-12/ses-1/anat/sub-12_ses-1"])
+def test_thick_slices_with_a_bright_scalp(scan, template, shared_data):
+    """Mutual information alone puts the skull on the outside of these heads, 1.12 times the template."""
+    volume = conform(shared_data / "ms_two_sessions" / f"{scan}_T1w.nii.gz")
+    fixed = Volume(template.head_t1, template.affine)
+    found = find_pose(volume, head_mask(volume), fixed, template.icv_mask > 0, SCALP_MM)
+    assert 0.75 < np.linalg.det(found[:3, :3]) ** (1 / 3) < 0.95
 
 
 def test_the_first_guess_puts_the_vertex_under_the_scalp():
