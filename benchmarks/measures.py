@@ -1,8 +1,7 @@
 """Cortical thickness by this project's DiReCT beside ANTs' KellyKapowski, on the same input in one run.
 
 The input is a simulated head (whose thickness is known) on a grid of ``--voxel-mm``, or a preprocessed scan of yours;
-with ``--quick`` the left hemisphere at 2 mm. Each solver runs in a process of its own, on the same number of threads,
-after a small problem that loads its packages:
+with ``--quick`` the left hemisphere at 2 mm. Each solver runs in a process of its own, on the same number of threads:
 
 - rival: KellyKapowski as nipype calls it (50 iterations, gradient step .025), whose seconds make ``ratio``;
 - ours: `anatcl.measures.direct` as it is, stopping on convergence;
@@ -106,15 +105,11 @@ def left_half(case: Case) -> Case:
 def solve(file: Path, solver: str, options: dict[str, Any], threads: int) -> None:
     """Child process: read a case, solve it, write the map, print what it took."""
     case = np.load(file)
+    start, before = time.perf_counter(), _cpu()
     if solver == "ours":
         from anatcl.measures.direct import direct as function
     else:
         from anatcl.measures.kelly_kapowski import kelly_kapowski as function
-    # A small cube first: packages that are imported once in a process are no part of either solver's time.
-    cube = np.zeros((2, 16, 16, 16), np.float32)
-    cube[0, 4:12, 4:12, 4:12], cube[1, 6:10, 6:10, 6:10] = 1, 1
-    function(np.clip(cube[0] - cube[1], 0, 1), cube[1], case["spacing"], threads=threads, **options)
-    start, before = time.perf_counter(), _cpu()
     found = function(case["grey"], case["white"], case["spacing"], threads=threads, **options)
     seconds, cpu = time.perf_counter() - start, _cpu() - before
     np.save(file.with_name(f"{solver}.npy"), found)
