@@ -45,9 +45,9 @@ def _sweep(path: Path) -> None:
     """Remove the temporary files of killed writers of `path`; those of writers at work stay."""
     for left in path.parent.glob(f".*.tmp.{glob.escape(path.name)}"):
         host, _, number = left.name[1:].partition(".tmp.")[0].partition("-")
+        here = host == HOST and number.isdigit()
         with contextlib.suppress(FileNotFoundError):
-            dead = not _at_work(int(number)) if host == HOST and number.isdigit() else None
-            if dead or (dead is None and time.time() - left.stat().st_mtime > DAY):
+            if not _at_work(int(number)) if here else time.time() - left.stat().st_mtime > DAY:
                 left.unlink()
 
 

@@ -158,11 +158,17 @@ def _bins(data: NDArray) -> NDArray:
     return np.clip((data - low) / max(high - low, 1e-6) * (BINS - 1), 0, BINS - 1).astype(np.int64)
 
 
-def _search(score: _Score, guess: tuple[float, float, float]) -> Pose:
+def _search(
+    score: Callable[[Pose], float],
+    guess: tuple[float, float, float],
+    pitches: tuple[int, ...] = (-24, -12, 0, 12, 24),
+    sizes: tuple[float, ...] = (0.92, 1.04),
+) -> Pose:
     """Coarse grid over pitch, height and size, then coordinate descent with shrinking steps."""
+    x, y, z = guess
     starts = [
-        Pose((pitch, 0.0, 0.0), (guess[0], guess[1] + back, guess[2] + up), size)
-        for pitch, back, up, size in itertools.product((-24, -12, 0, 12, 24), (-10, 10), (-20, 0, 20), (0.92, 1.04))
+        Pose((pitch, 0.0, 0.0), (x, y + back, z + up), size)
+        for pitch, back, up, size in itertools.product(pitches, (-10, 10), (-20, 0, 20), sizes)
     ]
     best = sorted(starts, key=score, reverse=True)[:3]
     return max((_descend(score, start) for start in best), key=score)
@@ -194,13 +200,7 @@ def _leave_room(score: _Score, pose: Pose, guess: tuple[float, float, float], ro
     def inside(candidate: Pose) -> float:
         return score(candidate) - room.lacks(candidate)
 
-    x, y, z = guess
-    starts = [
-        Pose((pitch, 0.0, 0.0), (x, y + back, z + up), size)
-        for pitch, back, up, size in itertools.product((-12, 0, 12), (-10, 10), (-20, 0, 20), (0.84, 0.94))
-    ]
-    best = sorted(starts, key=inside, reverse=True)[:3]
-    found = max((_descend(inside, start) for start in best), key=inside)
+    found = _search(inside, guess, pitches=(-12, 0, 12), sizes=(0.84, 0.94))
     if room.lacks(found) > SCALP_SHARE:
         return pose
     log.info("the cranium reached into the scalp; a smaller one fits")
