@@ -21,8 +21,10 @@ from anatcl.plan.scheduling import (
     lift_default_rate,
     ready,
 )
+from anatcl.plan.slim import slim
 from snakemake.jobs import Job
 from snakemake.resources import Resource
+from snakemake.rules import Rule
 
 # Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
 os.environ.update(
@@ -40,6 +42,7 @@ PLAN = open_plan(
 )
 ready(Resource.evaluate)
 format_once(Job)
+slim(Job, Rule)
 collect_seldom()
 config.update(PLAN.values)
 TEMPLATE = PLAN.template
