@@ -36,6 +36,14 @@ scans = refresh(sys.argv[1], sys.argv[2], Options())
 assert not {"torch", "ants", "nipype", "snakemake"} & set(sys.modules)
 print(len(scans))
 """
+# Snakemake waits a tenth of a second before it touches the files of a job, and looks at all its jobs after every few.
+TOUCH = """
+import sys
+from snakemake.cli import main
+from snakemake.executors.touch import Executor
+Executor.SLEEPING_TIME = 0
+main([*sys.argv[1:], "--touch", "--cores", "128", "--quiet", "all"])
+"""
 LIST = """
 import pathlib, sys
 import bids2table
@@ -158,12 +166,17 @@ def finish(tree: Path, folder: Path) -> None:
             path.mkdir(exist_ok=True)
         else:
             path.touch()
-    # Snakemake records eleven jobs a second in a plan of 60,000, and a hundred in one of 3,000: part by part, then what
-    # follows from all parts.
+    # Part by part: in a small plan many more jobs are recorded a second. First what all parts need, last what follows.
+    touch(folder, tree, "results/preprocess/template/template.json", "--forcerun", "template")
     for part in range(1, BATCHES + 1):
-        batch = ("measures", "--batch", f"measures={part}/{BATCHES}")
-        snakemake(folder, tree, "--touch", "--forceall", "--quiet", "all", *batch)
-    snakemake(folder, tree, "--touch", "--quiet", "all", "--forcerun", "preprocess", "folds", "baseline")
+        touch(folder, tree, "measures", "--forcerun", "bias_correct", "--batch", f"measures={part}/{BATCHES}")
+    touch(folder, tree, "all", "--forcerun", "preprocess", "folds", "baseline")
+
+
+def touch(folder: Path, tree: Path, target: str, *options: str) -> None:
+    """Let Snakemake record the jobs of `target` as done without running them."""
+    place = ["--snakefile", str(SNAKEFILE), "--config", f"bids_dir={tree}"]
+    Timed([sys.executable, "-c", TOUCH, target, *place, *options], folder)
 
 
 def finished(tree: Path, folder: Path) -> dict[str, float]:

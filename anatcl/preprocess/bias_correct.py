@@ -134,9 +134,60 @@ def bias_correct(
         room.put("scan.nii", scan)
         room.put("mask.nii", scan.like(mask.astype(np.uint8)))
         n4(room, "scan.nii", "corrected.nii", settings, scan.spacing, "mask.nii")
-        corrected = room.get("corrected.nii").data
+        corrected = _finite(room.get("corrected.nii").data)
+        fields = []
+        if "again" in settings:
+            corrected, fields = correct_again(room, scan.like(corrected), mask, settings["again"])
         calls = room.calls
-    corrected = np.where(np.isfinite(corrected), np.maximum(corrected, 0), 0)
     scale = 100 / np.median(corrected[mask & (corrected > 0)])
     save(out, scan.like((corrected * scale).astype(np.float32)), np.int16, scaled=True)
-    return {"Calls": calls, "IntensityScale": float(scale), "HeadVolumeMl": float(mask.sum() * scan.voxel_volume / 1e3)}
+    return {
+        "Calls": calls,
+        "IntensityScale": float(scale),
+        "HeadVolumeMl": float(mask.sum() * scan.voxel_volume / 1e3),
+        "FieldsFoundAgain": fields,
+    }
+
+
+def correct_again(
+    room: Workspace, scan: Volume, mask: NDArray, settings: dict[str, Any]
+) -> tuple[NDArray, list[float]]:
+    """Look for a field that the first splines were too wide for; take it out only where it is a strong one.
+
+    Narrow splines find a weak field in every head, because of its anatomy: fields below ``above`` are left in.
+
+    Parameters
+    ----------
+    room : Workspace
+        Holds ``mask.nii``.
+    scan : Volume
+        Corrected once.
+    mask : ndarray of bool
+        The head.
+    settings : dict
+        N4's (see `n4`), ``above`` (standard deviation of the field's logarithm in the head), ``at_most`` so many times.
+
+    Returns
+    -------
+    corrected : ndarray
+        Intensities, non-negative.
+    fields : list of float
+        Strength of the field that each look found; the last one was left in, unless there were ``at_most``.
+    """
+    fields: list[float] = []
+    corrected = scan.data
+    for _ in range(settings["at_most"]):
+        room.put("once.nii", scan.like(corrected.astype(np.float32)))
+        n4(room, "once.nii", "again.nii", settings, scan.spacing, "mask.nii")
+        again = _finite(room.get("again.nii").data)
+        inside = mask & (corrected > 0) & (again > 0)
+        fields.append(float(np.std(np.log(again[inside] / corrected[inside]))))
+        if fields[-1] <= settings["above"]:
+            break
+        corrected = again
+    return corrected, fields
+
+
+def _finite(data: NDArray) -> NDArray:
+    """Intensities without negative ones and such that are no numbers."""
+    return np.where(np.isfinite(data), np.maximum(data, 0), 0)
