@@ -135,7 +135,7 @@ def bias_correct(
         room.put("mask.nii", scan.like(mask.astype(np.uint8)))
         n4(room, "scan.nii", "corrected.nii", settings, scan.spacing, "mask.nii")
         corrected = _finite(room.get("corrected.nii").data)
-        fields = []
+        fields: list[float] = []
         if "again" in settings:
             corrected, fields = correct_again(room, scan.like(corrected), mask, settings["again"])
         calls = room.calls
