@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 PEOPLE = "participant_id\tage\tsex\tsite\n"
 BATCHES = 20
+CHUNKS = 5  # tables of a hundred scans each that are recorded at a time
 REFRESH = """
 import sys
 from anatcl.bids.index import refresh
@@ -167,16 +168,18 @@ def finish(tree: Path, folder: Path) -> None:
         else:
             path.touch()
     # Part by part: in a small plan many more jobs are recorded a second. First what all parts need, last what follows.
-    touch(folder, tree, "results/preprocess/template/template.json", "--forcerun", "template")
-    for part in range(1, BATCHES + 1):
-        touch(folder, tree, "measures", "--forcerun", "bias_correct", "--batch", f"measures={part}/{BATCHES}")
-    touch(folder, tree, "all", "--forcerun", "preprocess", "folds", "baseline")
+    touch(folder, tree, ["results/preprocess/template/template.json"], "template")
+    tables = (folder / "results" / "measures" / "chunks").glob("*_measures.tsv")
+    chunks = sorted(str(path.relative_to(folder)) for path in tables)
+    for first in range(0, len(chunks), CHUNKS):
+        touch(folder, tree, chunks[first : first + CHUNKS], "bias_correct")
+    touch(folder, tree, ["all"], "preprocess", "folds", "baseline")
 
 
-def touch(folder: Path, tree: Path, target: str, *options: str) -> None:
-    """Let Snakemake record the jobs of `target` as done without running them."""
+def touch(folder: Path, tree: Path, targets: Sequence[str], *rules: str) -> None:
+    """Let Snakemake record the jobs of `rules`, and of all that follows up to `targets`, without running them."""
     place = ["--snakefile", str(SNAKEFILE), "--config", f"bids_dir={tree}"]
-    Timed([sys.executable, "-c", TOUCH, target, *place, *options], folder)
+    Timed([sys.executable, "-c", TOUCH, *targets, *place, "--forcerun", *rules], folder)
 
 
 def finished(tree: Path, folder: Path) -> dict[str, float]:

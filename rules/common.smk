@@ -19,10 +19,14 @@ from anatcl.plan.scheduling import (
     collect_seldom,
     format_once,
     lift_default_rate,
+    match_once,
     ready,
+    screen_folders,
 )
 from anatcl.plan.slim import slim
+from snakemake.dag import DAG
 from snakemake.jobs import Job
+from snakemake.output_index import OutputIndex
 from snakemake.resources import Resource
 from snakemake.rules import Rule
 
@@ -42,6 +46,8 @@ PLAN = open_plan(
 )
 ready(Resource.evaluate)
 format_once(Job)
+match_once(OutputIndex)
+screen_folders(DAG)
 slim(Job, Rule)
 collect_seldom()
 config.update(PLAN.values)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import inspect
+import itertools
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -78,6 +81,46 @@ def format_once(job: type) -> None:
 
     shellcmd.formats_once = True  # type: ignore[attr-defined]
     job.shellcmd = property(shellcmd, doc=made.__doc__)  # type: ignore[attr-defined]
+
+
+def match_once(index: type) -> None:
+    """Let the rules that make a file be looked up once for all jobs that read it, not once for each of them.
+
+    Parameters
+    ----------
+    index : type
+        ``snakemake.output_index.OutputIndex``; its ``match_producers``, which depends on the rules alone, remembers the
+        latest files (a scan's jobs are planned one after the other).
+    """
+    match = getattr(index, "match_producers", None)
+    if match is not None and not hasattr(match, "cache_info"):
+        index.match_producers = functools.lru_cache(4096)(match)  # type: ignore[attr-defined]
+
+
+def screen_folders(dag: type) -> None:
+    """Let a graph compare its outputs as plain text before Snakemake compares them part by part.
+
+    Snakemake makes sure that no output lies in another job's output folder, which takes a tenth of a plan of thousands
+    of scans. Where no path begins with another one there is nothing to find.
+
+    Parameters
+    ----------
+    dag : type
+        ``snakemake.dag.DAG``; its ``check_directory_outputs`` is called only where a path begins with another.
+    """
+    check = getattr(dag, "check_directory_outputs", None)
+    if check is None or hasattr(check, "screens"):
+        return
+
+    @functools.wraps(check)
+    def screened(self: Any) -> None:
+        # With the separator at its end a folder stands right before what lies in it.
+        paths = sorted(os.path.abspath(file) + os.sep for job in self.jobs for file in job.output)
+        if any(after.startswith(before) for before, after in itertools.pairwise(paths)):
+            check(self)
+
+    screened.screens = True  # type: ignore[attr-defined]
+    dag.check_directory_outputs = screened  # type: ignore[attr-defined]
 
 
 def collect_seldom() -> None:

@@ -4,12 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from snakemake.scheduling.job_scheduler import JobRateLimiter
 from snakemake.settings.types import MaxJobsPerTimespan
 
-from anatcl.plan.scheduling import format_once, lift_default_rate, ready
+from anatcl.plan.scheduling import format_once, lift_default_rate, match_once, ready, screen_folders
 
 SNAKEFILE = """
 import sys, threading
@@ -110,3 +111,86 @@ def test_a_command_is_formatted_once_for_each_job_and_attempt():
 def test_a_class_without_commands_is_left_alone():
     format_once(int)
     assert not hasattr(int, "shellcmd")
+
+
+def test_the_rules_that_make_a_file_are_looked_up_once():
+    class Index:
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def match_producers(self, targetfile: str) -> set[str]:
+            self.asked.append(targetfile)
+            return {f"rule of {targetfile}"}
+
+    match_once(Index)
+    match_once(Index)
+    one, two = Index(), Index()
+    assert [one.match_producers(name) for name in ("a", "b", "a")] == [{"rule of a"}, {"rule of b"}, {"rule of a"}]
+    assert one.asked == ["a", "b"]
+    # Another index has other rules.
+    two.match_producers("a")
+    assert two.asked == ["a"]
+
+
+def graph(*jobs: list[str]) -> tuple[Any, list[str]]:
+    """A graph of jobs with these outputs, and a list that grows when Snakemake's own check is called."""
+    called: list[str] = []
+
+    class Graph:
+        def __init__(self) -> None:
+            self.jobs = [SimpleNamespace(output=outputs) for outputs in jobs]
+
+        def check_directory_outputs(self) -> None:
+            called.append("checked")
+
+    screen_folders(Graph)
+    screen_folders(Graph)
+    return Graph(), called
+
+
+@pytest.mark.parametrize(
+    ("jobs", "asked"),
+    [
+        ([["a/b", "a/b.txt"], ["a/b-c", "a.txt"]], 0),  # a folder whose name begins another one's
+        ([["a/b"], ["a/b-c", "a/b/c"]], 1),
+        ([["a/b/"], ["a/b/../b/c"]], 1),
+        ([["a"], ["a"]], 1),
+        ([[], ["a"]], 0),
+    ],
+)
+def test_outputs_are_compared_part_by_part_only_where_one_may_lie_in_another(jobs, asked):
+    found, called = graph(*jobs)
+    found.check_directory_outputs()
+    assert len(called) == asked
+
+
+FOLDERS = """
+import sys
+sys.path.insert(0, {root!r})
+from anatcl.plan.scheduling import match_once, screen_folders
+from snakemake.dag import DAG
+from snakemake.output_index import OutputIndex
+
+match_once(OutputIndex)
+screen_folders(DAG)
+
+rule all:
+    input: "made", "made/inside.txt"
+
+rule folder:
+    output: directory("made")
+    shell: "mkdir {{output}}"
+
+rule inside:
+    output: "made/inside.txt"
+    shell: "touch {{output}}"
+"""
+
+
+def test_an_output_inside_another_jobs_folder_is_still_refused(tmp_path):
+    root = Path(__file__).resolve().parents[3]
+    (tmp_path / "Snakefile").write_text(FOLDERS.format(root=str(root)))
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "-n"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "ChildIOException" in done.stdout + done.stderr
