@@ -80,7 +80,7 @@ def printable(path: str) -> str:
 def _descend(
     folder: os.DirEntry[str], participant: str, relative: str, above: tuple[tuple[int, int], ...], found: Listing
 ) -> None:
-    # Entries know their state and path already; a Path object per folder takes an eighth of the time of an index at hand.
+    # Entries know their state and path; a Path object per folder takes an eighth of the time of an index at hand.
     try:
         status = folder.stat()
         if (status.st_dev, status.st_ino) in above:
