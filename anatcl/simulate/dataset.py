@@ -23,6 +23,7 @@ from anatcl.base.files import atomic_path, read_json, write_json, write_text, wr
 from anatcl.simulate import texts
 from anatcl.simulate.anatomy import anatomy
 from anatcl.simulate.effects import AGE_SLOPE, AGE_WEIGHT, DIAGNOSIS_EFFECT, REFERENCE_AGE
+from anatcl.simulate.field import write_field
 from anatcl.simulate.people import Person, Scan, person, scans
 from anatcl.simulate.render import Truth, make_image, make_truth
 
@@ -30,6 +31,7 @@ TRUTH = Path("sourcedata") / "truth"
 RECORD = TRUTH / "simulation.json"
 DONE = TRUTH / "scans.tsv"  # written last
 MADE = ("sub-*", "sourcedata/truth", "dataset_description.json", "participants.*", "README")
+FIELD = "_from-MNI152NLin2009aSym_to-T1w_mode-image_xfm.nii.gz"
 COARSEST_MM = 12.0  # largest voxel that still shows a head
 
 
@@ -185,13 +187,14 @@ def write_nifti(path: Path, stored: NDArray[np.integer], affine: NDArray[np.floa
 
 
 def _write_truth(base: Path, truth: Truth, who: Person, scan: Scan) -> None:
-    """Write masks, tissue maps, labels, the table of regions and the summary of one scan."""
+    """Write masks, tissue maps, labels, deformation, the table of regions and the summary of one scan."""
     for name, mask in (("brain", truth.brain), ("icv", truth.icv)):
         write_nifti(Path(f"{base}_desc-{name}_mask.nii.gz"), mask.astype(np.uint8), truth.affine)
     for name, fraction in (("GM", truth.gm), ("WM", truth.wm), ("CSF", truth.csf)):
         stored = np.round(np.clip(fraction, 0, 1) * 255).astype(np.uint8)
         write_nifti(Path(f"{base}_label-{name}_probseg.nii.gz"), stored, truth.affine, 1 / 255)
     write_nifti(Path(f"{base}_atlas-DesikanKilliany_dseg.nii.gz"), truth.labels, truth.affine)
+    write_field(Path(f"{base}{FIELD}"), truth.points, truth.affine)
     write_tsv(f"{base}_regions.tsv", truth.table)
     effects = who.factors(scan.years)
     person_truth = {

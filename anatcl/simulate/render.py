@@ -49,6 +49,8 @@ class Truth:
         Intensity of everything outside the intracranial volume, times the part of the voxel it fills.
     labels : ndarray of shape (X, Y, Z), uint8
         Desikan-Killiany label of each voxel that is mostly the region's tissue.
+    points : ndarray of shape (3, X, Y, Z)
+        Where in the template (RAS+ mm) each voxel's centre belongs.
     table : DataFrame
         One row per region: volumes (mm3), thickness (mm), factors.
     summary : dict
@@ -63,6 +65,7 @@ class Truth:
     csf: Array
     outside: Array
     labels: NDArray[np.uint8]
+    points: Array
     table: pd.DataFrame
     summary: dict[str, Any]
 
@@ -94,7 +97,7 @@ def make_truth(anatomy: Anatomy, who: Person, scan: Scan, voxel_mm: float) -> Tr
     labels, table = _regions(anatomy, effects, gm, wm, csf, territory, points, affine)
     masks = brain > 0.5, (icv > 0.5) | (brain > 0.5)
     summary = _summary(shape, pose, gm, wm, csf, masks, points, affine)
-    return Truth(affine, *masks, gm, wm, csf, outside, labels, table, summary)
+    return Truth(affine, *masks, gm, wm, csf, outside, labels, points, table, summary)
 
 
 def scan_grid(

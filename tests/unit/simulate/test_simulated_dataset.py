@@ -111,7 +111,7 @@ def test_sessions_of_a_person_share_the_head(dataset):
 def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_people(dataset, tmp_path):
     simulate_dataset(tmp_path / "few", participants=2, voxel_mm=7, seed=3)
     files = [p for p in (tmp_path / "few").rglob("*_*.*") if p.is_file() and "sub-" in p.name]
-    assert len(files) == 3 * 10 + 1
+    assert len(files) == 3 * 11 + 1
     for path in files:
         assert path.read_bytes() == (dataset / path.relative_to(tmp_path / "few")).read_bytes(), path.name
     simulate_dataset(tmp_path / "other", participants=1, voxel_mm=7, seed=4)
