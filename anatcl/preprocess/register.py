@@ -14,6 +14,8 @@ from anatcl.preprocess.geometry import bounding_box, coarsen, crop, dilate_mm
 from anatcl.preprocess.recipe import load_recipe
 from anatcl.preprocess.template import Template
 
+METRIC_MM = 8.0  # the metric is computed this far around the template's brain
+
 
 def register(
     image: str | Path,
@@ -41,7 +43,7 @@ def register(
     out_forward, out_inverse : path
         Composite transforms ``.h5``: scan to template, template to scan.
     settings : dict
-        The recipe's ``register``.
+        The recipe's ``register``; with ``margin_mm`` the warp's grid ends so far around the template's brain.
     engine : str
         What does the deformable part: ``ants``, ``greedy``, or ``auto`` for what `settings` say.
     """
@@ -50,14 +52,13 @@ def register(
     scan, brain = load(image), load(mask)
     box = bounding_box(dilate_mm(brain.data > 0.5, brain, 10.0))
     masked = crop(scan.like(scan.data * (brain.data > 0.5)), box)
-    fixed = template.volume("brain")
+    fixed, near = _target(template, settings.get("margin_mm"))
     # Finer than the template's grid the scan holds nothing that the metric sees.
     moving = coarsen(masked, 0.75 * float(fixed.spacing.min()))
-    near = dilate_mm(template.volume("brain_mask").data > 0.5, fixed, 8.0)
     with workspace(threads, seed) as room:
         room.put("fixed.nii", fixed)
         room.put("moving.nii", moving)
-        room.put("near.nii", Volume(near.astype(np.uint8), fixed.affine))
+        room.put("near.nii", near)
         room.link("start.txt", start)
         affine = registration.linear(room, "fixed.nii", "moving.nii", "start.txt", settings, "affine_", "near.nii")
         if engine == "greedy":
@@ -69,3 +70,17 @@ def register(
         room.take(inverse, out_inverse)
         room.take(affine, out_affine)
         return {"Calls": room.calls, "DeformableEngine": version}
+
+
+def _target(template: Template, margin_mm: float | None) -> tuple[Volume, Volume]:
+    """The template's brain and where the metric is computed, cut to a box around the brain if a margin is given.
+
+    Transforms act on points, so a smaller grid fits every reference; beyond it they are the affine alone, which is what
+    SyN holds its fields to at the border of any grid.
+    """
+    fixed, mask = template.volume("brain"), template.volume("brain_mask").data > 0.5
+    near = Volume(dilate_mm(mask, fixed, METRIC_MM).astype(np.uint8), fixed.affine)
+    if margin_mm is None:
+        return fixed, near
+    box = bounding_box(dilate_mm(mask, fixed, max(margin_mm, METRIC_MM)))
+    return crop(fixed, box), crop(near, box)

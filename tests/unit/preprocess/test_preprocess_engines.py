@@ -51,11 +51,13 @@ def test_antspyx_is_used_elsewhere_by_the_same_call(native, monkeypatch):
 @pytest.fixture
 def chosen(monkeypatch, tmp_path):
     """Run `register` without ANTs: which engine gets the deformable part, and with which settings?"""
-    seen = {}
+    seen: dict = {}
+    grids: list[Volume] = []
 
     def stand_in(name):
         def deform(room, fixed, moving, start, settings, prefix, mask=""):
             seen[name] = settings
+            grids[:] = room.get(fixed), room.get(mask)
             for file in ("forward.h5", "inverse.h5"):
                 (room.folder / file).touch()
             return "forward.h5", "inverse.h5"
@@ -78,7 +80,8 @@ def chosen(monkeypatch, tmp_path):
         seen.clear()
         scan, mask = template.path("head"), template.path("brain_mask")
         paths = [tmp_path / name for name in ("a.mat", "f.h5", "i.h5")]
-        return seen, register.register(scan, mask, start, template, *paths, settings, engine)
+        facts = register.register(scan, mask, start, template, *paths, settings, engine)
+        return seen, facts, template, grids
 
     return run
 
@@ -93,10 +96,24 @@ def chosen(monkeypatch, tmp_path):
     ],
 )
 def test_the_recipe_or_the_configuration_chooses_the_deformable_engine(chosen, recipe, asked, engine):
-    seen, facts = chosen(recipe, asked)
+    seen, facts, *_ = chosen(recipe, asked)
     assert set(seen) == {engine}
     assert ("greedy" in facts["DeformableEngine"]) == (engine == "greedy")
     assert engine == "ants" or {"radius", "iterations", "smoothing_vox"} <= set(seen["greedy"])
+
+
+@pytest.mark.parametrize("engine", ["ants", "greedy"])
+def test_a_margin_cuts_the_grid_around_the_brain_and_nothing_of_the_brain(chosen, engine):
+    _, _, template, (whole, near) = chosen({}, engine)
+    brain = template.volume("brain")
+    np.testing.assert_array_equal(whole.data, brain.data)
+    _, _, _, (cut, cut_near) = chosen({"margin_mm": 12.0}, engine)
+    assert cut.data.size < 0.9 * whole.data.size
+    assert cut.data.shape == cut_near.data.shape
+    assert cut.data.sum() == whole.data.sum() and cut_near.data.sum() == near.data.sum()
+    first = np.round(np.linalg.inv(brain.affine) @ cut.affine[:, 3]).astype(int)[:3]
+    box = tuple(slice(f, f + n) for f, n in zip(first, cut.data.shape, strict=True))
+    np.testing.assert_array_equal(cut.data, brain.data[box])
 
 
 def test_a_template_from_files(shared_data, tmp_path):
