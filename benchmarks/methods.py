@@ -63,7 +63,7 @@ def cohort(args: argparse.Namespace) -> None:
 
         args.arrays = args.folder / "simulated"
         args.measures = args.arrays / "measures.tsv"
-        simulate_arrays(args.arrays, args.people, SEED)
+        simulate_arrays(args.arrays, args.people, SEED, severity=args.severity)
     found = open_arrays(args.arrays)
     if args.block == 1:
         args.packed = args.arrays
@@ -258,6 +258,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--measures", type=Path, help="measures.tsv of that cohort")
     parser.add_argument("--tasks", nargs="+", default=["age", "diagnosis"], help="regression and binary tasks")
     parser.add_argument("--people", type=int, default=400, help="simulated people")
+    parser.add_argument("--severity", type=float, default=0.18, help="of simulated patients, 0 to 1")
     parser.add_argument("--block", type=int, default=2, help="voxels averaged along each axis")
     parser.add_argument("--steps", type=int, default=400, help="optimiser steps of each encoder")
     parser.add_argument("--batch", type=int, default=32, help="subjects in a batch")
@@ -276,7 +277,8 @@ def main() -> None:
     """Train, probe, write."""
     args = arguments()
     given = ("tasks", "block", "steps", "batch", "learning_rate", "encoder", "options")
-    words = {n: getattr(args, n) for n in ("people", *given) if not (args.arrays and n == "people")}
+    simulated = () if args.arrays else ("people", "severity")
+    words = {n: getattr(args, n) for n in (*simulated, *given)}
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     log.setLevel(logging.INFO)
     methods = ["untrained", *(m for m in args.methods if m != "untrained")]

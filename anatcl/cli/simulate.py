@@ -27,6 +27,12 @@ def register(stages: argparse._SubParsersAction) -> None:
         metavar="N",
         help="instead of images, write packed 4 mm grey-matter maps and measures of N people",
     )
+    parser.add_argument(
+        "--severity",
+        type=float,
+        metavar="S",
+        help="with --arrays: mean severity of the patients, 0 to 1 (default 0.18, mild)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier simulation in DIR")
     parser.set_defaults(function=simulate)
 
@@ -36,9 +42,14 @@ def simulate(args: argparse.Namespace) -> None:
     if args.arrays is not None:
         from anatcl.simulate.arrays import simulate_arrays
 
-        count = simulate_arrays(args.folder, args.arrays, args.seed, args.overwrite)
+        severity = {} if args.severity is None else {"severity": args.severity}
+        count = simulate_arrays(args.folder, args.arrays, args.seed, args.overwrite, **severity)
         log.info("%d volumes of %d people in %s", count, args.arrays, args.folder)
         return
+    if args.severity is not None:
+        from anatcl.base.errors import InputError
+
+        raise InputError("--severity belongs to --arrays.", remedy="Give both, or leave it out.")
     from anatcl.simulate.dataset import simulate_dataset
 
     count = simulate_dataset(args.folder, args.participants, args.voxel_mm, args.seed, args.jobs, args.overwrite)

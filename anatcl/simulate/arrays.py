@@ -75,7 +75,9 @@ class SiteEffect:
     volume: NDArray[np.float64]
 
 
-def simulate_arrays(folder: str | Path, people: int, seed: int = 0, overwrite: bool = False) -> int:
+def simulate_arrays(
+    folder: str | Path, people: int, seed: int = 0, overwrite: bool = False, severity: float = SEVERITY
+) -> int:
     """Write ``volumes.npy``, ``rows.tsv``, ``arrays.json``, ``measures.tsv``, ``measures.json`` and ``truth.tsv``.
 
     Parameters
@@ -87,6 +89,9 @@ def simulate_arrays(folder: str | Path, people: int, seed: int = 0, overwrite: b
     seed : int
     overwrite : bool
         Replace earlier simulated arrays.
+    severity : float
+        Mean severity of the patients, 0 (no effect) to 1 (that of the simulated images): a patient of severity 1 lost
+        20 to 30 % of the thickness of ten cortical regions (`effects.DIAGNOSIS_EFFECT`).
 
     Returns
     -------
@@ -97,8 +102,12 @@ def simulate_arrays(folder: str | Path, people: int, seed: int = 0, overwrite: b
         raise InputError(f"Arrays of {people} people cannot be simulated.", remedy="Choose 2 to 100000.")
     if seed < 0:
         raise InputError(f"The seed {seed} is negative.", remedy="Choose 0 or more.")
+    if not 0 <= severity <= 1:
+        raise InputError(f"A severity of {severity} cannot be simulated.", remedy="Choose 0 to 1.")
     folder = Path(folder)
-    settings = {"generator": "anatcl simulate --arrays", "format": 1, "people": people, "seed": seed}
+    settings: dict[str, Any] = {"generator": "anatcl simulate --arrays", "format": 1, "people": people, "seed": seed}
+    if severity != SEVERITY:
+        settings["severity"] = severity
     prepare_folder(folder, settings, RECORD, MADE if overwrite else ())
     visits = [(k, session) for k in range(people) for session in ((1, 2) if k % 9 == 4 else (1,))]
     if (folder / "arrays.json").is_file():  # written last
@@ -108,7 +117,7 @@ def simulate_arrays(folder: str | Path, people: int, seed: int = 0, overwrite: b
     with atomic_path(folder / "volumes.npy") as temporary:
         volumes = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=(len(visits), *SHAPE))
         for n, (k, session) in enumerate(tqdm(visits, unit="volume", desc="simulate", disable=None)):
-            who = _person(seed, k)
+            who = _person(seed, k, severity)
             row, volumes[n], measured, true = _visit(table, effects[k % len(SITES)], who, session)
             rows.append(row)
             measures.append(measured)
@@ -123,11 +132,12 @@ def simulate_arrays(folder: str | Path, people: int, seed: int = 0, overwrite: b
     return len(visits)
 
 
-def _person(seed: int, index: int) -> Person:
-    """A person whose disease is mild and varies: a weak signal among healthy variation."""
+def _person(seed: int, index: int, typical: float) -> Person:
+    """A person whose disease varies around `typical`, and whose score follows it."""
     who = person(seed, index)
-    severity = float(np.clip(who.rng(ARRAYS).normal(SEVERITY, SEVERITY / 2), 0, 1)) if who.severity else 0.0
-    return replace(who, severity=severity)
+    severity = float(np.clip(who.rng(ARRAYS).normal(typical, typical / 2), 0, 1)) if who.severity else 0.0
+    score = 28.5 - (5.4 * severity / typical if severity else 0.0) + who.rng(ARRAYS, 7).normal(0, 1.5)
+    return replace(who, severity=severity, score=int(np.clip(round(score), 0, 30)))
 
 
 def _description(count: int) -> dict[str, Any]:
@@ -223,7 +233,7 @@ def _visit(
         "sex": who.sex,
         "site": SITES[who.index % len(SITES)],
         "diagnosis": who.diagnosis,
-        "score": _score(who),
+        "score": who.score,
     }
     volumes = np.bincount(table.region, grey, minlength=len(regions()) + 1)
     scale = np.bincount(table.region, jacobian[table.voxel]) / np.maximum(np.bincount(table.region), 1)
@@ -232,11 +242,6 @@ def _visit(
     true = names | {"severity": round(who.severity, 4)}
     true |= {f"factor_{r.key}": f for r, f in zip(regions(), effects.total, strict=True)}
     return row, volume.astype(np.float32), measured, true
-
-
-def _score(who: Person) -> int:
-    score = 28.5 - 5.4 * who.severity / SEVERITY + who.rng(ARRAYS, 7).normal(0, 1.5)
-    return int(np.clip(round(score), 0, 30))
 
 
 def _white(table: Table, effects: Factors) -> float:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from anatcl.base.errors import InputError
@@ -89,7 +90,25 @@ def test_reruns_are_equal_and_a_person_does_not_depend_on_the_others(arrays, tmp
     assert (tmp_path / "few" / "volumes.npy").stat().st_mtime_ns == before
 
 
+def test_severity_thins_patients_alone(arrays, tmp_path):
+    simulate_arrays(tmp_path, PEOPLE, seed=1, severity=0.6)
+    mild, severe = read_tsv(arrays / "truth.tsv"), read_tsv(tmp_path / "truth.tsv")
+    patient = (read_tsv(arrays / "rows.tsv").diagnosis == "patient").to_numpy()
+    pd.testing.assert_frame_equal(mild[~patient], severe[~patient])
+    assert severe.severity[patient].mean() == pytest.approx(0.6, rel=0.15)
+    ratio = (severe.factor_lh_entorhinal / mild.factor_lh_entorhinal)[patient]
+    assert 0.8 < ratio.mean() < 0.92  # 30 % at severity 1: 0.6 instead of 0.18
+    pd.testing.assert_series_equal(mild.factor_lh_cuneus, severe.factor_lh_cuneus)
+    one, two = (np.load(f / "volumes.npy", mmap_mode="r") for f in (arrays, tmp_path))
+    np.testing.assert_array_equal(one[~patient], two[~patient])
+    assert (two[patient].sum(dtype=float) / one[patient].sum(dtype=float)) < 0.98
+    with pytest.raises(InputError, match="other settings"):
+        simulate_arrays(tmp_path, PEOPLE, seed=1)
+
+
 def test_bad_input_gets_a_sentence(arrays, tmp_path):
+    with pytest.raises(InputError, match=r"severity of 1\.5.*0 to 1"):
+        simulate_arrays(tmp_path, 3, severity=1.5)
     with pytest.raises(InputError, match=r"1 people.*2 to 100000"):
         simulate_arrays(tmp_path, 1)
     with pytest.raises(InputError, match="other settings"):
@@ -107,6 +126,12 @@ def test_the_command_line_makes_what_its_flags_ask_for(tmp_path):
     args = parser.parse_args(["simulate", str(tmp_path / "a"), "--arrays", "2", "--seed", "5"])
     assert not args.function(args)
     assert (tmp_path / "a" / "arrays.json").is_file()
+    args = parser.parse_args(["simulate", str(tmp_path / "c"), "--arrays", "2", "--severity", "0.5"])
+    assert not args.function(args)
+    assert read_json(tmp_path / "c" / "simulation.json")["severity"] == 0.5
+    args = parser.parse_args(["simulate", str(tmp_path / "d"), "--severity", "0.5"])
+    with pytest.raises(InputError, match="--arrays"):
+        args.function(args)
     args = parser.parse_args(["simulate", str(tmp_path / "b"), "--participants", "1", "--voxel-mm", "12"])
     assert not args.function(args)
     assert (tmp_path / "b" / "sub-001").is_dir()
@@ -122,5 +147,5 @@ def test_help_names_every_flag_and_loads_nothing_heavy():
     code = "import sys; import anatcl.cli; before = list(sys.modules)\n" + code
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    for flag in ("--participants", "--voxel-mm", "--seed", "--jobs", "--arrays", "--overwrite"):
+    for flag in ("--participants", "--voxel-mm", "--seed", "--jobs", "--arrays", "--severity", "--overwrite"):
         assert flag in run.stdout
