@@ -29,13 +29,9 @@ from numpy.typing import NDArray
 
 from anatcl.images import load
 from anatcl.preprocess.skull_edge import with_rim
+from benchmarks.preprocess_common import dice
 
 MASK = "_desc-icv_mask.nii.gz"
-
-
-def dice(a: NDArray, b: NDArray) -> float:
-    """Overlap of two masks, 0 to 1."""
-    return float(2 * (a & b).sum() / max(a.sum() + b.sum(), 1))
 
 
 def share(part: NDArray, mask: NDArray) -> float:

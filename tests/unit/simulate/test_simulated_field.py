@@ -13,7 +13,7 @@ from anatcl.simulate.anatomy import anatomy
 from anatcl.simulate.dataset import FIELD
 from anatcl.simulate.deform import random_pose, random_shape, template_points
 from anatcl.simulate.field import STEP_MM, write_field
-from benchmarks.masks import dice
+from benchmarks.preprocess_common import dice
 
 
 @pytest.fixture(scope="module")
