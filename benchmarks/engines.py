@@ -28,7 +28,7 @@ from scipy import stats
 from anatcl.base.files import read_json, write_json, write_text
 from anatcl.images import load
 from anatcl.preprocess.ants import apply_transforms
-from benchmarks.preprocess_common import Scan, about, dice, jacobian, make_template, say, tissue_overlap
+from benchmarks.preprocess_common import Scan, about, jacobian, make_template, say, tissue_overlap
 
 TAKEN = {"desc-preproc_T1w": "preproc", "desc-brain_mask": "brain", "desc-icv_mask": "icv"}
 TAKEN |= {"label-GM_probseg": "GM", "label-WM_probseg": "WM"}
@@ -57,10 +57,14 @@ def measure(scan: Scan, labels: Path) -> dict[str, Any]:
 
 def overlaps(carried: dict[str, NDArray]) -> dict[str, float]:
     """Per scan the mean, over the other scans and over the labels, of the Dice of its labels with theirs."""
-    names = sorted(set.intersection(*(set(np.unique(v)) for v in carried.values())) - {0})
+    count = 1 + max(int(v.max()) for v in carried.values())
+    sizes = {scan: np.bincount(v.ravel(), minlength=count) for scan, v in carried.items()}
+    names = [k for k in range(1, count) if all(size[k] for size in sizes.values())]
     between: dict[str, list[float]] = {scan: [] for scan in carried}
     for one, other in itertools.combinations(carried, 2):
-        value = float(np.mean([dice(carried[one] == k, carried[other] == k) for k in names]))
+        same = carried[one] == carried[other]
+        shared = np.bincount(carried[one][same], minlength=count)[names]
+        value = float(np.mean(2 * shared / (sizes[one] + sizes[other])[names]))
         between[one].append(value)
         between[other].append(value)
     return {scan: float(np.mean(values)) for scan, values in between.items()}
