@@ -21,6 +21,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "mariadbd", "mariadb-install-db", "munged", "sbatch", "srun", "sacct")
 PATHS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/sbin"])
 
@@ -150,6 +152,21 @@ class Cluster:
                 process.kill()
                 process.wait()
         self.processes.clear()
+        for process in self.left():
+            process.kill()
+
+    def left(self) -> list[psutil.Process]:
+        """Processes of jobs that outlived them.
+
+        `proctrack/linuxproc` follows parents: a Snakemake whose shell was cancelled first is lost to it. (A real
+        cluster's cgroups lose nothing.)
+        """
+        conf, found = str(self.folder / "slurm.conf"), []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("SLURM_CONF") == conf and process.pid != os.getpid():
+                    found.append(process)
+        return found
 
     def run(self, *command: str, check: bool = True) -> str:
         """Run one of SLURM's programs; return what it prints."""

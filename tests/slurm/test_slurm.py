@@ -183,3 +183,13 @@ def test_training_asks_for_a_gpu(story, study, cluster):
     assert run.process.returncode == 0, text[-6000:]
     (job,) = [j for j in cluster.jobs() if "rule_train" in j["Comment"]]
     assert "gres/gpu=1" in job["ReqTRES"] and job["State"] == "COMPLETED"
+
+
+def test_what_outlives_its_job_is_found(tmp_path):
+    cluster = Cluster(tmp_path)
+    with subprocess.Popen(["sleep", "60"], env=cluster.environment) as orphan:
+        try:
+            assert [process.pid for process in cluster.left()] == [orphan.pid]
+        finally:
+            orphan.kill()
+    assert not cluster.left()
