@@ -153,7 +153,8 @@ class Cluster:
                 process.wait()
         self.processes.clear()
         for process in self.left():
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def left(self) -> list[psutil.Process]:
         """Processes of jobs that outlived them.
