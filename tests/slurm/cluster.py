@@ -157,15 +157,16 @@ class Cluster:
                 process.kill()
 
     def left(self) -> list[psutil.Process]:
-        """Processes of jobs that outlived them.
+        """Processes of this cluster's jobs that run still.
 
         `proctrack/linuxproc` follows parents: a Snakemake whose shell was cancelled first is lost to it. (A real
-        cluster's cgroups lose nothing.)
+        cluster's cgroups lose nothing.) What a user starts beside the jobs has no ``SLURM_JOB_ID`` and is left alone.
         """
         conf, found = str(self.folder / "slurm.conf"), []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("SLURM_CONF") == conf and process.pid != os.getpid():
+                given = process.environ()
+                if given.get("SLURM_CONF") == conf and "SLURM_JOB_ID" in given:
                     found.append(process)
         return found
 

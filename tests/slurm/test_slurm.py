@@ -185,11 +185,16 @@ def test_training_asks_for_a_gpu(story, study, cluster):
     assert "gres/gpu=1" in job["ReqTRES"] and job["State"] == "COMPLETED"
 
 
-def test_what_outlives_its_job_is_found(tmp_path):
+def test_what_outlives_its_job_is_found_and_nothing_else(tmp_path):
     cluster = Cluster(tmp_path)
-    with subprocess.Popen(["sleep", "60"], env=cluster.environment) as orphan:
+    beside = {k: v for k, v in cluster.environment.items() if k != "SLURM_JOB_ID"}
+    with (
+        subprocess.Popen(["sleep", "60"], env=beside | {"SLURM_JOB_ID": "1"}) as orphan,
+        subprocess.Popen(["sleep", "60"], env=beside) as user,
+    ):
         try:
             assert [process.pid for process in cluster.left()] == [orphan.pid]
         finally:
             orphan.kill()
+            user.kill()
     assert not cluster.left()
