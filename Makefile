@@ -58,7 +58,7 @@ docs: $(READY) ## build docs/ into site/
 
 RESULTS ?= results
 ixi: $(READY) ## make docs/results/ixi.md from RESULTS=folder of that run
-	$(RUN) -m anatcl report cohort-page --results '$(RESULTS)' --out docs/results/ixi.md --title "Results on IXI" \
+	$(RUN) docs/tools/cohort_page.py --results '$(RESULTS)' --out docs/results/ixi.md --title "Results on IXI" \
 	  --attribution "IXI dataset, brain-development.org, CC BY-SA 3.0, Hammersmith site; 2 mm copies from the NiChart_Project repository. The heads are not defaced: only what lies inside the brain mask is shown." \
 	  --command "anatcl run -- --cores 2 --configfile docs/results/ixi_run.yaml --config bids_dir=/data/ixi" \
 	  --machine "two shared x86-64 cores, no GPU" --notes docs/results/ixi_notes.txt

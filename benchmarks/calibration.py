@@ -27,11 +27,15 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.provenance import hardware, versions
-from anatcl.evaluate import bootstrap, compare, control, metrics, protocol
-from anatcl.evaluate.design import load_design, make_splits
-from anatcl.evaluate.features import Features
-from anatcl.evaluate.split import Split
-from anatcl.evaluate.task import Problem, load_task, make_problem
+from anatcl.evaluate.data.features import Features
+from anatcl.evaluate.data.problem import Problem, make_problem
+from anatcl.evaluate.data.protocols import make_splits
+from anatcl.evaluate.data.split import Split
+from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.evaluate.statistics import bootstrap, compare, metrics
+from anatcl.evaluate.steps import control
+from anatcl.spec.protocol import load_design
+from anatcl.spec.task import load_task
 
 FRESH = 20_000
 FOLDS = 5

@@ -36,10 +36,11 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.provenance import hardware, peak_memory_mb, versions
-from anatcl.evaluate import compare, control
-from anatcl.evaluate.features import Features
-from anatcl.evaluate.run import Settings, evaluate_task
-from anatcl.evaluate.task import load_task
+from anatcl.evaluate.data.features import Features
+from anatcl.evaluate.statistics import compare
+from anatcl.evaluate.steps import control
+from anatcl.evaluate.steps.task import Settings, evaluate_task
+from anatcl.spec.task import load_task
 
 log = logging.getLogger("benchmarks.evaluate")
 METHODS, RIVALS, FEATURES, RIVAL_FEATURES, CORES = 11, 4, 512, 140, 2
@@ -104,7 +105,7 @@ def plain(kind: str, n: int, d: int) -> float:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from anatcl.evaluate.probe import LOGISTIC_C, RIDGE_PENALTIES
+    from anatcl.evaluate.probes.probe import LOGISTIC_C, RIDGE_PENALTIES
 
     table, features, folds = cohort(kind, n, d)
     x, y, fold = features.of(0), table["y"].to_numpy(), folds["fold"].to_numpy()

@@ -39,16 +39,16 @@ import pandas as pd
 
 from anatcl.base.files import read_json, read_tsv, write_json, write_text, write_tsv
 from anatcl.base.provenance import hardware, peak_memory_mb, versions
-from anatcl.evaluate import compare
-from anatcl.evaluate.embed import embed
-from anatcl.evaluate.features import Features, load_embeddings, load_table
-from anatcl.evaluate.run import Settings, evaluate_task, scans_table
-from anatcl.evaluate.task import load_task
+from anatcl.evaluate.data.features import Features, load_embeddings, load_table
+from anatcl.evaluate.statistics import compare
+from anatcl.evaluate.steps.embed import embed
+from anatcl.evaluate.steps.task import Settings, evaluate_task, scans_table
 from anatcl.pretrain.arrays import PackedArrays, array_meta, open_arrays, write_arrays
 from anatcl.pretrain.folds import make_folds
 from anatcl.pretrain.methods import METHODS
-from anatcl.pretrain.options import Options
 from anatcl.pretrain.train import Inputs, train
+from anatcl.spec.task import load_task
+from anatcl.spec.training import Options
 
 log = logging.getLogger("benchmarks.methods")
 METRICS = {"regression": ("mae", -1, 2), "binary": ("roc_auc", 1, 3)}  # metric, sign of better, digits

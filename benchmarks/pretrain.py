@@ -85,8 +85,8 @@ def ours(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from anatcl.pretrain import train as module
-    from anatcl.pretrain.options import Options
-    from anatcl.pretrain.run import Run
+    from anatcl.pretrain.session import Run
+    from anatcl.spec.training import Options
 
     times: list[float] = []
     cpu: list[float] = []

@@ -26,10 +26,10 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from anatcl.base.config import Preprocess
 from anatcl.base.files import read_json, write_json, write_text
 from anatcl.images import Volume, load, save
 from anatcl.preprocess.gate import broken_limits
+from anatcl.spec.config import Preprocess
 from benchmarks.preprocess_common import Scan, about, dice, make_template, say
 
 Pair = tuple[Volume, Volume]  # scan and reference, on one grid

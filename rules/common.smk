@@ -14,7 +14,7 @@ if str(LIBRARY) not in sys.path:
 
 from anatcl.base.provenance import code_digest
 from anatcl.plan import open_plan
-from anatcl.plan.failed import report_failed
+from anatcl.run.failed import report_failed
 from anatcl.plan.scheduling import (
     collect_seldom,
     format_once,

@@ -29,7 +29,7 @@ rule embed:
         arrays_dir=subpath(input.arrays, parent=True),
         encoder_dir=subpath(input.encoder, parent=True),
         device=PLAN.config.device,
-        code=code_digest("evaluate", "embed.py"),
+        code=code_digest("evaluate", "steps/embed.py"),
     shell:
         "python -m anatcl evaluate embed"
         " --arrays {params.arrays_dir:q}"
@@ -67,7 +67,7 @@ rule audit:
     params:
         pretrained=expand("results/pretrain/{method}", method=PLAN.trained),
         arrays_dir=subpath(input.arrays, parent=True),
-        code=code_digest("evaluate", "audit.py"),
+        code=code_digest("evaluate", "steps/audit.py"),
     shell:
         "python -m anatcl evaluate audit"
         " --pretrained {params.pretrained:q}"

@@ -31,7 +31,6 @@ rule template:
         code=code_digest(
             "preprocess",
             "template.py",
-            "template_spec.py",
             "head.py",
             "head_anatomy.py",
             "geometry.py",

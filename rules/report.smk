@@ -68,7 +68,7 @@ rule interpret:
         steps=PLAN.config.report.interpret_steps,
         device=PLAN.config.device,
         seed=PLAN.config.seed,
-        code=code_digest("report", "interpret.py", "attribution.py"),
+        code=code_digest("evaluate"),
     shell:
         "python -m anatcl report interpret"
         " --task {params.task:q}"
@@ -107,7 +107,7 @@ rule interpret_measures:
         task=task_text,
         content=task_content,
         seed=PLAN.config.seed,
-        code=code_digest("report", "interpret.py", "attribution.py", "regions.py"),
+        code=code_digest("evaluate"),
     shell:
         "python -m anatcl report interpret-measures"
         " --task {params.task:q}"
@@ -136,7 +136,7 @@ rule runtime:
         runtime=grown(10),
     params:
         benchmarks_dir="results/benchmarks",
-        code=code_digest("report", "runtime.py"),
+        code=code_digest("report", "records/runtime.py"),
     shell:
         "python -m anatcl report runtime"
         " --benchmarks-dir {params.benchmarks_dir:q}"
@@ -169,7 +169,7 @@ rule excluded:
     params:
         failures_dir="results/failures",
         failed=PLAN.failed_scans,
-        code=code_digest("report", "exclusions.py"),
+        code=code_digest("report", "records/exclusions.py"),
     shell:
         "python -m anatcl report excluded"
         " --tables {input.bids:q} {input.preprocess:q} {input.measures:q}"

@@ -23,15 +23,15 @@ PACKAGE = Path(__file__).resolve().parent.parent
 # What a stage's results depend on. Cohort order is the order of the data flow.
 DEPENDS: dict[str, tuple[str, ...]] = {
     "simulate": ("base", "images", "simulate"),
-    "bids": ("base", "bids"),
-    "preprocess": ("base", "images", "preprocess"),
-    "measures": ("base", "images", "measures"),
-    "pretrain": ("base", "models", "losses", "pretrain"),
-    "evaluate": ("base", "models", "evaluate"),
+    "bids": ("base", "spec", "bids"),
+    "preprocess": ("base", "spec", "images", "preprocess"),
+    "measures": ("base", "spec", "images", "measures"),
+    "pretrain": ("base", "spec", "models", "losses", "pretrain"),
+    "evaluate": ("base", "spec", "models", "evaluate"),
     "report": ("base", "report"),
 }
 # Parts of `base` that shape no result: editing them must not rerun a cohort.
-NEUTRAL = ("base/config.py", "base/provenance.py", "base/failures.py", "base/errors.py")
+NEUTRAL = ("spec/config.py", "spec/layers.py", "base/provenance.py", "base/failures.py", "base/errors.py")
 
 LIBRARIES = ("numpy", "scipy", "pandas", "nibabel", "nipype", "antspyx", "torch", "scikit-learn", "safetensors")
 

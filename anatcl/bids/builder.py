@@ -12,8 +12,8 @@ from anatcl.base import provenance
 from anatcl.base.errors import InputError
 from anatcl.bids import check, filters, names, phenotypes, walk
 from anatcl.bids.cache import Cache
-from anatcl.bids.options import Options
 from anatcl.bids.tables import Table, from_texts, read_table, typed
+from anatcl.spec.bids import Options
 
 COLUMNS = ["scan", "participant_id", "stage", "reason", "file", "remedy"]
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.bids.names import Name
-from anatcl.bids.options import ABSENT, INDICES, Options, matches, nearest
+from anatcl.spec.bids import ABSENT, INDICES, Options, matches, nearest
 
 
 def asked_for(participant: str, options: Options) -> bool:

@@ -20,8 +20,8 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, read_json, write_json
 from anatcl.bids import walk
 from anatcl.bids.builder import GIVE, STAGE, Builder, Index
-from anatcl.bids.options import Options
 from anatcl.bids.tables import as_text, typed
+from anatcl.spec.bids import Options
 
 __all__ = ["Index", "build_index", "refresh"]
 

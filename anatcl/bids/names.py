@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 from anatcl.base.errors import InputError
-from anatcl.bids.options import ENTITIES, INDICES
+from anatcl.spec.bids import ENTITIES, INDICES
 
 LABEL = "[A-Za-z0-9+]+"
 RAW = [short for short in ENTITIES.values() if short not in ("sub", "ses")]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from anatcl.base.errors import InputError
-from anatcl.bids.options import Options, nearest
 from anatcl.bids.tables import Table, read_table
+from anatcl.spec.bids import Options, nearest
 
 AGE_RANGE = (0.0, 120.0)
 # Columns that every index has, and the names under which they are known without being configured.

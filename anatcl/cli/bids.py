@@ -36,7 +36,7 @@ def index(args: argparse.Namespace) -> None:
     """Bring the index up to date."""
     from anatcl.base.errors import InputError
     from anatcl.bids.index import refresh
-    from anatcl.bids.options import Options
+    from anatcl.spec.bids import Options
 
     try:
         values = json.loads(args.options)

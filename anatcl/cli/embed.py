@@ -31,7 +31,7 @@ def run_embed(args: argparse.Namespace) -> None:
 
     from anatcl.pretrain.bundle import load_encoder
     from anatcl.pretrain.device import resolve
-    from anatcl.pretrain.embed import embed_images
+    from anatcl.pretrain.embed_images import embed_images
     from anatcl.pretrain.raw import FromRaw
 
     contract = load_encoder(args.bundle)[1]["input"]

@@ -30,7 +30,7 @@ def _embed(steps: argparse._SubParsersAction) -> None:
 
 
 def _run_embed(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.embed import embed
+    from anatcl.evaluate.steps.embed import embed
 
     embed(args.arrays, args.encoder, args.out, device=args.device, threads=args.threads, batch=args.batch)
 
@@ -78,7 +78,7 @@ def _task(steps: argparse._SubParsersAction) -> None:
 
 
 def _run_task(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.run import Settings, run_task
+    from anatcl.evaluate.steps.task import Settings, run_task
 
     run_task(
         args.task,
@@ -118,7 +118,7 @@ def _finetune(steps: argparse._SubParsersAction) -> None:
 
 
 def _run_finetune(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.run import Settings, run_finetune
+    from anatcl.evaluate.steps.task import Settings, run_finetune
 
     run_finetune(
         args.task,
@@ -162,8 +162,8 @@ def _scores(steps: argparse._SubParsersAction) -> None:
 
 
 def _run_scores(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.gather import gather
-    from anatcl.evaluate.published import SHIPPED
+    from anatcl.evaluate.statistics.published import SHIPPED
+    from anatcl.evaluate.steps.gather import gather
 
     published = None if args.published == "none" else args.published or SHIPPED
     gather(
@@ -192,7 +192,7 @@ def _table(steps: argparse._SubParsersAction) -> None:
 
 
 def _run_table(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.table import run_table
+    from anatcl.evaluate.steps.table import run_table
 
     run_table(args.config, args.out_dir, dict(place.split("=", 1) for place in args.where))
 
@@ -215,7 +215,7 @@ def _audit(steps: argparse._SubParsersAction) -> None:
 
 
 def _run_audit(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.run import run_audit
+    from anatcl.evaluate.steps.task import run_audit
 
     run_audit(
         args.scans,
@@ -239,6 +239,6 @@ def _phenotypes(steps: argparse._SubParsersAction) -> None:
 
 
 def _run_phenotypes(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.run import run_phenotypes
+    from anatcl.evaluate.steps.task import run_phenotypes
 
     run_phenotypes(args.cohort, args.source, args.scans, args.out)

@@ -17,6 +17,6 @@ def register(stages: Any) -> None:
 
 
 def _init(args: argparse.Namespace) -> None:
-    from anatcl.plan.starter import write_starter
+    from anatcl.run.init import write_starter
 
     write_starter(args.bids_dir, args.out, args.overwrite)

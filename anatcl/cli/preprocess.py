@@ -47,8 +47,8 @@ def _template(steps: Any) -> None:
 
 
 def _run_template(args: argparse.Namespace) -> None:
-    from anatcl.preprocess.recipe import load_recipe
     from anatcl.preprocess.template import prepare
+    from anatcl.spec.recipe import load_recipe
 
     prepare(args.template, load_recipe(args.recipe)["template_mm"], args.out_dir)
 
@@ -60,8 +60,8 @@ def _bias_correct(steps: Any) -> None:
 
 def _run_bias_correct(args: argparse.Namespace) -> None:
     from anatcl.preprocess.bias_correct import bias_correct
-    from anatcl.preprocess.recipe import load_recipe
     from anatcl.preprocess.sidecar import described
+    from anatcl.spec.recipe import load_recipe
 
     settings = load_recipe(args.recipe, "bias_correct")
     with described([args.out], [args.image], **_facts(args, settings), SkullStripped=False) as record:
@@ -84,10 +84,10 @@ def _skullstrip(steps: Any) -> None:
 
 def _run_skullstrip(args: argparse.Namespace) -> None:
     from anatcl.base.errors import InputError
-    from anatcl.preprocess.recipe import load_recipe
     from anatcl.preprocess.sidecar import described
     from anatcl.preprocess.skullstrip import skullstrip
     from anatcl.preprocess.template import Template
+    from anatcl.spec.recipe import load_recipe
 
     settings = load_recipe(args.recipe, "skullstrip")
     if args.method == "mask" and args.mask is None:
@@ -129,10 +129,10 @@ def _register(steps: Any) -> None:
 
 
 def _run_register(args: argparse.Namespace) -> None:
-    from anatcl.preprocess.recipe import load_recipe
     from anatcl.preprocess.register import register as run
     from anatcl.preprocess.sidecar import described
     from anatcl.preprocess.template import Template
+    from anatcl.spec.recipe import load_recipe
 
     settings = load_recipe(args.recipe, "register")
     outputs = [args.out_affine, args.out_forward, args.out_inverse]
@@ -173,10 +173,10 @@ def _segment(steps: Any) -> None:
 
 
 def _run_segment(args: argparse.Namespace) -> None:
-    from anatcl.preprocess.recipe import load_recipe
     from anatcl.preprocess.segment import Paths, segment
     from anatcl.preprocess.sidecar import described
     from anatcl.preprocess.template import Template
+    from anatcl.spec.recipe import load_recipe
 
     recipe = load_recipe(args.recipe)
     out = Paths(args.out_dseg, args.out_csf, args.out_gm, args.out_wm, args.out_vbm, args.out_quasi_raw)

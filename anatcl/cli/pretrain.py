@@ -178,8 +178,8 @@ def run_train(args: argparse.Namespace) -> int:
     from anatcl.pretrain.distributed import relaunch
 
     relaunch(args.processes, args.nodes)
-    from anatcl.pretrain.options import Options
     from anatcl.pretrain.train import Inputs, train
+    from anatcl.spec.training import Options
 
     flags = ("lambda_" if flag == "--lambda" else flag[2:].replace("-", "_") for flag, *_ in TRAIN_OPTIONS)
     options = Options.parse({name: getattr(args, name) for name in flags} | json.loads(args.options))

@@ -18,7 +18,6 @@ def register(stages: argparse._SubParsersAction) -> None:
     _register_interpret(steps)
     _register_interpret_measures(steps)
     _register_summary(steps)
-    _register_cohort_page(steps)
 
 
 def _register_tables(steps: argparse._SubParsersAction) -> None:
@@ -114,27 +113,15 @@ def _register_summary(steps: argparse._SubParsersAction) -> None:
     parser.set_defaults(function=_summary)
 
 
-def _register_cohort_page(steps: argparse._SubParsersAction) -> None:
-    parser = steps.add_parser("cohort-page", help="a page of the docs about one run: tables, figures, cost, reading")
-    parser.add_argument("--results", required=True, metavar="DIR", help="results folder of a finished run")
-    parser.add_argument("--title", default="Results", help="heading of the page")
-    parser.add_argument("--attribution", default="", metavar="TEXT", help="whose data these are, under which licence")
-    parser.add_argument("--command", default="", metavar="TEXT", help="what was typed to make the results")
-    parser.add_argument("--machine", default="", metavar="TEXT", help="kind of machine, e.g. two shared cores")
-    parser.add_argument("--notes", metavar="MD", help="Markdown to stand at the end of the reading")
-    parser.add_argument("--out", required=True, metavar="MD", help="the page; its pictures go into a folder beside it")
-    parser.set_defaults(function=_cohort_page)
-
-
 def _tables(args: argparse.Namespace) -> None:
-    from anatcl.report.tables import write_tables
+    from anatcl.report.tables.build import write_tables
 
     write_tables(args.scores, args.out_benchmark, args.out_dir, args.comparisons)
 
 
 def _page(args: argparse.Namespace) -> None:
-    from anatcl.report.page import write_page
-    from anatcl.report.results import Sources
+    from anatcl.report.page.page import write_page
+    from anatcl.report.records.results import Sources
 
     sources = Sources(
         benchmark=args.benchmark,
@@ -155,25 +142,25 @@ def _page(args: argparse.Namespace) -> None:
 
 
 def _runtime(args: argparse.Namespace) -> None:
-    from anatcl.report.runtime import write_runtime
+    from anatcl.report.records.runtime import write_runtime
 
     write_runtime(args.benchmarks_dir, args.out)
 
 
 def _excluded(args: argparse.Namespace) -> None:
-    from anatcl.report.exclusions import write_exclusions
+    from anatcl.report.records.exclusions import write_exclusions
 
     write_exclusions(args.tables, args.failures_dir, args.out)
 
 
 def _methods(args: argparse.Namespace) -> None:
-    from anatcl.report.methods import write_methods
+    from anatcl.report.records.methods import write_methods
 
     write_methods(args.preprocess_dir, args.run_records, args.out)
 
 
 def _interpret(args: argparse.Namespace) -> None:
-    from anatcl.report.interpret import Effort, interpret_encoder
+    from anatcl.evaluate.steps.interpret import Effort, interpret_encoder
 
     interpret_encoder(
         args.task,
@@ -188,22 +175,12 @@ def _interpret(args: argparse.Namespace) -> None:
 
 
 def _interpret_measures(args: argparse.Namespace) -> None:
-    from anatcl.report.interpret import interpret_measures
+    from anatcl.evaluate.steps.interpret import interpret_measures
 
     interpret_measures(args.task, args.scans, args.measures, args.folds, args.out, seed=args.seed)
 
 
 def _summary(args: argparse.Namespace) -> None:
-    from anatcl.report.summary import summary_text
+    from anatcl.report.page.summary import summary_text
 
     sys.stdout.write(summary_text(args.benchmark, args.report, args.scans, args.excluded))
-
-
-def _cohort_page(args: argparse.Namespace) -> None:
-    from anatcl.base.config import Config
-    from anatcl.report.cohort_page import About, write_cohort_page
-    from anatcl.report.results import text
-
-    defaults = Config().model_dump(mode="json", by_alias=True)
-    about = About(args.title, args.attribution, args.command, text(args.notes), args.machine, defaults)
-    write_cohort_page(args.results, args.out, about)

@@ -34,8 +34,8 @@ def register(stages: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from anatcl.base.errors import InputError
-    from anatcl.plan.app import options
-    from anatcl.plan.runner import run
+    from anatcl.run.bids_app import options
+    from anatcl.run.runner import run
 
     if args.bids_dir is None:
         return run(args.further)

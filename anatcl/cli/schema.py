@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from anatcl.base.config import Config
 from anatcl.base.files import write_json, write_text
+from anatcl.spec.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,10 +49,10 @@ def _lines(found: list[tuple[str, str, str]]) -> list[str]:
 
 def table() -> str:
     """The configuration as Markdown tables."""
-    from anatcl.evaluate.design import Design
-    from anatcl.evaluate.task import Task
-    from anatcl.measures.direct import Settings
-    from anatcl.pretrain.options import Options
+    from anatcl.spec.protocol import Design
+    from anatcl.spec.task import Task
+    from anatcl.spec.thickness import Settings
+    from anatcl.spec.training import Options
 
     schema = Config.model_json_schema(by_alias=True)
     keys = [(key, f"`{default}`", meaning) for key, default, meaning in rows(schema, schema["$defs"])]
@@ -67,7 +67,7 @@ def table() -> str:
     lines = [
         "# Configuration",
         "",
-        "Made by `python -m anatcl.cli.schema` from `anatcl/base/config.py` and the classes",
+        "Made by `python -m anatcl.cli.schema` from `anatcl/spec/config.py` and the classes",
     ]
     lines += ["that read its parts.", "", *_lines(keys)]
     for title, found in parts.items():

@@ -16,6 +16,6 @@ def register(stages: Any) -> None:
 
 
 def _status(args: argparse.Namespace) -> None:
-    from anatcl.plan.status import status, text
+    from anatcl.run.status import status, text
 
     sys.stdout.write(text(status(args.folder)))

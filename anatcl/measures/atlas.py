@@ -15,7 +15,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
 from anatcl.images import Volume, load
 
-FOLDER = Path(__file__).parent / "atlases"
+FOLDER = Path(__file__).parents[1] / "spec" / "atlases"
 COLUMNS = ("index", "name", "hemisphere", "structure")
 HEMISPHERES = {"L": "lh", "R": "rh", "B": ""}
 # Which tissue makes up the volume of a structure, unless the table says so itself.

@@ -16,7 +16,6 @@ Source: Das et al. 2009, NeuroImage 45:867, and the behaviour of ANTs' program.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from typing import Any
 
@@ -27,55 +26,15 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from anatcl.base.errors import InputError
 from anatcl.measures.kelly_kapowski import segmentation
 from anatcl.measures.tissues import bounding_box
+from anatcl.spec.thickness import Settings
 
 log = logging.getLogger(__name__)
-READOUTS = ("depth", "displacement")
 # Agrees with KellyKapowski at gradient step .05, smoothing 1 and 90 iterations: that program's inversions fall behind
 # its own flow, and its recursive Gaussian is wider than its name says where it is narrower than a voxel. Chosen on one
 # head at 2 mm (AOMIC sub-0001), checked on others: docs/results/measures. Every iteration is needed.
 MATCHED = {"readout": "displacement", "gradient_step": 0.0285, "iterations": 90, "tolerance": 0.0, "smoothing": 1.4}
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Parameters of the flow; names in brackets are KellyKapowski's options.
-
-    Attributes
-    ----------
-    gradient_step : float
-        Step of the velocity update, in mm (``-r``).
-    smoothing_velocity : float
-        Variance of the Gaussian on the velocity field, in voxels squared (``-m``).
-    smoothing : float
-        Standard deviation of the image gradient in mm, and variance of the spread of thickness in voxels squared
-        (``-l``).
-    integration_points : int
-        Steps of the flow (``-n``).
-    max_mm : float
-        Largest thickness (``-t``).
-    iterations : int
-        At most this many (``-c``).
-    tolerance : float
-        Stop when the mean speed at the cortex changes by less than this fraction in one iteration; 0 never stops.
-    readout : str
-        ``depth`` or ``displacement``.
-    """
-
-    gradient_step: float = 0.05
-    smoothing_velocity: float = 1.0
-    smoothing: float = 1.0
-    integration_points: int = 10
-    max_mm: float = 8.0
-    iterations: int = 30
-    tolerance: float = 0.01
-    readout: str = "depth"
-
-    def __post_init__(self) -> None:
-        if self.readout not in READOUTS:
-            raise InputError(f"there is no readout {self.readout!r}.", remedy=f"Take one of {READOUTS}.")
 
 
 def direct(

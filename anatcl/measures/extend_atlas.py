@@ -4,7 +4,7 @@ The atlas has no cerebellum and no ventricles. Without them, cerebellar grey mat
 when labels are propagated, and the rim of the ventricles (partial volume of CSF and white matter looks grey) for
 cingulate cortex. Both are found once in the ICBM 2009a symmetric template, on the atlas's own grid::
 
-    python -m anatcl.measures.extend_atlas anatcl/measures/atlases/desikan-killiany_extra.nii.gz
+    python -m anatcl.measures.extend_atlas anatcl/spec/atlases/desikan-killiany_extra.nii.gz
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from anatcl.plan.layers import resolve
 from anatcl.plan.plan import Plan
+from anatcl.spec.layers import resolve
 
 __all__ = ["Plan", "open_plan", "resolve"]
 

@@ -16,11 +16,11 @@ from typing import Any
 import pandas as pd
 
 from anatcl.base import failures
-from anatcl.base.config import Config, parse
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv, write_json
 from anatcl.base.provenance import DEPENDS, code_digest, hardware, versions
-from anatcl.plan.corrections import Corrections, read_corrections
+from anatcl.spec.config import Config, parse
+from anatcl.spec.corrections import Corrections, read_corrections
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Plan:
 
     def bids_options(self) -> Any:
         """Options of the index."""
-        from anatcl.bids.options import Options
+        from anatcl.spec.bids import Options
 
         who = self.config.participants
         values = self.config.bids.model_dump()
@@ -192,14 +192,14 @@ class Plan:
     @functools.cached_property
     def template(self) -> str:
         """Name of the template, as it stands in file names."""
-        from anatcl.preprocess.template_spec import load_spec
+        from anatcl.spec.template import load_spec
 
         return str(load_spec(self.config.preprocess.template)["name"])
 
     @functools.cached_property
     def space(self) -> str:
         """Space of the template, which the atlas must fit."""
-        from anatcl.preprocess.template_spec import load_spec
+        from anatcl.spec.template import load_spec
 
         return str(load_spec(self.config.preprocess.template)["space"])
 
@@ -211,7 +211,7 @@ class Plan:
     @functools.cached_property
     def thickness(self) -> str:
         """Method of thickness: the configured one, or the recipe's."""
-        from anatcl.preprocess.recipe import load_recipe
+        from anatcl.spec.recipe import load_recipe
 
         chosen = self.config.measures.thickness
         return str(load_recipe(self.config.preprocess.recipe)["thickness"]) if chosen == "auto" else chosen
@@ -278,7 +278,7 @@ class Plan:
     @functools.cached_property
     def maps(self) -> list[str]:
         """Files of the interpretation: per task with one direction, a map of each encoder and the regions' shares."""
-        from anatcl.evaluate.task import load_task
+        from anatcl.spec.task import load_task
 
         wanted = self.tasks if self.config.report.interpret else {}
         tasks = [name for name, text in wanted.items() if load_task(text).kind != "multiclass"]
@@ -301,7 +301,7 @@ class Plan:
 
     def recipe_part(self, *parts: str) -> str:
         """Parts of the recipe as JSON text: an edit of the recipe's file is seen by the rules it concerns."""
-        from anatcl.preprocess.recipe import load_recipe
+        from anatcl.spec.recipe import load_recipe
 
         recipe = load_recipe(self.config.preprocess.recipe)
         return json.dumps({part: recipe[part] for part in parts}, sort_keys=True)

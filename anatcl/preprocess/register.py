@@ -11,8 +11,8 @@ from anatcl.images import Volume, load
 from anatcl.preprocess import greedy, registration
 from anatcl.preprocess.ants import engine_version, workspace
 from anatcl.preprocess.geometry import bounding_box, coarsen, crop, dilate_mm
-from anatcl.preprocess.recipe import load_recipe
 from anatcl.preprocess.template import Template
+from anatcl.spec.recipe import load_recipe
 
 METRIC_MM = 8.0  # the metric is computed this far around the template's brain
 

@@ -1,6 +1,6 @@
 """The template: a head and a brain with masks and tissue priors on one grid, packaged or from files.
 
-What a template's file looks like: :mod:`anatcl.preprocess.template_spec`.
+What a template's file looks like: :mod:`anatcl.spec.template`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, sha256, write_json
 from anatcl.images import Volume, load, save
 from anatcl.preprocess.geometry import bounding_box, coarsen, crop, dilate_mm
-from anatcl.preprocess.template_spec import load_spec
+from anatcl.spec.template import load_spec
 
 VOLUMES = ("head", "brain", "brain_mask", "icv_mask", "gm", "wm", "csf")
 

@@ -17,7 +17,7 @@ from anatcl.losses.simclr import SimCLR
 from anatcl.losses.supcon import SupCon
 from anatcl.losses.threshold import Threshold
 from anatcl.losses.y_aware import YAware
-from anatcl.pretrain.options import Options
+from anatcl.spec.training import Options
 
 
 @dataclass(frozen=True)

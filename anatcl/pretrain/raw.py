@@ -72,8 +72,8 @@ class FromRaw:
 
     def _make(self, image: Path) -> Path:
         try:
-            from anatcl.preprocess.recipe import load_recipe
             from anatcl.preprocess.template import prepare
+            from anatcl.spec.recipe import load_recipe
         except ImportError as error:
             remedy = "Install the extra `imaging`, or give preprocessed maps."
             raise InputError(f"a raw scan needs the preprocess stage ({error}).", file=image, remedy=remedy) from error

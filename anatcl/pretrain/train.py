@@ -20,8 +20,8 @@ from anatcl.pretrain.checkpoint import StopSignal
 from anatcl.pretrain.cohort import held_out_part, load_cohort, training_part
 from anatcl.pretrain.device import resolve
 from anatcl.pretrain.methods import find_method
-from anatcl.pretrain.options import Options
-from anatcl.pretrain.run import Data, Run
+from anatcl.pretrain.session import Data, Run
+from anatcl.spec.training import Options
 
 log = logging.getLogger(__name__)
 

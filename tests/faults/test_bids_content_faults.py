@@ -17,7 +17,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_json
 from anatcl.bids.check import check
 from anatcl.bids.index import refresh
-from anatcl.bids.options import Options
+from anatcl.spec.bids import Options
 
 LIMITS = Options().limits()
 

@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anatcl.base.config import parse
 from anatcl.base.errors import InputError
 from anatcl.plan import Plan, open_plan, resolve
+from anatcl.spec.config import parse
 
 WRONG = {
     "unknown key": {"pretrian": {}},

@@ -13,7 +13,7 @@ import pytest
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json
 from anatcl.bids.index import refresh
-from anatcl.bids.options import Options
+from anatcl.spec.bids import Options
 
 PLAIN = "participant_id\tage\tsex\nsub-01\t31.5\tM\nsub-02\t40\tF\n"
 Write = Callable[[str | bytes], Path]

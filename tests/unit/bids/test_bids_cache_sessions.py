@@ -3,8 +3,8 @@
 import numpy as np
 
 from anatcl.bids.index import refresh
-from anatcl.bids.options import Options
 from anatcl.images import Volume, save
+from anatcl.spec.bids import Options
 
 
 def test_session_tables_survive_the_cache(tmp_path):

@@ -15,7 +15,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv
 from anatcl.bids.index import build_index, refresh
 from anatcl.bids.names import SCAN_PATTERN
-from anatcl.bids.options import Options
+from anatcl.spec.bids import Options
 
 OUTPUTS = ("scans.tsv", "excluded.tsv", "participants.tsv", "run.json")
 
@@ -62,7 +62,7 @@ def test_listing_equals_that_of_bids2table(dataset: Path, monkeypatch: pytest.Mo
 def test_raw_entities_are_those_of_the_schema() -> None:
     import bidsschematools.schema
 
-    from anatcl.bids.options import ENTITIES, INDICES
+    from anatcl.spec.bids import ENTITIES, INDICES
 
     schema = bidsschematools.schema.load_schema()
     allowed = [rule.entities for rule in schema.rules.files.raw.anat.values() if "T1w" in rule.suffixes]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from anatcl.base.config import parse
 from anatcl.cli.main import _split, build_parser
-from anatcl.evaluate.table import load_spec
-from anatcl.evaluate.task import task_from
+from anatcl.evaluate.steps.table import load_spec
+from anatcl.spec.config import parse
+from anatcl.spec.task import task_from
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

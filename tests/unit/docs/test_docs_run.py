@@ -95,9 +95,9 @@ def make_results(folder: Path, rng: np.random.Generator) -> None:
 
     from anatcl.base.files import read_tsv, write_tsv
     from anatcl.pretrain.folds import make_folds
-    from anatcl.pretrain.options import Options
     from anatcl.pretrain.pack import pack
     from anatcl.pretrain.train import Inputs, train
+    from anatcl.spec.training import Options
 
     results = folder / "results"
     scans = read_tsv(results / "bids" / "scans.tsv")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from anatcl.evaluate.features import Features
-from anatcl.evaluate.task import Problem, load_task, make_problem
+from anatcl.evaluate.data.features import Features
+from anatcl.evaluate.data.problem import Problem, make_problem
+from anatcl.spec.task import load_task
 
 AGE = {"name": "age", "kind": "regression", "target": "age"}
 SICK = {"name": "sick", "kind": "binary", "target": "sick", "positives": [1], "negatives": [0]}

@@ -8,12 +8,15 @@ import pytest
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json, write_tsv
-from anatcl.evaluate import audit, prepare, probe, protocol
-from anatcl.evaluate.design import load_design, make_splits
-from anatcl.evaluate.features import Features
-from anatcl.evaluate.run import Settings, evaluate_task, run_audit
-from anatcl.evaluate.task import load_task
+from anatcl.evaluate.data.features import Features
+from anatcl.evaluate.data.protocols import make_splits
+from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.evaluate.probes import prepare, probe
+from anatcl.evaluate.steps import audit
+from anatcl.evaluate.steps.task import Settings, evaluate_task, run_audit
 from anatcl.pretrain.arrays import array_meta, write_arrays
+from anatcl.spec.protocol import load_design
+from anatcl.spec.task import load_task
 from tests.unit.evaluate.helpers import AGE, SICK, make, make_cohort
 
 

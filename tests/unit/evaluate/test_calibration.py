@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from anatcl.evaluate import metrics
+from anatcl.evaluate.statistics import metrics
 from benchmarks.calibration import FOLDS, METRICS, World, chance, dealt, features_of, kept_models, problem_of, run
 
 COHORTS = 400
@@ -32,7 +32,7 @@ def test_p_values_against_shuffled_labels_keep_their_level(kind):
 
 
 def test_the_models_that_are_scored_on_fresh_people_are_those_that_were_fitted(rng):
-    from anatcl.evaluate import protocol
+    from anatcl.evaluate.probes import cross_validation as protocol
 
     (x, _), y = World(rng, "regression", 5, 0.5).people(40)
     problem = problem_of("regression", y)

@@ -9,12 +9,12 @@ import yaml
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate.features import Features, no_features
-from anatcl.evaluate.gather import gather
-from anatcl.evaluate.phenotypes import add_phenotypes, conversion, load_cohort, participant_id
-from anatcl.evaluate.run import Settings, evaluate_task, run_phenotypes
-from anatcl.evaluate.task import SHIPPED, shipped_tasks
-from anatcl.report.tables import write_tables
+from anatcl.evaluate.data.features import Features, no_features
+from anatcl.evaluate.data.phenotypes import add_phenotypes, conversion, load_cohort, participant_id
+from anatcl.evaluate.steps.gather import gather
+from anatcl.evaluate.steps.task import Settings, evaluate_task, run_phenotypes
+from anatcl.report.tables.build import write_tables
+from anatcl.spec.task import SHIPPED, shipped_tasks
 
 N = 60
 COHORTS = sorted(p.stem for p in SHIPPED.glob("*.yaml") if "phenotypes" in yaml.safe_load(p.read_text()))

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anatcl.evaluate import metrics
-from anatcl.evaluate.dependence import Dependence, binary_slopes, regression_slopes
+from anatcl.evaluate.statistics import metrics
+from anatcl.evaluate.statistics.dependence import Dependence, binary_slopes, regression_slopes
 
 
 @pytest.fixture

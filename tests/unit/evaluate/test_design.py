@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from anatcl.base.errors import InputError
-from anatcl.evaluate.audit import LeakError, check_splits
-from anatcl.evaluate.design import load_design, make_splits
-from anatcl.evaluate.task import Refused
+from anatcl.evaluate.data.problem import Refused
+from anatcl.evaluate.data.protocols import make_splits
+from anatcl.evaluate.steps.audit import LeakError, check_splits
+from anatcl.spec.protocol import load_design
 from tests.unit.evaluate.helpers import AGE, SICK, make, make_cohort
 
 

@@ -9,7 +9,7 @@ import torch
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json
-from anatcl.evaluate.embed import embed
+from anatcl.evaluate.steps.embed import embed
 from anatcl.models import build_model
 from anatcl.pretrain.arrays import array_meta, open_arrays, write_arrays
 from anatcl.pretrain.bundle import input_contract, save_encoder

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate.run import Settings, run_finetune
+from anatcl.evaluate.steps.task import Settings, run_finetune
 from anatcl.models import build_model
 from anatcl.pretrain.arrays import array_meta, open_arrays, write_arrays
 from anatcl.pretrain.bundle import input_contract, save_encoder

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from anatcl.evaluate import bootstrap, metrics
+from anatcl.evaluate.statistics import bootstrap, metrics
 
 
 def regression(run, w):

@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 
 from anatcl.base.errors import InputError
-from anatcl.evaluate import protocol
-from anatcl.evaluate.design import load_design, make_splits
-from anatcl.evaluate.prepare import Combat, Covariates, Residualise
-from anatcl.evaluate.task import Refused, load_task
+from anatcl.evaluate.data.problem import Refused
+from anatcl.evaluate.data.protocols import make_splits
+from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.evaluate.probes.prepare import Combat, Covariates, Residualise
+from anatcl.spec.protocol import load_design
+from anatcl.spec.task import load_task
 from tests.unit.evaluate.helpers import AGE, make, make_cohort
 
 

@@ -13,8 +13,9 @@ from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from anatcl.evaluate import logistic
-from anatcl.evaluate.probe import (
+from anatcl.evaluate.data.split import deal, fold_column, inner_folds
+from anatcl.evaluate.probes import logistic
+from anatcl.evaluate.probes.probe import (
     LOGISTIC_C,
     RIDGE_PENALTIES,
     ConstantProbe,
@@ -24,7 +25,6 @@ from anatcl.evaluate.probe import (
     RidgeProbe,
     Standardise,
 )
-from anatcl.evaluate.split import deal, fold_column, inner_folds
 
 
 @pytest.mark.parametrize("shape", [(40, 7), (12, 30)])

@@ -13,7 +13,7 @@ import pytest
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.cli import evaluate
-from anatcl.evaluate.features import load_embeddings, load_table
+from anatcl.evaluate.data.features import load_embeddings, load_table
 
 N = 24
 
@@ -124,7 +124,7 @@ def test_a_set_of_no_features_is_the_guess(cohort):
 
 
 def test_age_sex_tiv_never_sees_its_target(cohort):
-    from anatcl.evaluate.features import demographics
+    from anatcl.evaluate.data.features import demographics
 
     table = read_tsv(cohort / "scans.tsv").assign(tiv_mm3=1.5e6)
     assert demographics(table, "age").names == ["sex=M", "tiv_mm3"]

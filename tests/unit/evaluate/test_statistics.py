@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from anatcl.evaluate import compare, control, gap, metrics, protocol, scores
-from anatcl.evaluate.design import load_design, make_splits
+from anatcl.evaluate.data.protocols import make_splits
+from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.evaluate.statistics import compare, gap, metrics, scores
+from anatcl.evaluate.steps import control
+from anatcl.spec.protocol import load_design
 from tests.unit.evaluate.helpers import AGE, SICK, make, make_cohort
 
 
@@ -195,8 +198,8 @@ def test_repeated_folds_average_scores_over_runs(rng):
 
 def test_an_interval_ends_where_its_metric_does():
     """Widening for the shared training data must not promise an ROC area above one."""
-    from anatcl.evaluate import metrics
-    from anatcl.evaluate.bootstrap import interval
+    from anatcl.evaluate.statistics import metrics
+    from anatcl.evaluate.statistics.bootstrap import interval
 
     replicates = np.r_[0.98, np.linspace(0.90, 1.0, 99)]
     low, high = interval(replicates, missing_variance=0.05)

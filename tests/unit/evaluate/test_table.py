@@ -14,11 +14,11 @@ import yaml
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.cli import evaluate
-from anatcl.evaluate.gather import gather
-from anatcl.evaluate.published import PROTOCOL, load_published, published_rows
-from anatcl.evaluate.scores import COLUMNS
-from anatcl.evaluate.table import load_spec, run_table
-from anatcl.report.tables import write_tables
+from anatcl.evaluate.statistics.published import PROTOCOL, load_published, published_rows
+from anatcl.evaluate.statistics.scores import COLUMNS
+from anatcl.evaluate.steps.gather import gather
+from anatcl.evaluate.steps.table import load_spec, run_table
+from anatcl.report.tables.build import write_tables
 from tests.unit.evaluate.helpers import make_cohort
 
 N = 30

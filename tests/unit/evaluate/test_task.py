@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from anatcl.base.errors import InputError
-from anatcl.evaluate.task import SHIPPED, Refused, canonical, load_task, make_problem
+from anatcl.evaluate.data.problem import Refused, make_problem
+from anatcl.spec.task import SHIPPED, canonical, load_task
 
 
 @pytest.fixture

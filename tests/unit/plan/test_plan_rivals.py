@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from anatcl.base.errors import InputError
-from anatcl.plan.layers import resolve
 from anatcl.plan.plan import Plan
+from anatcl.spec.layers import resolve
 
 TEXT = """
 evaluate:

@@ -10,7 +10,7 @@ from anatcl.images import Volume, load, save
 from anatcl.preprocess.ants import workspace
 from anatcl.preprocess.bias_correct import bias_correct, n4
 from anatcl.preprocess.head import packaged_head
-from anatcl.preprocess.recipe import load_recipe
+from anatcl.spec.recipe import load_recipe
 
 
 def test_the_second_correction_of_the_fast_recipe_flattens_a_fall_at_the_vertex(rng):

@@ -11,7 +11,7 @@ import pytest
 from anatcl.images import Volume, load
 from anatcl.preprocess import ants, greedy, register, registration
 from anatcl.preprocess.template import prepare
-from anatcl.preprocess.template_spec import load_spec
+from anatcl.spec.template import load_spec
 
 FAKE = """#!/bin/sh
 echo "ANTs Version: 2.6.0-faked"

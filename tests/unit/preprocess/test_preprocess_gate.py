@@ -10,8 +10,8 @@ import pytest
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json, write_tsv
 from anatcl.preprocess.gate import broken_limits, decide, gate_cohort, join
-from anatcl.preprocess.recipe import load_recipe, names
-from anatcl.preprocess.template_spec import load_spec
+from anatcl.spec.recipe import load_recipe, names
+from anatcl.spec.template import load_spec
 
 RULES = {"limits": {"cjv": [None, 2.0], "icv_ml": [700, 2400]}, "accept": [], "reject": []}
 

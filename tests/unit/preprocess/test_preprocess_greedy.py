@@ -10,7 +10,7 @@ from anatcl.images import Volume
 from anatcl.preprocess import greedy
 from anatcl.preprocess.alignment import write_itk
 from anatcl.preprocess.ants import workspace
-from anatcl.preprocess.recipe import load_recipe
+from anatcl.spec.recipe import load_recipe
 
 # What the recipe asks for, on two levels, since the images are small.
 SETTINGS = load_recipe("fast", "register")["greedy"] | {"iterations": [30, 15]}

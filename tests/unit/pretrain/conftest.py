@@ -53,8 +53,8 @@ def cohort_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def pretrain(cohort_files, tmp_path):
     """Call `train` on the small cohort: ``pretrain("y-aware", out="a", epochs=2) -> folder``."""
-    from anatcl.pretrain.options import Options
     from anatcl.pretrain.train import Inputs, train
+    from anatcl.spec.training import Options
 
     def call(method: str, out: str = "out", fold: int = 0, status: int = 0, files=None, **options) -> Path:
         files = files or cohort_files

@@ -14,12 +14,12 @@ from anatcl.base.files import read_json, read_tsv
 from anatcl.pretrain.arrays import open_arrays
 from anatcl.pretrain.bundle import embed_arrays, load_encoder
 from anatcl.pretrain.device import resolve
-from anatcl.pretrain.embed import embed_images, to_input
+from anatcl.pretrain.embed_images import embed_images, to_input
 from anatcl.pretrain.export import export
 from anatcl.pretrain.folds import make_folds
-from anatcl.pretrain.options import Options
 from anatcl.pretrain.pack import pack
 from anatcl.pretrain.train import Inputs, train
+from anatcl.spec.training import Options
 
 nib = pytest.importorskip("nibabel")
 

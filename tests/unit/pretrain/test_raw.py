@@ -13,7 +13,7 @@ from anatcl.models import build_model
 from anatcl.pretrain.arrays import array_meta
 from anatcl.pretrain.bundle import save_encoder
 from anatcl.pretrain.device import resolve
-from anatcl.pretrain.embed import embed_images
+from anatcl.pretrain.embed_images import embed_images
 from anatcl.pretrain.official import published_input
 from anatcl.pretrain.pack import CAT12_SHAPE, plan_grid
 from anatcl.pretrain.raw import FromRaw, is_map

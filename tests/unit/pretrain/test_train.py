@@ -25,9 +25,9 @@ from anatcl.pretrain.bundle import embed_arrays, load_encoder
 from anatcl.pretrain.cohort import load_cohort, training_part
 from anatcl.pretrain.device import resolve
 from anatcl.pretrain.methods import METHODS
-from anatcl.pretrain.options import Options
-from anatcl.pretrain.run import Run
+from anatcl.pretrain.session import Run
 from anatcl.pretrain.train import Inputs, train
+from anatcl.spec.training import Options
 
 TRAINED = [name for name, method in METHODS.items() if method.loss]
 
@@ -125,7 +125,7 @@ def test_changed_volumes_or_code_start_over(pretrain, cohort_maker, tmp_path, mo
     volumes = np.load(files["arrays"] / "volumes.npy")
     np.save(files["arrays"] / "volumes.npy", volumes * np.float16(0.5))
     pretrain("y-aware", epochs=1, files=files)
-    monkeypatch.setattr("anatcl.pretrain.run.code_digest", lambda *_: "other code")
+    monkeypatch.setattr("anatcl.pretrain.session.code_digest", lambda *_: "other code")
     pretrain("y-aware", epochs=1, files=files)
     assert caplog.text.count("resumed after") == 1
 

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from anatcl.base.files import write_json, write_text, write_tsv
-from anatcl.report import exclusions, methods, page, runtime, tables
-from anatcl.report.results import Sources
+from anatcl.report.page import page
+from anatcl.report.records import exclusions, methods, runtime
+from anatcl.report.records.results import Sources
+from anatcl.report.tables import build as tables
 
 METHODS = ("anatcl-global", "anatcl-local", "y-aware", "untrained")
 BASELINES = ("regional-measures", "tissue-volumes", "majority-median")

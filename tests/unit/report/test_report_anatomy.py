@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from anatcl.base.files import read_tsv
-from anatcl.report import anatomy, cortex, regions
+from anatcl.measures import age_effects as regions
+from anatcl.report.drawing import anatomy, cortex
 
 
 @pytest.fixture(scope="module")

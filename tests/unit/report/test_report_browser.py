@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from anatcl.report.results import Sources
+from anatcl.report.records.results import Sources
 
 pytestmark = pytest.mark.slow
 FLAGS = (

@@ -6,15 +6,16 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import cohort_page
+import markdown_tables
 import nibabel as nib
 import numpy as np
 import pytest
 
-from anatcl.base.config import Config
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json
-from anatcl.report import cohort_page, markdown_tables
-from anatcl.report.results import Sources
+from anatcl.report.records.results import Sources
+from anatcl.spec.config import Config
 
 Built = tuple[Path, Path]
 DEFAULTS = Config().model_dump(mode="json", by_alias=True)

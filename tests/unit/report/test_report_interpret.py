@@ -13,8 +13,11 @@ import pytest
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json, write_tsv
-from anatcl.report import attribution, interpret, interpretation, page, slices
-from anatcl.report.results import Sources
+from anatcl.evaluate.probes import attribution
+from anatcl.evaluate.steps import interpret
+from anatcl.report.drawing import interpretation, slices
+from anatcl.report.page import page
+from anatcl.report.records.results import Sources
 
 SHAPE = (7, 8, 9)
 TASK = '{"name": "age", "kind": "regression", "target": "age"}'
@@ -157,7 +160,7 @@ def test_a_task_that_the_cohort_cannot_answer_says_so_on_the_page(run: Path) -> 
 def test_interpretation_needs_nothing_of_the_page() -> None:
     """A GPU node has torch and the tables' libraries, but no template engine and no imaging."""
     blocked = ("jinja2", "markupsafe", "matplotlib", "PIL", "nibabel", "nilearn", "pydantic")
-    code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import anatcl.report.interpret"
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import anatcl.evaluate.steps.interpret"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -14,8 +14,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from anatcl.report import figures, gallery, markdown, page, results, subgroups, svg
-from anatcl.report.results import Sources
+from anatcl.report.drawing import figures, svg
+from anatcl.report.page import gallery, markdown, page
+from anatcl.report.records import results
+from anatcl.report.records.results import Sources
+from anatcl.report.tables import subgroups
 
 Build = Callable[[Path, Path], Sources]
 VOID = {"meta", "link", "img", "input", "br"}

@@ -9,7 +9,10 @@ import pytest
 import yaml
 
 from anatcl.base.files import read_tsv, write_json, write_tsv
-from anatcl.report import exclusions, headline, methods, runtime, summary, tables, vocabulary
+from anatcl.report.page import summary
+from anatcl.report.records import exclusions, methods, runtime
+from anatcl.report.tables import build as tables
+from anatcl.report.tables import headline, vocabulary
 
 
 def test_runtime_adds_up_by_rule_and_passes_over_other_tables(results_dir: Path, tmp_path: Path) -> None:
@@ -118,7 +121,7 @@ def test_stage_of_a_record_is_read_off_its_path(path: str, stage: str) -> None:
 
 def test_nothing_excluded_is_an_empty_table(tmp_path):
     from anatcl.base.files import read_tsv
-    from anatcl.report.exclusions import COLUMNS, write_exclusions
+    from anatcl.report.records.exclusions import COLUMNS, write_exclusions
 
     (tmp_path / "bids.tsv").write_text("\t".join(COLUMNS) + "\n")
     write_exclusions([tmp_path / "bids.tsv"], tmp_path / "failures", tmp_path / "out.tsv")

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.report import formats, tables
-from anatcl.report import vocabulary as words
-from anatcl.report.marks import mark
+from anatcl.report.tables import build as tables
+from anatcl.report.tables import formats
+from anatcl.report.tables import vocabulary as words
+from anatcl.report.tables.marks import mark
+from anatcl.report.tables.table import number
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +97,7 @@ def test_tex_leaves_no_command_character_bare(text: str) -> None:
     ("value", "decimals", "text"), [(-0.001, 2, "0.00"), (-1.5, 1, "−1.5"), (0.1234, 3, "0.123"), (12, 2, "12.00")]
 )
 def test_number(value: float, decimals: int, text: str) -> None:
-    assert tables.number(value, decimals) == text
+    assert number(value, decimals) == text
 
 
 def test_scores_without_optional_columns(tmp_path: Path) -> None:

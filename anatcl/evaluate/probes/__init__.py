@@ -1,0 +1,1 @@
+"""Models on frozen features: preparation, probe, cross-validation, attribution, fine-tuning."""

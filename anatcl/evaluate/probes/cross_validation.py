@@ -1,0 +1,285 @@
+"""Out-of-fold predictions: everything that is fitted is fitted on the training rows of its split."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from tqdm import tqdm
+
+from anatcl.evaluate.data.features import Features
+from anatcl.evaluate.data.problem import Problem, Refused
+from anatcl.evaluate.data.split import Split
+from anatcl.evaluate.probes.prepare import prepare
+from anatcl.evaluate.probes.probe import Classifier, ConstantProbe, LogisticProbe, NeighbourProbe, Regressor, RidgeProbe
+from anatcl.evaluate.statistics.dependence import LARGEST, Dependence
+
+COLUMNS = ["method", "task", "protocol", "scan", "participant_id", "repeat", "encoder", "fold", "y_true", "y_pred"]
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a cross-validation gives.
+
+    Attributes
+    ----------
+    predictions : DataFrame
+        One row per tested row and run: scan, participant_id, repeat, encoder, fold, y_true, y_pred; for classes score
+        (log odds at equal class frequencies) and prob; y_corrected where the age bias was corrected.
+    controls : list of DataFrame
+        Predictions of the same protocol with labels shuffled between participants.
+    missing_variance : dict of str to float
+        See `anatcl.evaluate.statistics.dependence`.
+    """
+
+    predictions: pd.DataFrame
+    controls: list[pd.DataFrame]
+    missing_variance: dict[str, float]
+
+
+def rng_for(seed: int, task: str, *numbers: int) -> np.random.Generator:
+    """Source of random numbers of one task, equal for every method (so that their splits are)."""
+    return np.random.default_rng([seed, zlib.crc32(task.encode()), *numbers])
+
+
+def make_regressor(kind: str, n_features: int) -> Regressor:
+    """Ridge or neighbours; the median where there are no features."""
+    if n_features == 0:
+        return ConstantProbe(True)
+    return NeighbourProbe(True) if kind == "knn" else RidgeProbe()
+
+
+def make_classifier(kind: str, n_features: int) -> Classifier:
+    """Logistic regression or neighbours; the class frequencies where there are no features."""
+    if n_features == 0:
+        return ConstantProbe(False)
+    return NeighbourProbe(False) if kind == "knn" else LogisticProbe()
+
+
+def check_answerable(problem: Problem, splits: Sequence[Split]) -> None:
+    """Refuse a task where some training part is too small, lacks a class or a site, or has a constant target."""
+    for split in splits:
+        if problem.task.harmonise:
+            sites = problem.rows[problem.task.site].astype(str).to_numpy()
+            strange = sorted(set(sites[split.test]) - set(sites[split.train]))
+            if strange:
+                raise Refused(f"fold {split.fold}: no site {', '.join(strange)} to learn ComBat from.", problem)
+        y = problem.y[split.train]
+        if problem.task.kind == "regression":
+            if len(y) < 3 or np.ptp(y) == 0:
+                raise Refused(f"fold {split.fold}: {len(y)} training rows, or a constant target.", problem)
+            continue
+        missing = sorted(set(range(len(problem.classes))) - set(y.tolist()))
+        if missing:
+            names = " and no ".join(problem.classes[c] for c in missing)
+            raise Refused(f"fold {split.fold}: no {names} case among those trained on.", problem)
+
+
+def shuffled_labels(problem: Problem, splits: Sequence[Split], n: int, seed: int) -> np.ndarray:
+    """Labels permuted between participants, shape (rows, n); every class stays in every training part.
+
+    The scans of a participant share the label of another participant's first scan.
+    """
+    names, first, person = np.unique(problem.groups, return_index=True, return_inverse=True)
+    rng = rng_for(seed, problem.task.name, 77)
+    found: list[np.ndarray] = []
+    for _ in range(50 * n):
+        if len(found) == n:
+            break
+        y = problem.y[first][rng.permutation(len(names))][person]
+        if problem.task.kind == "regression" or all(len(set(y[s.train])) == len(problem.classes) for s in splits):
+            found.append(y)
+    return np.stack(found, axis=1) if found else np.empty((len(person), 0))
+
+
+def cross_validate(
+    problem: Problem, features: Features, splits: list[Split], seed: int, shuffles: int = 0, probe: str = "linear"
+) -> Outcome:
+    """Predict every tested row with a probe fitted on the training rows of its split.
+
+    Parameters
+    ----------
+    problem : Problem of n rows
+        Labels and participants.
+    features : Features of n rows
+        Aligned with the problem's rows.
+    splits : list of Split
+        Outer splits. Each run (repetition, encoder) tests a row at most once.
+    seed : int
+        Seed of the inner folds and shuffles.
+    shuffles : int
+        How often the protocol is repeated with shuffled labels.
+    probe : {"linear", "knn"}
+        Kind of probe.
+    """
+    check_answerable(problem, splits)
+    wrong = shuffled_labels(problem, splits, shuffles, seed)
+    dependence = Dependence(problem.task.kind, problem.groups)
+    tables: list[list[pd.DataFrame]] = []
+    ordered = sorted(splits, key=lambda s: (s.repeat, s.encoder))
+    with tqdm(total=len(splits), desc=problem.task.name, disable=None, leave=False) as progress:
+        for _, run in itertools.groupby(ordered, key=lambda s: (s.repeat, s.encoder)):
+            parts, moved = [], _Moved(problem)
+            for split in run:
+                parts.append(_one_split(problem, features, split, wrong, seed, probe, moved))
+                progress.update()
+            table = [_sorted([p[i] for p in parts]) for i in range(1 + wrong.shape[1])]
+            moved.add_to(dependence, table[0])
+            tables.append(table)
+    joined = [pd.concat([t[i] for t in tables], ignore_index=True) for i in range(1 + wrong.shape[1])]
+    return Outcome(joined[0], joined[1:], dependence.variance())
+
+
+def _sorted(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(parts).sort_values("scan", kind="stable").reset_index(drop=True)
+
+
+class _Moved:
+    """Collects the leverages of one run's splits."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.matrix: np.ndarray | None = None
+        n = len(problem.y)
+        if n <= LARGEST and problem.task.kind != "multiclass":
+            self.matrix = np.zeros((n, n), np.float32)
+
+    def set(self, split: Split, leverage: np.ndarray | None) -> None:
+        if leverage is None:
+            self.matrix = None
+        elif self.matrix is not None:
+            self.matrix[np.ix_(split.test, split.train)] = leverage
+
+    def add_to(self, dependence: Dependence, table: pd.DataFrame) -> None:
+        if self.matrix is None:
+            return
+        rows = pd.Index(self.problem.rows["scan"]).get_indexer(table["scan"])
+        binary = self.problem.task.kind == "binary"
+        fitted = expit(table["score"].to_numpy()) if binary else table["y_pred"].to_numpy()
+        residual = np.zeros(len(self.problem.y))
+        residual[rows] = table["y_true"].to_numpy() - fitted
+        dependence.add(table, rows, self.matrix[rows], residual)
+
+
+def frame_of(problem: Problem, split: Split) -> pd.DataFrame:
+    """Who is tested in a split: scan, participant_id, repeat, encoder, fold."""
+    rows = problem.rows.iloc[split.test]
+    return pd.DataFrame(
+        {
+            "scan": rows["scan"].to_numpy(),
+            "participant_id": rows["participant_id"].to_numpy(),
+            "repeat": split.repeat,
+            "encoder": max(split.encoder, 0),
+            "fold": split.fold,
+        }
+    )
+
+
+def _one_split(
+    problem: Problem, features: Features, split: Split, wrong: np.ndarray, seed: int, probe: str, moved: _Moved
+) -> list[pd.DataFrame]:
+    """Predictions of one split: with the labels first, then with each of the shuffled ones."""
+    x = features.of(split.fold if split.encoder < 0 else split.encoder)
+    train, test = prepare(problem.task, x, problem.rows, split.train, split.test)
+    frame = frame_of(problem, split)
+    one = _regress if problem.task.kind == "regression" else _classify
+    return one(problem, frame, split, train, test, wrong, seed, probe, moved)
+
+
+def _regress(
+    problem: Problem,
+    frame: pd.DataFrame,
+    split: Split,
+    train: np.ndarray,
+    test: np.ndarray,
+    wrong: np.ndarray,
+    seed: int,
+    probe: str,
+    moved: _Moved,
+) -> list[pd.DataFrame]:
+    """All targets at once: they share the decompositions."""
+    targets = np.column_stack([problem.y, wrong])
+    model = make_regressor(probe, train.shape[1])
+    rng = rng_for(seed, problem.task.name, split.repeat, split.fold)
+    model.fit(train, targets[split.train], problem.groups[split.train], rng)
+    moved.set(split, model.leverage(test) if moved.matrix is not None else None)
+    predicted = model.predict(test)
+    found = [frame.assign(y_true=targets[split.test, i], y_pred=predicted[:, i]) for i in range(targets.shape[1])]
+    if problem.task.bias_correction:
+        bias = age_bias(problem.y[split.train], model.inner_prediction_)
+        found[0]["y_corrected"] = predicted[:, 0] - np.polyval(bias, problem.y[split.test])
+    return found
+
+
+def _classify(
+    problem: Problem,
+    frame: pd.DataFrame,
+    split: Split,
+    train: np.ndarray,
+    test: np.ndarray,
+    wrong: np.ndarray,
+    seed: int,
+    probe: str,
+    moved: _Moved,
+) -> list[pd.DataFrame]:
+    found = []
+    for i, y in enumerate([problem.y, *wrong.T.astype(np.int64)]):
+        model = make_classifier(probe, train.shape[1])
+        rng = rng_for(seed, problem.task.name, split.repeat, split.fold)
+        model.fit(train, y[split.train], problem.groups[split.train], rng)
+        if i == 0:
+            moved.set(split, model.leverage(test) if moved.matrix is not None else None)
+        found.append(classified(frame, problem, model.decision(test), model.probability(test), y[split.test]))
+    return found
+
+
+def predict_split(problem: Problem, features: Features, split: Split, seed: int, probe: str = "linear") -> pd.DataFrame:
+    """Predictions of one split alone, without control and leverage."""
+    moved = _Moved(problem)
+    moved.matrix = None
+    return _one_split(problem, features, split, np.empty((len(problem.y), 0)), seed, probe, moved)[0]
+
+
+def classified(
+    frame: pd.DataFrame, problem: Problem, decision: np.ndarray, probability: np.ndarray, y: np.ndarray
+) -> pd.DataFrame:
+    """Columns of a classification: y_true, y_pred, and score and prob, or prob_<class>.
+
+    Parameters
+    ----------
+    frame : DataFrame of m rows
+        See `frame_of`.
+    problem : Problem
+        The task.
+    decision, probability : ndarray of shape (m, classes)
+        Log probabilities at equal class frequencies; probabilities at those of the training rows.
+    y : ndarray of shape (m,)
+        Codes.
+    """
+    frame = frame.assign(y_true=y, y_pred=decision.argmax(1))
+    if problem.task.kind == "binary":
+        return frame.assign(score=decision[:, 1] - decision[:, 0], prob=probability[:, 1])
+    return frame.assign(**{f"prob_{name}": probability[:, i] for i, name in enumerate(problem.classes)})
+
+
+def age_bias(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Slope and intercept of the gap (prediction - target) on the target, from training people's own out-of-fold gaps.
+
+    What they say is taken from a tested person's prediction by that person's true age. The corrected gap is fit for
+    comparing groups; the corrected prediction knows the age, so its error is no measure of accuracy and both stand in
+    the table.
+
+    Returns
+    -------
+    ndarray of shape (2,)
+        For `numpy.polyval`; NaN where the training part was too small for inner folds.
+    """
+    known = np.isfinite(predicted)
+    if known.sum() < 3 or np.ptp(y[known]) == 0:
+        return np.full(2, np.nan)
+    return np.polyfit(y[known], (predicted - y)[known], 1)

@@ -1,0 +1,172 @@
+"""What may be done to features before the probe, each step fitted on training rows only.
+
+A step takes part in every fit of a split anew; `audit.check_untouched` proves for each run that no tested row leaks in.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from anatcl.base.errors import InputError
+from anatcl.spec.task import Task
+
+
+class Step(Protocol):
+    """A transformation that learns from training rows."""
+
+    def fit(self, x: np.ndarray, rows: pd.DataFrame) -> Step:
+        """Learn from features (n, d) and their rows of the scans table."""
+
+    def transform(self, x: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+        """Apply to features (m, d) and their rows."""
+
+
+class Covariates:
+    """Columns as numbers: numeric ones standardised, others as indicators of the training levels; missing = mean.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        Columns of the scans table.
+    """
+
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self.columns = columns
+
+    def fit(self, rows: pd.DataFrame) -> Covariates:
+        """Learn means, deviations and levels."""
+        self.levels_: dict[str, list[str]] = {}
+        self.scale_: dict[str, tuple[float, float]] = {}
+        for column in self.columns:
+            if column not in rows:
+                raise InputError(f"no column {column!r} in the scans table.", remedy="Mend the task's covariates.")
+            if pd.api.types.is_numeric_dtype(rows[column]):
+                spread = rows[column].std(ddof=0)
+                self.scale_[column] = (rows[column].mean(), spread if spread > 0 else 1.0)
+            else:
+                self.levels_[column] = sorted(rows[column].dropna().astype(str).unique())[1:]
+        return self
+
+    def transform(self, rows: pd.DataFrame) -> np.ndarray:
+        """Design matrix of shape (m, c), without an intercept."""
+        parts: list[np.ndarray] = [np.zeros((len(rows), 0))]
+        for column, (mean, spread) in self.scale_.items():
+            parts.append(((rows[column].astype(float) - mean) / spread).fillna(0.0).to_numpy()[:, None])
+        for column, levels in self.levels_.items():
+            parts += [(rows[column].astype(str) == level).to_numpy(float)[:, None] for level in levels]
+        return np.hstack(parts)
+
+
+class Residualise:
+    """Takes from each feature what covariates explain linearly in the training rows.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        Covariates.
+    """
+
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self.columns = columns
+
+    def fit(self, x: np.ndarray, rows: pd.DataFrame) -> Residualise:
+        """Learn one slope per covariate and feature; missing features count as the mean."""
+        self.covariates_ = Covariates(self.columns).fit(rows)
+        self.mean_ = np.nan_to_num(np.nanmean(np.vstack([x, np.full(x.shape[1], np.nan)]), axis=0))
+        design = self.covariates_.transform(rows)
+        self.centre_ = design.mean(0)
+        known = np.where(np.isfinite(x), x - self.mean_, 0.0)
+        self.slope_ = np.linalg.lstsq(design - self.centre_, known, rcond=None)[0]
+        return self
+
+    def transform(self, x: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+        """Residuals, with the training mean kept."""
+        return x - (self.covariates_.transform(rows) - self.centre_) @ self.slope_
+
+
+class Combat:
+    """ComBat (Johnson 2007, Fortin 2018) by the package `combatlearn`, learned from the training sites.
+
+    Parameters
+    ----------
+    site : str
+        Column of the batch.
+    preserve : tuple of str
+        Covariates whose effects are kept. Never the target of the task: test rows would need it.
+    """
+
+    def __init__(self, site: str, preserve: tuple[str, ...] = ()) -> None:
+        self.site = site
+        self.preserve = preserve
+
+    def fit(self, x: np.ndarray, rows: pd.DataFrame) -> Combat:
+        """Learn the shift and scale of every site and feature; constant features are left alone."""
+        try:
+            from combatlearn.core import ComBatModel
+        except ImportError as error:
+            raise InputError("ComBat needs the package combatlearn.", remedy="pip install combatlearn.") from error
+        self.mean_ = np.nan_to_num(np.nanmean(np.vstack([x, np.full(x.shape[1], np.nan)]), axis=0))
+        filled = self._filled(x)
+        self.alive_ = filled.std(0) > 1e-9 * np.maximum(np.abs(filled.mean(0)), 1e-12)
+        self.covariates_ = Covariates(self.preserve).fit(rows)
+        self.model_ = ComBatModel(method="fortin" if self.preserve else "johnson")
+        self.sites_ = set(rows[self.site].astype(str))
+        frame, extra = self._frame(filled, rows)
+        self.model_.fit(frame, batch=rows[self.site].astype(str).set_axis(frame.index), **extra)
+        return self
+
+    def _filled(self, x: np.ndarray) -> np.ndarray:
+        return np.where(np.isfinite(x), x, self.mean_)
+
+    def _frame(self, filled: np.ndarray, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+        frame = pd.DataFrame(filled[:, self.alive_], index=[str(i) for i in range(len(filled))])
+        frame.columns = [str(c) for c in frame.columns]
+        if not self.preserve:
+            return frame, {}
+        design = self.covariates_.transform(rows)
+        names = [f"c{i}" for i in range(design.shape[1])]
+        return frame, {"continuous_covariates": pd.DataFrame(design, frame.index, names)}
+
+    def transform(self, x: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+        """Harmonised features.
+
+        Raises
+        ------
+        InputError
+            A site that was not trained on: ComBat knows nothing of it.
+        """
+        strange = set(rows[self.site].astype(str)) - self.sites_
+        if strange:
+            raise InputError(
+                f"ComBat cannot harmonise {sorted(strange)}, absent from the training rows.",
+                remedy="Use protocol repeated, or drop harmonise for leave-site-out.",
+            )
+        out = self._filled(x).astype(float)
+        frame, extra = self._frame(out, rows)
+        batch = rows[self.site].astype(str).set_axis(frame.index)
+        out[:, self.alive_] = np.asarray(self.model_.transform(frame, batch=batch, **extra))
+        return out
+
+
+def steps_of(task: Task) -> list[Step]:
+    """Steps that a task asks for, in their order."""
+    steps: list[Step] = []
+    if task.harmonise == "combat":
+        steps.append(Combat(task.site, task.preserve))
+    if task.covariates:
+        steps.append(Residualise(task.covariates))
+    return steps
+
+
+def prepare(
+    task: Task, x: np.ndarray, rows: pd.DataFrame, train: np.ndarray, test: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of training and of tested rows after the task's steps, fitted on the training rows."""
+    trained, tested = x[train], x[test]
+    for step in steps_of(task):
+        step.fit(trained, rows.iloc[train])
+        trained, tested = step.transform(trained, rows.iloc[train]), step.transform(tested, rows.iloc[test])
+    return trained, tested

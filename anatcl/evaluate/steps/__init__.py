@@ -1,0 +1,1 @@
+"""The steps of the stage, as the command line calls them."""

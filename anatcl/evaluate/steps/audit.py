@@ -1,0 +1,290 @@
+"""Leaks: people, scans or fitted steps that connect what was trained on with what is tested."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_json
+from anatcl.evaluate.data.features import Features
+from anatcl.evaluate.data.problem import Problem
+from anatcl.evaluate.data.split import Split
+from anatcl.evaluate.probes import cross_validation as protocol
+
+log = logging.getLogger(__name__)
+HASH = re.compile(r"[0-9a-f]{64}")
+THUMBNAIL = 8
+SUSPECT, SAME = 0.999, 0.99995
+COLUMNS = ["method", "check", "encoder", "n_train", "n_test", "n_overlap", "overlap", "verdict"]
+
+
+class LeakError(InputError):
+    """Something tested was also trained on."""
+
+
+def digest(participant: str) -> str:
+    """SHA-256 of a participant's identifier, for cohorts that share hashes only."""
+    return hashlib.sha256(participant.encode()).hexdigest()
+
+
+def overlap(trained: Iterable[str], tested: Iterable[str], aliases: dict[str, str] | None = None) -> list[str]:
+    """Tested participants that were trained on, by name, by another name (alias), or by hash."""
+    known = set(map(str, trained))
+    hashed = any(HASH.fullmatch(t) for t in known)
+    found = []
+    for person in sorted(set(map(str, tested))):
+        names = {person, (aliases or {}).get(person, person)}
+        if names & known or (hashed and {digest(n) for n in names} & known):
+            found.append(person)
+    return found
+
+
+def trained_on(folder: str | Path) -> dict[int, list[str]]:
+    """Training participants of each encoder ``fold-*/model.json`` of a method.
+
+    Raises
+    ------
+    InputError
+        No encoder, or one that does not say whom it was trained on.
+    """
+    files = sorted(Path(folder).glob("fold-*/model.json"))
+    if not files:
+        raise InputError("no fold-*/model.json.", folder, "Give the folder of a pretrained method.")
+    found = {}
+    for file in files:
+        description = read_json(file)
+        people = description.get("train_participants")
+        if people is None:
+            raise InputError("the encoder does not say whom it was trained on (train_participants).", file)
+        found[int(file.parent.name.removeprefix("fold-"))] = [str(p) for p in people]
+    return found
+
+
+def check_encoders(problem: Problem, splits: list[Split], folder: str | Path) -> None:
+    """Abort when a split tests someone whom its encoder was trained on."""
+    people = trained_on(folder)
+    for split in splits:
+        encoder = split.fold if split.encoder < 0 else split.encoder
+        if encoder not in people:
+            raise InputError(f"no model.json of the encoder of fold {encoder}.", folder)
+        found = overlap(people[encoder], problem.rows["participant_id"].iloc[split.test])
+        if found:
+            raise LeakError(
+                f"encoder {encoder} was trained on {len(found)} of the people it is tested on: {_some(found)}.",
+                folder,
+                "Use the folds of pretraining, or leave these people out.",
+            )
+
+
+def check_apart(problem: Problem, folds: pd.DataFrame, pretrained: str | Path | None) -> None:
+    """Abort when encoders of this very cohort would be tested outside their own folds.
+
+    Every encoder of a cross-validated pretraining has seen all people but one fold. Where it is known whom each was
+    trained on (`pretrained`), `check_encoders` looks at the very splits instead.
+    """
+    if pretrained:
+        return
+    both = sorted(set(problem.rows["participant_id"].astype(str)) & set(folds["participant_id"].astype(str)))
+    if both:
+        raise LeakError(
+            f"{len(both)} tested people are in the pretraining folds ({_some(both)}): other encoders know them.",
+            remedy="Use protocol folds; for another cohort give no folds table; or give --pretrained.",
+        )
+
+
+def check_splits(problem: Problem, splits: list[Split]) -> None:
+    """Abort when a participant is trained on and tested in one split."""
+    for split in splits:
+        both = sorted(set(problem.groups[split.train]) & set(problem.groups[split.test]))
+        people = problem.rows["participant_id"].astype(str).to_numpy()
+        both = both or sorted(set(people[split.train]) & set(people[split.test]))
+        if both:
+            raise LeakError(f"fold {split.fold} trains on and tests {_some(both)}.")
+
+
+def check_untouched(problem: Problem, features: Features, split: Split, seed: int, probe: str = "linear") -> None:
+    """Abort when a prediction depends on the labels or the features of tested people.
+
+    One split is repeated with every tested label replaced, and the features of all tested rows but one: the prediction
+    of that one must not move. This sees any step that is fitted outside the training part (scaling, ComBat, feature
+    selection, target statistics), whatever the code claims.
+    """
+    keep, others = split.test[:1], split.test[1:]
+    before = protocol.predict_split(problem, features, split, seed, probe)
+    changed = problem.y.copy()
+    if problem.task.kind == "regression":
+        changed[split.test] = -10 * changed[split.test] - 1000
+    else:
+        changed[split.test] = (changed[split.test] + 1) % len(problem.classes)
+    matrices = {k: m.astype(float).copy() for k, m in features.matrices.items()}
+    for matrix in matrices.values():
+        matrix[others] = -7 * matrix[others] + 13
+    after = protocol.predict_split(
+        dataclasses.replace(problem, y=changed), dataclasses.replace(features, matrices=matrices), split, seed, probe
+    )
+    column = (
+        "y_pred"
+        if problem.task.kind == "regression"
+        else [c for c in before.columns if str(c).startswith(("score", "prob_"))]
+    )
+    where = before["scan"] == problem.rows["scan"].iloc[keep[0]]
+    if not np.allclose(before.loc[where, column].to_numpy(), after.loc[where, column].to_numpy(), rtol=1e-7, atol=1e-9):
+        raise LeakError(
+            f"task {problem.task.name}: the prediction of a tested scan changes with the labels or features of other "
+            "tested scans: something is fitted outside the training part."
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def duplicates(volumes: np.ndarray, people: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of volumes of different people that are the same scan.
+
+    Two volumes are the same when their voxels correlate above 0.99995, which survives another storage type and scale.
+    Candidates are found by block means first.
+
+    Parameters
+    ----------
+    volumes : ndarray of shape (N, X, Y, Z)
+        Packed volumes, possibly memory-mapped.
+    people : ndarray of shape (N,)
+        Participant of each volume.
+
+    Returns
+    -------
+    list of (int, int)
+        Row numbers, smaller first.
+    """
+    thumbnails = np.stack([_standard(_thumbnail(v)) for v in volumes])
+    found = []
+    for i in range(len(thumbnails) - 1):
+        alike = thumbnails[i + 1 :] @ thumbnails[i]
+        for j in i + 1 + np.flatnonzero(alike > SUSPECT):
+            if people[i] != people[j] and _standard(volumes[i]) @ _standard(volumes[j]) > SAME:
+                found.append((i, int(j)))
+    return found
+
+
+def _standard(volume: np.ndarray) -> np.ndarray:
+    """Flat, zero mean, unit norm: the product of two is their correlation."""
+    flat = np.asarray(volume, np.float32).ravel()
+    flat = flat - flat.mean()
+    return flat / max(float(np.linalg.norm(flat)), 1e-30)
+
+
+def _thumbnail(volume: np.ndarray) -> np.ndarray:
+    """Means of blocks, at most 8 per axis."""
+    out: np.ndarray = np.asarray(volume, np.float32)
+    for axis, size in enumerate(out.shape):
+        edges = np.unique(np.linspace(0, size, THUMBNAIL + 1).astype(int))[:-1]
+        counts = np.diff(np.r_[edges, size])
+        shape = [-1 if a == axis else 1 for a in range(3)]
+        out = np.add.reduceat(out, edges, axis=axis) / counts.reshape(shape)
+    return out
+
+
+def audit(
+    scans: pd.DataFrame,
+    pretrained: str | Path | Sequence[str | Path],
+    *,
+    folds: pd.DataFrame | None = None,
+    aliases: dict[str, str] | None = None,
+    known: list[dict[str, Any]] | None = None,
+    cohort: str = "",
+    volumes: tuple[np.ndarray, pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """Look for leaks between the pretraining of each encoder and the people it is tested on.
+
+    Parameters
+    ----------
+    scans : DataFrame
+        Tested scans.
+    pretrained : str or Path, or a list of them
+        Folders of fold-*/model.json, one per method.
+    folds : DataFrame, optional
+        Folds table where the cohort is that of pretraining: encoder k is tested on fold k. Without it every encoder is
+        tested on everybody.
+    aliases : dict, optional
+        Other names of tested participants.
+    known : list of dict, optional
+        Known overlaps between cohorts: ``cohort`` (of pretraining), ``query`` over the scans table, ``reason``.
+    cohort : str
+        Name of the pretraining cohort, to choose among the known overlaps.
+    volumes : tuple of (ndarray, DataFrame), optional
+        Packed volumes and their rows, searched for the same scan under two names.
+
+    Returns
+    -------
+    DataFrame
+        One row per method, check and encoder (`COLUMNS`); verdict is ``clean`` or ``LEAK``.
+    """
+    rows = []
+    people = scans["participant_id"].astype(str)
+    fold = None if folds is None else dict(zip(folds["participant_id"].astype(str), folds["fold"], strict=True))
+    twins = _twins(volumes) if volumes is not None else []
+    for folder in [pretrained] if isinstance(pretrained, str | Path) else pretrained:
+        method = Path(folder).name
+        for encoder, trained in trained_on(folder).items():
+            tested = people if fold is None else people[people.map(fold) == encoder]
+            row = functools.partial(_row, method, encoder=encoder, trained=trained, tested=tested)
+            rows.append(row("participant", found=overlap(trained, tested, aliases)))
+            if volumes is not None:
+                rows.append(row("volume", found=_same_scans(twins, trained, set(tested))))
+    for rule in known or []:
+        if rule.get("cohort") == cohort:
+            found = sorted(set(scans.query(rule["query"])["participant_id"].astype(str)))
+            check = f"known overlap: {rule.get('reason', rule['query'])}"
+            rows.append(_row("all", check, encoder="all", trained=[], tested=people, found=found))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _twins(volumes: tuple[np.ndarray, pd.DataFrame]) -> list[tuple[str, str]]:
+    """Pairs of people, both ways, who have the same scan."""
+    names = volumes[1]["participant_id"].astype(str).to_numpy()
+    pairs = [(names[i], names[j]) for i, j in duplicates(volumes[0], names)]
+    return pairs + [(b, a) for a, b in pairs]
+
+
+def _same_scans(twins: list[tuple[str, str]], trained: list[str], tested: set[str]) -> list[str]:
+    """Pairs ``tested = trained`` of the same scan under two names."""
+    known = set(trained)
+    return sorted(f"{a} = {b}" for a, b in twins if a in tested and b in known)
+
+
+def _row(
+    method: str, check: str, *, encoder: int | str, trained: Iterable[str], tested: Iterable[str], found: list[str]
+) -> dict[str, Any]:
+    return {
+        "method": method,
+        "check": check,
+        "encoder": encoder,
+        "n_train": len(set(trained)),
+        "n_test": len(set(tested)),
+        "n_overlap": len(found),
+        "overlap": " ".join(found) if len(found) <= 20 else " ".join(found[:20]) + " ...",
+        "verdict": "LEAK" if found else "clean",
+    }
+
+
+def load_known(source: str | Path) -> list[dict[str, Any]]:
+    """Known overlaps from a YAML or JSON file (a list, or a mapping with the key ``known_overlaps``)."""
+    data = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+    rules = data.get("known_overlaps", []) if isinstance(data, dict) else data
+    for rule in rules:
+        if not {"cohort", "query"} <= set(rule):
+            raise InputError(f"a known overlap has cohort and query; not {json.dumps(rule)}.", file=source)
+    return list(rules)

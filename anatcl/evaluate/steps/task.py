@@ -1,0 +1,326 @@
+"""The steps that the workflow calls: files in, files out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_tsv, write_tsv
+from anatcl.evaluate.data import phenotypes
+from anatcl.evaluate.data.features import (
+    DEMOGRAPHIC,
+    TISSUES,
+    Features,
+    demographics,
+    load_embeddings,
+    load_table,
+    no_features,
+)
+from anatcl.evaluate.data.problem import Problem, Refused, make_problem
+from anatcl.evaluate.data.protocols import evaluated_apart, make_splits
+from anatcl.evaluate.data.split import Split
+from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.evaluate.statistics import scores
+from anatcl.evaluate.steps import audit, control
+from anatcl.evaluate.steps.gather import FLOATS
+from anatcl.spec.protocol import Design, load_design
+from anatcl.spec.task import Task, load_task
+
+log = logging.getLogger(__name__)
+# What must stand beside a figure that reads better than it is.
+NOTES = {"mae_corrected": "MAE after bias correction uses the tested person's own age, so it is no measure of accuracy"}
+Runner = Callable[[Problem, Features, list[Split], int], protocol.Outcome]
+
+
+@dataclasses.dataclass
+class Settings:
+    """How a task is evaluated, beside the task itself.
+
+    Attributes
+    ----------
+    design : str or dict, or a list of them
+        Protocols, see `anatcl.evaluate.data.protocols.Design`.
+    seed : int
+        Of folds, inner folds, shuffles and resamples.
+    n_bootstrap : int
+        Resamples of participants.
+    shuffles : int
+        Repetitions with shuffled labels; -1 chooses by the cohort's size.
+    pretrained : str or Path, optional
+        Folder of fold-*/model.json of the encoders: whom they were trained on is checked.
+    site_column : str
+        Column of the site where the task names none.
+    """
+
+    design: str | dict[str, Any] | Sequence[str | dict[str, Any]] = "folds"
+    seed: int = 0
+    n_bootstrap: int = 1000
+    shuffles: int = -1
+    pretrained: str | Path | None = None
+    site_column: str = "site"
+
+
+def run_task(
+    task: str | dict[str, Any],
+    method: str,
+    scans: str | Path,
+    folds: str | Path | None,
+    out_predictions: str | Path,
+    out_scores: str | Path,
+    *,
+    embeddings_dir: str | Path | None = None,
+    features: str | Path | None = None,
+    feature_set: str = "all",
+    measures: str | Path | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Probe one method on one task and write its predictions and scores.
+
+    A task that the cohort cannot answer leaves no predictions and one row ``metric = skipped`` with counts and reason.
+    See ``python -m anatcl evaluate task --help`` for the parameters.
+    """
+    settings = settings or Settings()
+    wanted = load_task(task)
+    if wanted.site == "site":
+        wanted = dataclasses.replace(wanted, site=settings.site_column)
+    table = scans_table(scans, measures)
+    given = load_features(table, embeddings_dir, features, feature_set, wanted.target)
+    dealt = read_tsv(folds) if folds else None
+    predictions, found = evaluate_task(wanted, method, table, given, dealt, settings)
+    write_tsv(out_predictions, predictions, FLOATS)
+    write_tsv(out_scores, found, FLOATS)
+
+
+def evaluate_task(
+    task: Task,
+    method: str,
+    table: pd.DataFrame,
+    features: Features,
+    folds: pd.DataFrame | None,
+    settings: Settings,
+    runner: Runner | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictions and scores of one method for one task; see `run_task`.
+
+    `runner` takes the place of the probes (problem, features, splits, seed -> Outcome): fine-tuning.
+    """
+    given = [settings.design] if isinstance(settings.design, str | dict) else list(settings.design)
+    parts = [_one_design(task, method, table, features, folds, settings, load_design(d), runner) for d in given]
+    rows = [row for _, found in parts for row in found]
+    made = [predictions for predictions, _ in parts if len(predictions)]
+    predictions = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=protocol.COLUMNS)
+    predictions = predictions.assign(method=method, task=task.name)
+    order = [*protocol.COLUMNS, *(c for c in predictions if c not in protocol.COLUMNS)]
+    return predictions[order], pd.DataFrame(rows, columns=[*scores.COLUMNS, scores.PAIRS])
+
+
+def _one_design(
+    task: Task,
+    method: str,
+    table: pd.DataFrame,
+    features: Features,
+    folds: pd.DataFrame | None,
+    settings: Settings,
+    design: Design,
+    runner: Runner | None,
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Predictions and rows of one protocol; a refusal is a row."""
+    try:
+        problem, features = join(task, table, features)
+        encoders = list(features.matrices)
+        if folds is not None and encoders != [-1] and evaluated_apart(design, folds):
+            audit.check_apart(problem, folds, settings.pretrained)
+        splits = make_splits(design, problem, folds, encoders, settings.seed)
+        found = [_evaluate(problem, features, design, n, s, settings, runner) for n, s in splits.items()]
+    except Refused as refusal:
+        log.warning("%s, %s skipped: %s", method, task.name, refusal.reason)
+        rows = [{"protocol": design.kind, "metric": scores.SKIPPED, "flags": refusal.reason, "folds": 0}]
+        found, problem = [(pd.DataFrame(columns=protocol.COLUMNS), rows)], refusal.problem
+    defaults = {
+        "method": method,
+        "task": task.name,
+        "kind": task.kind,
+        "group": task.table,
+        "value": np.nan,
+        "low": np.nan,
+        "high": np.nan,
+        "seed": settings.seed,
+    }
+    made = [predictions for predictions, _ in found if len(predictions)]
+    predictions = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=protocol.COLUMNS)
+    return predictions, [defaults | row | scores.describe(problem) for _, part in found for row in part]
+
+
+def _evaluate(
+    problem: Problem,
+    features: Features,
+    design: Design,
+    name: str,
+    splits: list[Split],
+    settings: Settings,
+    runner: Runner | None,
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Predictions and rows of one protocol, audited."""
+    if settings.pretrained:
+        audit.check_encoders(problem, splits, settings.pretrained)
+    audit.check_splits(problem, splits)
+    if runner:
+        name += "-finetune"
+        outcome = runner(problem, features, splits, settings.seed)
+    else:
+        people = len(set(problem.groups))
+        shuffles = control.shuffle_count(people) if settings.shuffles < 0 else settings.shuffles
+        shuffles = shuffles if features.names else 0
+        outcome = protocol.cross_validate(problem, features, splits, settings.seed, shuffles, design.probe)
+        audit.check_untouched(problem, features, splits[0], settings.seed, design.probe)
+    rows = scores.score_rows(
+        problem, outcome.predictions, outcome.missing_variance, settings.n_bootstrap, settings.seed
+    )
+    folds = len({s.fold for s in splits})
+    value = {r["metric"]: r["value"] for r in rows}.get(control.METRIC[problem.task.kind], np.nan)
+    extra, warning = control.control_rows(problem, outcome, value, folds)
+    if warning:
+        log.warning("%s: %s", problem.task.name, warning)
+    marks = _joined(flags(problem), warning)
+    rows = [
+        {"protocol": name, "folds": folds, "flags": _joined(marks, NOTES.get(r["metric"])), **r} for r in rows + extra
+    ]
+    return outcome.predictions.assign(protocol=name), rows
+
+
+def _joined(*marks: str | None) -> str:
+    return "; ".join(m for m in marks if m)
+
+
+def scans_table(scans: str | Path, measures: str | Path | None) -> pd.DataFrame:
+    """The scans with their phenotypes and, where measured, their global volumes (mm3)."""
+    table = read_tsv(scans)
+    missing = {"scan", "participant_id"} - set(table.columns)
+    if missing:
+        raise InputError(f"the scans table lacks the columns {sorted(missing)}.", file=scans)
+    if measures is None:
+        return table
+    volumes = read_tsv(measures)
+    columns = [c for c in TISSUES if c in volumes and c not in table]
+    return table.merge(volumes[["scan", *columns]], on="scan", how="left", validate="one_to_one")
+
+
+def load_features(
+    table: pd.DataFrame,
+    embeddings_dir: str | Path | None,
+    features: str | Path | None,
+    feature_set: str,
+    target: str,
+) -> Features:
+    """Features of a method: embeddings, a table, age + sex + TIV less the target, or none."""
+    if feature_set == DEMOGRAPHIC:
+        return demographics(table, target)
+    if embeddings_dir and features:
+        raise InputError("a method has embeddings or a feature table, not both.")
+    if embeddings_dir:
+        return load_embeddings(embeddings_dir, table["scan"])
+    return load_table(features, feature_set, table) if features else no_features(len(table))
+
+
+def join(task: Task, table: pd.DataFrame, features: Features) -> tuple[Problem, Features]:
+    """The problem of a task and the features of its rows, in its order."""
+    problem = make_problem(task, table, features.present)
+    where = pd.Index(table["scan"]).get_indexer(problem.rows["scan"])
+    return problem, features.take(where)
+
+
+def flags(problem: Problem) -> str:
+    """Warnings that belong beside every figure of a problem."""
+    people = len(set(problem.groups))
+    return f"small: {people} participants" if people < scores.SMALL else ""
+
+
+def run_audit(
+    scans: str | Path,
+    pretrained: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    folds: str | Path | None = None,
+    arrays: str | Path | None = None,
+    aliases: str | Path | None = None,
+    known_overlaps: str | Path | None = None,
+    cohort: str = "",
+) -> None:
+    """Write the audit's table; abort when it found a leak.
+
+    Raises
+    ------
+    LeakError
+        After the table is written, when a verdict is LEAK.
+    """
+    volumes = None
+    if arrays:
+        from anatcl.pretrain.arrays import open_arrays
+
+        packed = open_arrays(arrays)
+        volumes = (packed.volumes, packed.rows)
+    names = read_tsv(aliases) if aliases else None
+    table = audit.audit(
+        read_tsv(scans),
+        pretrained,
+        folds=read_tsv(folds) if folds else None,
+        aliases=None if names is None else dict(zip(names["participant_id"], names["other_id"], strict=True)),
+        known=audit.load_known(known_overlaps) if known_overlaps else None,
+        cohort=cohort,
+        volumes=volumes,
+    )
+    write_tsv(out, table)
+    leaks = table[table["verdict"] == "LEAK"]
+    if len(leaks):
+        first = leaks.iloc[0]
+        raise audit.LeakError(
+            f"{len(leaks)} checks found leaks; {first['check']}, {first['method']}, encoder {first['encoder']}: "
+            f"{first['overlap']}.",
+            out,
+            "Leave these people out of the tasks, or pretrain without them.",
+        )
+
+
+def run_phenotypes(cohort: str | Path, source: str | Path, scans: str | Path, out: str | Path) -> None:
+    """Write the scans table with the columns that a cohort's tasks need, from the release's own files in `source`."""
+    table = phenotypes.add_phenotypes(read_tsv(scans), phenotypes.load_cohort(cohort), source)
+    write_tsv(out, table, FLOATS)
+
+
+def run_finetune(
+    task: str | dict[str, Any],
+    method: str,
+    arrays: str | Path,
+    scans: str | Path,
+    folds: str | Path,
+    out_predictions: str | Path,
+    out_scores: str | Path,
+    *,
+    device: str = "auto",
+    threads: int = 1,
+    epochs: int = 10,
+    batch_size: int = 8,
+    learning_rate: float = 1e-4,
+    settings: Settings,
+) -> None:
+    """Fine-tune the encoders of ``settings.pretrained`` on one task; outputs as `run_task`."""
+    from anatcl.evaluate.probes.finetune import FineTune, rows_as_features
+    from anatcl.pretrain.arrays import open_arrays
+    from anatcl.pretrain.device import resolve
+
+    assert settings.pretrained is not None
+    packed, table = open_arrays(arrays), scans_table(scans, None)
+    where = resolve(device, threads=threads)
+    runner = FineTune(packed, settings.pretrained, where, epochs, batch_size, learning_rate)
+    given = rows_as_features(table["scan"], packed)
+    wanted = load_task(task)
+    predictions, found = evaluate_task(wanted, method, table, given, read_tsv(folds), settings, runner)
+    write_tsv(out_predictions, predictions, FLOATS)
+    write_tsv(out_scores, found, FLOATS)

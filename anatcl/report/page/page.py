@@ -1,0 +1,231 @@
+"""One self-contained HTML page: everything a lab or a reviewer wants to see of a run."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from anatcl import __version__
+from anatcl.base.files import write_text
+from anatcl.measures.age_effects import flag_text
+from anatcl.report.drawing import anatomy, cortex, figures, interpretation
+from anatcl.report.page import cohort, gallery, markdown
+from anatcl.report.records import provenance, results
+from anatcl.report.records.results import Sources
+from anatcl.report.tables import subgroups
+from anatcl.report.tables import vocabulary as words
+from anatcl.report.tables.build import build_table
+from anatcl.report.tables.headline import headlines
+
+# Columns of the scans table that embedding maps are coloured by, where they exist.
+COLOURS = ("age", "site", "diagnosis", "sex")
+# Scans shown in the page itself when the cohort is too large for all; and scans per further gallery page.
+SHOWN_OF_LARGE = 24
+PER_PAGE = 100
+AGE_COLUMNS = {"scan", "y_true", "y_pred"}
+
+
+@functools.cache
+def environment() -> Environment:
+    """Templates of this package; every value is escaped."""
+    loader = PackageLoader("anatcl.report.page")
+    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found.filters["method"] = words.method_label
+    found.filters["seconds"] = duration
+    return found
+
+
+def duration(seconds: float) -> str:
+    """Time as a person says it: ``12 s``, ``4 min``, ``3.2 h``."""
+    if pd.isna(seconds):
+        return "–"
+    if seconds < 99.5:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 5940 else f"{seconds / 3600:.3g} h"
+
+
+def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int = 200) -> None:
+    """Write the report and, for a large cohort, gallery pages beside it.
+
+    Parameters
+    ----------
+    sources : Sources
+        Where the parts come from.
+    out : path
+        The page; gallery pages are named ``{stem}-gallery-001.html`` and so on.
+    title : str
+        Title of the page.
+    gallery_limit : int
+        Largest number of scans whose pictures all stand in the page.
+    """
+    out = Path(out)
+    measures, scans = results.table(sources.measures), results.table(sources.scans)
+    names = sorted({str(scan) for table in (scans, measures) if "scan" in table for scan in table["scan"]})
+    quality = results.quality(sources.preprocess, names)
+    remarks = scan_remarks(measures, results.table(sources.excluded))
+    pictured = [scan for scan in names if scan in quality or has_picture(sources, scan)]
+    pages = []
+    if len(pictured) > gallery_limit:
+        pages = write_gallery_pages(sources, pictured, quality, remarks, out, title)
+    shown = worst(pictured, quality, remarks) if pages else pictured
+    context = {
+        "title": title,
+        "version": __version__,
+        "qc": gallery.items(sources.preprocess, shown, quality, remarks) if sources.preprocess else [],
+        "qc_count": len(pictured),
+        "qc_pages": pages,
+        **results_context(sources, out),
+        **people_context(sources, scans),
+        "interpretations": interpretation.interpretations(sources.interpretation),
+        "anatomy": anatomy.maps(measures, scans, results.table(sources.reliability)),
+        **record_context(sources, scans),
+    }
+    write_text(out, environment().get_template("index.html").render(context, sprite=outlines(context)))
+
+
+def outlines(context: dict[str, Any]) -> Markup:
+    """Outlines of the cortical regions, where some map of the page refers to them."""
+    mapped = any(context["anatomy"][kind] for kind in ("means", "effects", "repeats"))
+    return cortex.sprite() if mapped or any(one.regions for one in context["interpretations"]) else Markup("")
+
+
+def has_picture(sources: Sources, scan: str) -> bool:
+    """Whether the quality step left a picture of the scan."""
+    return sources.preprocess is not None and (Path(sources.preprocess) / f"{scan}_desc-qc.png").is_file()
+
+
+def scan_remarks(measures: pd.DataFrame, excluded: pd.DataFrame) -> dict[str, list[str]]:
+    """What other stages say of a scan: why it was left out, which measures are outliers."""
+    remarks: dict[str, list[str]] = {}
+    for row in excluded.to_dict("records"):
+        remarks.setdefault(str(row.get("scan")), []).append(f"left out of the tables: {row.get('reason')}")
+    if {"scan", "flags"} <= set(measures):
+        for scan, text in measures.dropna(subset=["flags"])[["scan", "flags"]].astype(str).itertuples(index=False):
+            named = [flag_text(flag) for flag in text.split(";") if flag]
+            remarks.setdefault(scan, []).extend(gallery.shortened(named))
+    return remarks
+
+
+def worst(scans: list[str], quality: dict[str, dict[str, Any]], remarks: dict[str, list[str]]) -> list[str]:
+    """The scans that most deserve a look, when not all can be shown."""
+    odd = gallery.unusual(quality, remarks)
+    return sorted(scans, key=lambda scan: (-len(odd.get(scan, [])), scan))[:SHOWN_OF_LARGE]
+
+
+def write_gallery_pages(
+    sources: Sources,
+    scans: list[str],
+    quality: dict[str, dict[str, Any]],
+    remarks: dict[str, list[str]],
+    out: Path,
+    title: str,
+) -> list[str]:
+    """Write all pictures to pages of `PER_PAGE` scans; return their file names."""
+    names: list[str] = []
+    for start in range(0, len(scans), PER_PAGE):
+        part = scans[start : start + PER_PAGE]
+        name = f"{out.stem}-gallery-{start // PER_PAGE + 1:03d}.html"
+        items = gallery.items(str(sources.preprocess), part, quality, remarks)
+        page = (
+            environment()
+            .get_template("gallery.html")
+            .render(title=title, home=out.name, qc=items, number=len(names) + 1)
+        )
+        write_text(out.with_name(name), page)
+        names.append(name)
+    return names
+
+
+def results_context(sources: Sources, out: Path) -> dict[str, Any]:
+    """Tables, forest plots and headlines."""
+    scores = results.scores(sources.benchmark)
+    groups = []
+    for group in words.GROUPS if len(scores) else ():
+        table = build_table(scores, group)
+        if table.rows:
+            groups.append(
+                {"table": table, "forests": figures.forests(table), "files": table_files(sources, group, out)}
+            )
+    best = headlines(scores)
+    run = {method for headline in best for method, _ in headline.rows}
+    return {
+        "groups": groups,
+        "headlines": best,
+        "baselines": [name for name in words.BASELINES if name in run],
+        "skipped": results.skipped(sources.evaluate),
+        "audit": results.records(results.beside(sources.evaluate, "audit.tsv")),
+        "subgroups": subgroups.tables(results.beside(sources.evaluate, "subgroups.tsv")),
+    }
+
+
+def table_files(sources: Sources, group: str, out: Path) -> dict[str, str]:
+    """Links to the table's files, relative to the page."""
+    if sources.tables is None:
+        return {}
+    files = {kind: Path(sources.tables) / f"{group}.{kind}" for kind in ("csv", "md", "tex")}
+    return {kind: Path(os.path.relpath(path, out.parent)).as_posix() for kind, path in files.items() if path.is_file()}
+
+
+def people_context(sources: Sources, scans: pd.DataFrame) -> dict[str, Any]:
+    """Cohort, brain age, embedding maps."""
+    scores = results.scores(sources.benchmark)
+    return {
+        "cohort": cohort.describe(scans),
+        "brain_age": brain_age_figures(scores, results.predictions(sources.evaluate)),
+        "maps": embedding_figures(results.embeddings(sources.evaluate), scans),
+    }
+
+
+def brain_age_figures(scores: pd.DataFrame, predictions: dict[tuple[str, str], pd.DataFrame]) -> list[figures.Drawn]:
+    """One scatter per method for each brain-age task with predictions, all on the same axes."""
+    table = build_table(scores, "brain_age") if len(scores) else None
+    if table is None or not table.rows:
+        return []
+    rows = [row for row in table.rows if row.protocol == table.protocols[0]]
+    pairs = [(row, task) for task in table.tasks for row in rows]
+    points = {(row.method, task): predictions.get((row.method, task), pd.DataFrame()) for row, task in pairs}
+    points = {pair: results.by_scan(found) for pair, found in points.items() if set(found) >= AGE_COLUMNS}
+    bounds, drawn = figures.age_bounds(points.values()), []
+    for row, task in pairs:
+        if (row.method, task) in points:
+            title = row.label if len(table.tasks) == 1 else f"{row.label}, {task}"
+            errors = [
+                c for at, c in zip(table.columns, row.cells, strict=True) if (at.task, at.metric) == (task, "mae")
+            ]
+            note = f"MAE {errors[0].text} years" if errors and errors[0] else ""
+            drawn.append(figures.brain_age(points[row.method, task], bounds, title, note))
+    return drawn
+
+
+def embedding_figures(embeddings: dict[str, results.Embedding], scans: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each colouring: its legend and one map per method."""
+    planes = {name: figures.embedding_plane(embeddings[name]) for name in words.order_methods(embeddings)}
+    found = []
+    for column in (name for name in COLOURS if name in scans and scans[name].notna().any()):
+        colours = figures.colouring(scans.set_index("scan")[column])
+        drawn = [figures.embedding_map(plane, colours, words.method_label(name)) for name, plane in planes.items()]
+        if drawn:
+            found.append({"column": column, "legend": colours.legend, "drawn": drawn})
+    return found
+
+
+def record_context(sources: Sources, scans: pd.DataFrame) -> dict[str, Any]:
+    """Training, exclusions, runtime, provenance, methods."""
+    histories = results.histories(sources.pretrain)
+    curves = [figures.learning_curves(histories[m], words.method_label(m)) for m in words.order_methods(histories)]
+    records = results.run_records(sources.pretrain, sources.evaluate)
+    return {
+        "perplexities": results.perplexities(sources.pretrain).to_dict("records"),
+        "curves": [curve for curve in curves if curve],
+        "excluded": results.records(results.table(sources.excluded)),
+        "runtime": results.table(sources.runtime).to_dict("records"),
+        "methods": markdown.to_html(results.text(sources.methods)),
+        "config": results.text(sources.config),
+        "provenance": provenance.describe(records),
+    }

@@ -1,0 +1,1 @@
+"""What ran: exclusions, runtime, provenance, the methods text."""

@@ -1,0 +1,1 @@
+"""Benchmark tables: words, cells, marks, formats."""

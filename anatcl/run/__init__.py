@@ -1,0 +1,1 @@
+"""Running the workflow: the command ``run``, the BIDS-App call, status, first configuration, failures."""

@@ -1,0 +1,156 @@
+"""A first configuration for a dataset, with comments that say what was found in it and what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import write_text
+from anatcl.bids.index import Index, build_index
+from anatcl.spec.config import parse
+
+# Columns that every dataset has a place for; others may be targets of tasks.
+KNOWN = ("age", "sex", "site")
+NAMED = {"scan", "path", "participant_id", "session_id"}
+ENTITIES = ("task", "acq", "ce", "rec", "run", "echo", "part", "chunk")
+MOST_CLASSES = 6
+FEWEST_VALUES = 12
+
+
+def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False) -> None:
+    """Look at a dataset and write a configuration for it.
+
+    Raises
+    ------
+    InputError
+        There is no such dataset, or `out` exists and is not to be replaced.
+    """
+    if Path(out).exists() and not overwrite:
+        raise InputError("the file is there already.", out, "Give another name with --out, or --overwrite.")
+    index = build_index(bids_dir)
+    root = Path(os.path.abspath(Path(bids_dir).expanduser()))  # noqa: PTH100 - keeps the user's name of a link
+    text = starter(root, index)
+    import yaml
+
+    parse(yaml.safe_load(text), out)  # what is written is what the workflow reads
+    write_text(out, text)
+
+
+def starter(root: Path, index: Index) -> str:
+    """The configuration as YAML text."""
+    scans = index.scans
+    tasks = [name for name in ("age", "sex") if _share(scans, name)]
+    people = scans["participant_id"].nunique()
+    lines = [
+        "# Written by `anatcl init` after a look at the dataset. Every key: config.yaml and docs/config.md.",
+        *_comment(_found(index)),
+        "# See what would be done: snakemake -n --configfile this-file. Do it: anatcl run -- --configfile this-file",
+        "",
+        f"bids_dir: {json.dumps(str(root), ensure_ascii=False)}",
+        "",
+        "preprocess:",
+        "  recipe: fast # testing: minutes, to see that all is well; precise: at 1 mm, for few scans",
+        "",
+        *_several(scans),
+        *_columns(scans),
+        "pretrain:",
+        "  methods: [anatcl-global, anatcl-local, y-aware]",
+        f"  folds: {max(2, min(5, people))} # by participant",
+        "  epochs: 300 # a few on a processor alone, or --config 'pretrain={encoder: resnet-tiny, voxel_mm: 4}'",
+        "",
+        "evaluate:",
+        *(["  tasks:", *(f"    - {name}" for name in tasks)] if tasks else ["  tasks: [] # no age, no sex: none yet"]),
+        *_suggested(scans),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _found(index: Index) -> list[str]:
+    """What is there, and what is missing, in sentences."""
+    scans = index.scans
+    people = scans["participant_id"].nunique()
+    sessions = scans["session_id"].replace("n/a", pd.NA).dropna().nunique() if "session_id" in scans else 0
+    lines = [f"{len(scans)} usable scans of {people} participants" + (f", {sessions} sessions." if sessions else ".")]
+    for name in KNOWN:
+        known = _share(scans, name)
+        text = "for none: tasks that need it are left out" if not known else f"for {known} of {len(scans)} scans"
+        lines.append(f"{name}: known {text}{_values(scans, name) if known else ''}.")
+    if len(index.excluded):
+        lines.append(f"{len(index.excluded)} cannot be used:")
+        counts = index.excluded["reason"].astype(str).value_counts().head(5)
+        lines += [f"  {number} x {reason}" for reason, number in counts.items()]
+    lines += [f"Note: {item['about']}: {item['warning']} {item['remedy']}" for item in index.warnings[:5]]
+    return lines
+
+
+def _values(scans: pd.DataFrame, name: str) -> str:
+    """Range of ages, or the values of a column with few."""
+    values = _known(scans, name)
+    if name == "age":
+        ages = pd.to_numeric(values, errors="coerce").dropna()
+        return f" ({ages.min():g} to {ages.max():g} years)" if len(ages) else ""
+    counts = values.astype(str).value_counts()
+    listed = ", ".join(f"{value}: {count}" for value, count in counts.head(MOST_CLASSES).items())
+    return f" ({listed}{', ...' if len(counts) > MOST_CLASSES else ''})"
+
+
+def _several(scans: pd.DataFrame) -> list[str]:
+    """The section `bids`, where sessions, acquisitions or runs leave a choice."""
+    choices = {name: sorted(set(_known(scans, name).astype(str))) for name in ENTITIES if name in scans}
+    choices = {name: values for name, values in choices.items() if values}
+    if "run" not in choices and not choices:
+        return []
+    lines = ["bids:"]
+    if "run" in choices:
+        lines.append("  runs: all # several runs of one session are there; first: the first usable one")
+    shown = {name: values[:8] for name, values in choices.items() if name != "run"}
+    lines += [f"  # entities: {{{name}: {json.dumps(values)}}} # take only some" for name, values in shown.items()]
+    return [*(lines if len(lines) > 1 and "run" in choices else ["bids: {}", *lines[1:]]), ""]
+
+
+def _columns(scans: pd.DataFrame) -> list[str]:
+    """Columns that may be what is missing under another name."""
+    lines = []
+    for name in (name for name in KNOWN if not _share(scans, name)):
+        close = [str(column) for column in scans if name in str(column).lower() and column not in NAMED | {name}]
+        lines += [f"#   columns: {{{name}: {json.dumps(column)}}}" for column in close[:3]]
+    return ["# Is one of these what is missing? Then put it under `bids:`.", *lines, ""] if lines else []
+
+
+def _suggested(scans: pd.DataFrame) -> list[str]:
+    """Tasks that other columns would allow, commented out: only a person knows which of them mean something."""
+    people = scans.drop_duplicates("participant_id")
+    lines: list[str] = []
+    for column in (str(name) for name in scans if name not in NAMED | set(KNOWN) | set(ENTITIES)):
+        values = _known(people, column)
+        numbers = pd.to_numeric(values, errors="coerce")
+        name = "".join(c if c.isalnum() else "-" for c in column).strip("-")
+        levels = values.astype(str).value_counts()
+        if 2 <= len(levels) <= MOST_CLASSES and levels.iloc[1] >= 2:
+            first, second = (json.dumps(str(value), ensure_ascii=False) for value in levels.index[:2])
+            ends = f"positives: [{second}], negatives: [{first}]"
+            lines.append(f"    # - {{name: {name}, kind: binary, target: {json.dumps(column)}, {ends}}}")
+        elif numbers.notna().mean() > 0.9 and numbers.nunique() >= FEWEST_VALUES:
+            lines.append(f"    # - {{name: {name}, kind: regression, target: {json.dumps(column)}}}")
+    return ["    # Other columns could be tasks:", *lines[:12]] if lines else []
+
+
+def _known(scans: pd.DataFrame, name: str) -> pd.Series:
+    """Values of a column that are there."""
+    if name not in scans:
+        return pd.Series(dtype=object)
+    return scans[name].replace({"n/a": pd.NA, "": pd.NA}).dropna()
+
+
+def _share(scans: pd.DataFrame, name: str) -> int:
+    """Scans for which a column is known."""
+    return len(_known(scans, name))
+
+
+def _comment(lines: Iterable[str]) -> list[str]:
+    return [f"# {' '.join(part for part in line.split(chr(10)))}" for line in lines]

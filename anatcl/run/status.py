@@ -1,0 +1,134 @@
+"""How far a run is: what is done, running, failed, excluded."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import psutil
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_tsv
+from anatcl.plan.plan import RESULTS, SAVED, Plan
+from anatcl.run.failed import STEPS
+from anatcl.run.runner import at_work
+
+REPORT = RESULTS / "report" / "index.html"
+EXCLUDED = (RESULTS / "report", RESULTS / "preprocess", RESULTS / "bids")
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """The state of a folder in which the workflow runs.
+
+    Parameters
+    ----------
+    process : int or None
+        The Snakemake at work here.
+    locked : bool
+        A run that is dead left its lock; the next `anatcl run` removes it.
+    steps : list of (rule, done, of)
+        Jobs by rule, in the order of the data.
+    running : list of str
+        Steps at work now, with their scan.
+    failed, excluded : DataFrame
+        Markers of failed scans; rows of the latest table of exclusions.
+    report : Path or None
+        The page, when it is written.
+    """
+
+    process: int | None
+    locked: bool
+    steps: list[tuple[str, int, int]]
+    running: list[str]
+    failed: pd.DataFrame
+    excluded: pd.DataFrame
+    report: Path | None
+
+
+def status(folder: str | Path = ".") -> Status:
+    """The state of `folder`, read from its files and from the processes of this machine.
+
+    Raises
+    ------
+    InputError
+        No run was started there.
+    """
+    folder = Path(folder).resolve()
+    if not (folder / SAVED).is_file():
+        raise InputError(f"no run was started here: there is no {SAVED}.", folder, "Give the folder of the run.")
+    from anatcl.run.runner import Inside
+
+    with Inside(folder):
+        plan = Plan.of_job()
+        failed = plan.failed
+        steps = [*_per_scan(plan), *_per_method(plan)]
+        tables = [path / "excluded.tsv" for path in EXCLUDED if (path / "excluded.tsv").is_file()]
+        excluded = read_tsv(tables[0]) if tables else pd.DataFrame()
+    process = at_work(folder)
+    locked = process is None and any((folder / ".snakemake" / "locks").glob("*"))
+    page = folder / REPORT
+    return Status(process, locked, steps, _running(process), failed, excluded, page if page.is_file() else None)
+
+
+def _per_scan(plan: Plan) -> list[tuple[str, int, int]]:
+    """Finished scans of each rule that works on scans."""
+    scans = plan.index["scan"].tolist()
+    found = []
+    for step, pattern in STEPS.items():
+        paths = [RESULTS / pattern.format(scan=scan, template=plan.template, atlas=plan.atlas) for scan in scans]
+        found.append((step, sum(path.exists() for path in paths), len(scans)))
+    return found
+
+
+def _per_method(plan: Plan) -> list[tuple[str, int, int]]:
+    """Finished jobs of the rules that work on methods, folds and tasks."""
+    pairs = [f"{method}/fold-{fold}" for method in plan.trained for fold in plan.folds]
+    scored = [f"{method}/{task}_scores.tsv" for method in plan.rivals for task in plan.tasks]
+    wanted = {
+        "train": [RESULTS / "pretrain" / pair / "encoder.safetensors" for pair in pairs],
+        "embed": [RESULTS / "evaluate" / pair / "embeddings.npz" for pair in pairs],
+        "probe": [RESULTS / "evaluate" / name for name in scored],
+        "interpret": [Path(name) for name in plan.maps],
+        "report": [REPORT],
+    }
+    return [(rule, sum(path.exists() for path in paths), len(paths)) for rule, paths in wanted.items() if paths]
+
+
+def _running(process: int | None) -> list[str]:
+    """Steps that a Snakemake on this machine has at work: ``preprocess register sub-01/anat/sub-01``."""
+    if process is None:
+        return []
+    found = set()
+    for child in psutil.Process(process).children(recursive=True):
+        try:
+            words = child.cmdline()
+        except psutil.Error:
+            continue
+        if words[1:3] == ["-m", "anatcl"]:
+            scan = words[words.index("--scan") + 1] if "--scan" in words else ""
+            found.add(" ".join([*words[3:5], scan]).strip())
+    return sorted(found)
+
+
+def text(found: Status) -> str:
+    """The state in words."""
+    now = f"running (process {found.process})" if found.process else "no run is at work"
+    lines = [now + ("; a dead run left its lock, `anatcl run` removes it" if found.locked else "")]
+    lines += [f"  {rule:<14}{done:>6} of {of}{_bar(done, of)}" for rule, done, of in found.steps]
+    if found.running:
+        lines += ["now:", *(f"  {name}" for name in found.running[:20])]
+    lines.append(f"failed: {len(found.failed)}")
+    lines += [f"  {row.scan}: {row.stage}: {row.reason}" for row in found.failed.head(20).itertuples()]
+    lines.append(f"excluded: {len(found.excluded)}")
+    if len(found.excluded):
+        counts = found.excluded["reason"].astype(str).value_counts().head(10)
+        lines += [f"  {number} x {reason}" for reason, number in counts.items()]
+    lines.append(f"report: {found.report or 'not written yet'}")
+    return "\n".join(lines) + "\n"
+
+
+def _bar(done: int, of: int, width: int = 20) -> str:
+    full = width * done // max(of, 1)
+    return "  [" + "#" * full + "." * (width - full) + "]"

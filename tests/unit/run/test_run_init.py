@@ -1,0 +1,65 @@
+"""The configuration that `anatcl init` writes: valid, and true of the dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from anatcl.base.errors import InputError
+from anatcl.images import Volume, save
+from anatcl.run.init import write_starter
+from anatcl.spec.config import parse
+
+STEMS = [f"sub-{n:02d}/ses-{s}/anat/sub-{n:02d}_ses-{s}_run-{r}" for n in range(1, 7) for s in (1,) for r in (1, 2)]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Six people with two runs each, ages under another name, a diagnosis, one broken scan."""
+    root = tmp_path / "a 'study'"
+    data = np.random.default_rng(0).random((14, 15, 16)).astype(np.float32)
+    for stem in STEMS:
+        path = root / f"{stem}_T1w.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(path, Volume(data, np.diag([6.0, 6, 6, 1])))
+    (root / f"{STEMS[0]}_T1w.nii.gz").write_bytes(b"")
+    rows = [f"sub-{n:02d}\t{20 + n}\t{'MF'[n % 2]}\t{['HC', 'AD'][n % 2]}" for n in range(1, 7)]
+    (root / "participants.tsv").write_text("participant_id\tmy_age\tsex\tdx\n" + "\n".join(rows) + "\n")
+    (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    return root
+
+
+def test_it_is_valid_and_says_what_is_there(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "my.yaml"
+    write_starter(dataset, out)
+    text = out.read_text()
+    values = yaml.safe_load(text)
+    assert parse(values).bids_dir == str(dataset)
+    assert values["evaluate"]["tasks"] == ["sex"]
+    assert values["bids"] == {"runs": "all"}
+    assert "# 11 usable scans of 6 participants, 1 sessions." in text
+    assert "# age: known for none" in text and '#   columns: {age: "my_age"}' in text
+    assert (
+        'target: "dx", positives: ["AD"], negatives: ["HC"]' in text or 'positives: ["HC"], negatives: ["AD"]' in text
+    )
+    assert "1 cannot be used" in text
+
+
+def test_a_suggested_task_is_one_when_its_mark_is_removed(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "my.yaml"
+    write_starter(dataset, out)
+    out.write_text(out.read_text().replace("    # - {name", "    - {name"))
+    tasks = parse(yaml.safe_load(out.read_text())).evaluate.tasks
+    assert [t["name"] for t in tasks if isinstance(t, dict)] == ["dx"]
+
+
+def test_a_file_is_not_replaced_unless_asked(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "my.yaml"
+    out.write_text("mine: 1\n")
+    with pytest.raises(InputError, match="there already"):
+        write_starter(dataset, out)
+    write_starter(dataset, out, overwrite=True)
+    assert "bids_dir" in out.read_text()
