@@ -98,17 +98,16 @@ class _MaxOfThree(torch.autograd.Function):
         x, out = ctx.saved_tensors
         axis = ctx.axis
         even, before, after = _taps(x, axis)
-        from_before = _tail(out, axis) == before
-        from_even = out == even
-        from_after = ~from_even
-        for chosen in (from_even, from_after):
-            _tail(chosen, axis).logical_and_(~from_before)
-        n_after = after.shape[axis]
         found = torch.empty_like(x)
         to_even, to_before, to_after = _taps(found, axis)
-        to_even.copy_(torch.where(from_even, grad, 0))
-        to_after.copy_(torch.where(from_after.narrow(axis, 0, n_after), grad.narrow(axis, 0, n_after), 0))
-        to_before.add_(torch.where(from_before, _tail(grad, axis), 0))
+        zero, n_after = grad.new_zeros(()), after.shape[axis]
+        is_before = _tail(out, axis) == before
+        rest = grad.clone()
+        _tail(rest, axis).masked_fill_(is_before, 0)
+        is_even = out == even
+        torch.where(is_even, rest, zero, out=to_even)
+        torch.where(is_even.narrow(axis, 0, n_after), zero, rest.narrow(axis, 0, n_after), out=to_after)
+        to_before.add_(torch.where(is_before, _tail(grad, axis), zero))
         return found, None
 
 
