@@ -1,4 +1,4 @@
-"""The first layers of a 3-D ResNet in forms that processors with matrix units and deterministic kernels compute well."""
+"""The first layers of a 3-D ResNet in forms that suit matrix units and give the same result on every run."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class SpaceToDepthConv3d(nn.Conv3d):
 
     Matrix units multiply many channels at a time, and a volume has one. So each block of 2x2x2 voxels becomes 8
     channels, and the kernel, with a slice of zeros before its first on each axis, is cut in the same way. The sums are
-    the same ones in another order. Parameter, state dict and gradients are those of ``nn.Conv3d``. No padding is left to
-    the convolution, so its input is never less deep than its kernel: the case that `GuardedConv3d` is there for.
+    the same ones in another order. Parameter, state dict and gradients are those of ``nn.Conv3d``. No padding is left
+    to the convolution, so its input is never less deep than its kernel: the case that `GuardedConv3d` is there for.
 
     Source: the "space-to-depth" stem of MLPerf's ResNet-50 (Ying et al. 2018, arXiv 1811.06992).
     """
@@ -29,6 +29,8 @@ class SpaceToDepthConv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, X, Y, Z) to (N, C, ceil(X/2), ceil(Y/2), ceil(Z/2))."""
+        if torch.jit.is_tracing():  # other programs get the network as published
+            return super().forward(x)
         kind = x.device.type
         if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
             x = x.to(torch.get_autocast_dtype(kind))  # before the copies below, which are then half as large
@@ -42,7 +44,7 @@ def _padded(x: Tensor) -> Tensor:
 
 
 def space_to_depth(x: Tensor) -> Tensor:
-    """Make the 2x2x2 blocks of (N, C, X, Y, Z), even sides, channels: (N, 8 C, X/2, Y/2, Z/2), channels last in memory."""
+    """Turn the 2x2x2 blocks of (N, C, X, Y, Z), even sides, into channels: (N, 8 C, X/2, Y/2, Z/2), channels-last."""
     n, channels = x.shape[:2]
     half = [x.shape[axis] // BLOCK for axis in SIDES]
     blocks = x.reshape(n, channels, half[0], BLOCK, half[1], BLOCK, half[2], BLOCK)
@@ -58,8 +60,8 @@ class SlicedMaxPool3d(nn.MaxPool3d):
     """Max-pool of size 3, stride 2, padding 1 whose backward pass is deterministic on CUDA too.
 
     torch's CUDA kernel adds gradients in whatever order its threads arrive. Here the maximum of three slices is taken
-    along each axis in turn, last axis first. Values are those of ``nn.MaxPool3d``, and so is the voxel that receives the
-    gradient: among equal maxima the first in memory order. On a CPU torch's own kernel is deterministic and used.
+    along each axis in turn, last axis first. Values are those of ``nn.MaxPool3d``, and so is the voxel that receives
+    the gradient: among equal maxima the first in memory order. A CPU uses torch's own kernel, deterministic there.
     """
 
     def __init__(self) -> None:

@@ -143,3 +143,11 @@ def test_pool_keeps_type_and_layout(kind):
 def test_pool_layer_is_torchs_on_a_cpu():
     x = torch.randn(2, 3, 7, 8, 9)
     assert torch.equal(SlicedMaxPool3d()(x), nn.MaxPool3d(3, 2, 1)(x))
+
+
+def test_traced_layers_are_the_published_ones():
+    """A traced encoder holds one plain convolution and pool, and computes the same."""
+    encoder = build_encoder("resnet-tiny").eval()
+    x = torch.randn(2, 1, 25, 28, 23)
+    traced = torch.jit.trace(encoder, x)
+    torch.testing.assert_close(traced(x), encoder(x), rtol=1e-5, atol=1e-5)
