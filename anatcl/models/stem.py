@@ -88,8 +88,8 @@ class _MaxOfThree(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, axis: int) -> Tensor:
         even, before, after = _taps(x, axis)
         out = even.clone()
-        _maximum_into(_tail(out, axis), before)
-        _maximum_into(out.narrow(axis, 0, after.shape[axis]), after)
+        _tail(out, axis).clamp_(min=before)
+        out.narrow(axis, 0, after.shape[axis]).clamp_(min=after)
         ctx.save_for_backward(x, out)
         ctx.axis = axis
         return out
@@ -107,8 +107,8 @@ class _MaxOfThree(torch.autograd.Function):
         rest = grad.clone()
         _tail(rest, axis).masked_fill_(is_before, 0)
         is_even = out == even
-        torch.where(is_even, rest, zero, out=to_even)
-        torch.where(is_even.narrow(axis, 0, n_after), zero, rest.narrow(axis, 0, n_after), out=to_after)
+        _put(to_even, is_even, rest, zero)
+        _put(to_after, is_even.narrow(axis, 0, n_after), zero, rest.narrow(axis, 0, n_after))
         to_before.add_(torch.where(is_before, _tail(grad, axis), zero))
         return found, None
 
@@ -128,5 +128,9 @@ def _tail(x: Tensor, axis: int) -> Tensor:
     return x.narrow(axis, 1, x.shape[axis] - 1)
 
 
-def _maximum_into(target: Tensor, other: Tensor) -> None:
-    torch.maximum(target, other, out=target)
+def _put(target: Tensor, where: Tensor, one: Tensor, other: Tensor) -> None:
+    """Write `one` where the condition holds and `other` elsewhere into a view, in one pass outside of compilers."""
+    if torch.compiler.is_compiling():
+        target.copy_(torch.where(where, one, other))
+    else:
+        torch.where(where, one, other, out=target)
