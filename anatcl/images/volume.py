@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
@@ -31,7 +30,7 @@ class Volume:
     @property
     def spacing(self) -> NDArray:
         """Voxel size along each array axis, in mm."""
-        return nib.affines.voxel_sizes(self.affine)
+        return np.sqrt(np.sum(self.affine[:3, :3] ** 2, axis=0))
 
     @property
     def voxel_volume(self) -> float:
@@ -53,6 +52,8 @@ def load(path: str | Path, dtype: DTypeLike = np.float32) -> Volume:
     InputError
         The file cannot be read, or is not 3-D (a fourth axis of length one is dropped).
     """
+    import nibabel as nib  # here, so that arrays can be worked on without it
+
     try:
         image: Any = nib.load(path)
         data = np.asarray(image.get_fdata(dtype=np.float32), dtype=dtype)
@@ -84,6 +85,8 @@ def save(path: str | Path, volume: Volume, dtype: DTypeLike | None = None, scale
     if target.kind == "b":
         target = np.dtype(np.uint8)
     data = volume.data if scaled else volume.data.astype(target)
+    import nibabel as nib
+
     image = nib.Nifti1Image(data, volume.affine)
     image.set_data_dtype(target)
     image.set_sform(volume.affine, code=1)
