@@ -25,9 +25,9 @@ from anatcl.pretrain import batches, checkpoint
 from anatcl.pretrain.arrays import array_meta, open_arrays, write_arrays
 from anatcl.pretrain.bundle import embed_arrays, load_encoder
 from anatcl.pretrain.device import resolve
-from anatcl.pretrain.options import Options
-from anatcl.pretrain.run import Run
+from anatcl.pretrain.session import Run
 from anatcl.pretrain.train import Inputs, train
+from anatcl.spec.training import Options
 from benchmarks.gpu_common import Bench, guarded, with_warnings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -181,7 +181,7 @@ def resume(bench: Bench) -> dict[str, Any]:
 
 def embedding(bench: Bench) -> dict[str, Any]:
     """Volumes embedded per second: the product's function, and by precision and batch."""
-    from anatcl.evaluate.embed import embed
+    from anatcl.evaluate.steps.embed import embed
 
     encoder, folder = straight(bench), cohort(bench) / "arrays"
     n = len(open_arrays(folder).rows)

@@ -17,7 +17,7 @@ from anatcl.losses.base import Loss
 from anatcl.models import build_model
 from anatcl.pretrain.device import resolve
 from anatcl.pretrain.methods import METHODS
-from anatcl.pretrain.options import Options
+from anatcl.spec.training import Options
 from benchmarks.gpu_common import Bench, guarded, relative
 
 PRECISIONS = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}

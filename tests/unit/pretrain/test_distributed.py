@@ -22,7 +22,7 @@ from anatcl.pretrain.distributed import World, start
 
 SCRIPT = """if True:
     import json, sys
-    from anatcl.pretrain.options import Options
+    from anatcl.spec.training import Options
     from anatcl.pretrain.train import Inputs, train
     given = json.loads(sys.argv[1])
     sys.exit(train(Inputs(**given["inputs"]), Options.parse(given["options"]), "cpu", given["precision"], threads=1))"""
