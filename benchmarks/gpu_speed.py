@@ -16,6 +16,7 @@ from anatcl.pretrain.device import resolve
 from benchmarks.gpu_common import Bench, guarded, with_plain_layers, with_warnings
 
 WARM_UP, TIMED, COMPARED = 4, 15, 4  # steps
+SLOW = 0.2  # seconds a step, above which fewer are timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +115,8 @@ def measure(bench: Bench, variant: Variant) -> dict[str, Any]:
         torch.cuda.reset_peak_memory_stats()
     stepper = Stepper(bench, variant, x)
     first = bench.timed(stepper, 1)
-    bench.timed(stepper, WARM_UP if bench.cuda else 1)
-    seconds = bench.timed(stepper, TIMED if bench.cuda else 1)
+    about = bench.timed(stepper, WARM_UP if bench.cuda else 1)
+    seconds = bench.timed(stepper, (TIMED if about < SLOW else 3) if bench.cuda else 1)
     found = bench.rates(seconds, len(x)) | {"batch": len(x), "first_step_s": round(first, 2)}
     if bench.cuda:
         found["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
