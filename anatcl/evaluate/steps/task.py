@@ -87,15 +87,19 @@ def run_task(
     See ``python -m anatcl evaluate task --help`` for the parameters.
     """
     settings = settings or Settings()
-    wanted = load_task(task)
-    if wanted.site == "site":
-        wanted = dataclasses.replace(wanted, site=settings.site_column)
+    wanted = task_at(task, settings.site_column)
     table = scans_table(scans, measures)
     given = load_features(table, embeddings_dir, features, feature_set, wanted.target)
     dealt = read_tsv(folds) if folds else None
     predictions, found = evaluate_task(wanted, method, table, given, dealt, settings)
     write_tsv(out_predictions, predictions, FLOATS)
     write_tsv(out_scores, found, FLOATS)
+
+
+def task_at(task: str | dict[str, Any], site_column: str) -> Task:
+    """The task, its site read from `site_column` where it names no other."""
+    wanted = load_task(task)
+    return dataclasses.replace(wanted, site=site_column) if wanted.site == "site" else wanted
 
 
 def evaluate_task(
@@ -178,7 +182,8 @@ def _evaluate(
         people = len(set(problem.groups))
         shuffles = control.shuffle_count(people) if settings.shuffles < 0 else settings.shuffles
         shuffles = shuffles if features.names else 0
-        outcome = protocol.cross_validate(problem, features, splits, settings.seed, shuffles, design.probe)
+        make = protocol.every(problem, design.probe)
+        outcome = protocol.cross_validate(problem, features, splits, settings.seed, shuffles, make)
         audit.check_untouched(problem, features, splits[0], settings.seed, design.probe)
     rows = scores.score_rows(
         problem, outcome.predictions, outcome.missing_variance, settings.n_bootstrap, settings.seed
