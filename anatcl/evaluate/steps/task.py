@@ -13,7 +13,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate.data import phenotypes
+from anatcl.evaluate.data import phenotypes, units
 from anatcl.evaluate.data.features import (
     DEMOGRAPHIC,
     TISSUES,
@@ -24,7 +24,7 @@ from anatcl.evaluate.data.features import (
     no_features,
 )
 from anatcl.evaluate.data.problem import Problem, Refused, make_problem
-from anatcl.evaluate.data.protocols import evaluated_apart, make_splits
+from anatcl.evaluate.data.protocols import evaluated_apart, make_splits, too_small
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation as protocol
 from anatcl.evaluate.statistics import scores
@@ -36,6 +36,10 @@ from anatcl.spec.task import Task, load_task
 log = logging.getLogger(__name__)
 # What must stand beside a figure that reads better than it is.
 NOTES = {"mae_corrected": "MAE after bias correction uses the tested person's own age, so it is no measure of accuracy"}
+SITE_NOTES = {
+    "roc_auc": "pairs of one site; a site weighs by its cases times its controls, in the mean over sites all alike",
+    "r2": "around each site's own mean, as the correlation",
+}
 Runner = Callable[[Problem, Features, list[Split], int], protocol.Outcome]
 
 
@@ -138,11 +142,11 @@ def _one_design(
         if folds is not None and encoders != [-1] and evaluated_apart(design, folds):
             audit.check_apart(problem, folds, settings.pretrained)
         splits = make_splits(design, problem, folds, encoders, settings.seed)
-        found = [_evaluate(problem, features, design, n, s, settings, runner) for n, s in splits.items()]
+        unfit = too_small(design, problem, folds, settings.seed)
+        found = [_skipped(method, name, Refused(why, problem)) for name, why in unfit.items()]
+        found += [_or_skipped(method, problem, features, design, n, s, settings, runner) for n, s in splits.items()]
     except Refused as refusal:
-        log.warning("%s, %s skipped: %s", method, task.name, refusal.reason)
-        rows = [{"protocol": design.kind, "metric": scores.SKIPPED, "flags": refusal.reason, "folds": 0}]
-        found, problem = [(pd.DataFrame(columns=protocol.COLUMNS), rows)], refusal.problem
+        found = [_skipped(method, design.kind, refusal)]
     defaults = {
         "method": method,
         "task": task.name,
@@ -155,7 +159,34 @@ def _one_design(
     }
     made = [predictions for predictions, _ in found if len(predictions)]
     predictions = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=protocol.COLUMNS)
-    return predictions, [defaults | row | scores.describe(problem) for _, part in found for row in part]
+    return predictions, [defaults | row for _, part in found for row in part]
+
+
+Found = tuple[pd.DataFrame, list[dict[str, Any]]]
+
+
+def _skipped(method: str, name: str, refusal: Refused) -> Found:
+    """No predictions and a row that says why."""
+    log.warning("%s, %s, %s skipped: %s", method, refusal.problem.task.name, name, refusal.reason)
+    row = {"protocol": name, "metric": scores.SKIPPED, "flags": refusal.reason, "folds": 0}
+    return pd.DataFrame(columns=protocol.COLUMNS), [row | scores.describe(refusal.problem)]
+
+
+def _or_skipped(
+    method: str,
+    problem: Problem,
+    features: Features,
+    design: Design,
+    name: str,
+    splits: list[Split],
+    settings: Settings,
+    runner: Runner | None,
+) -> Found:
+    """`_evaluate`; a protocol that cannot be answered does not take the others of its kind with it."""
+    try:
+        return _evaluate(problem, features, design, name, splits, settings, runner)
+    except Refused as refusal:
+        return _skipped(method, name, refusal)
 
 
 def _evaluate(
@@ -166,7 +197,7 @@ def _evaluate(
     splits: list[Split],
     settings: Settings,
     runner: Runner | None,
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+) -> Found:
     """Predictions and rows of one protocol, audited."""
     if settings.pretrained:
         audit.check_encoders(problem, splits, settings.pretrained)
@@ -180,19 +211,17 @@ def _evaluate(
         shuffles = shuffles if features.names else 0
         outcome = protocol.cross_validate(problem, features, splits, settings.seed, shuffles, design.probe)
         audit.check_untouched(problem, features, splits[0], settings.seed, design.probe)
-    rows = scores.score_rows(
-        problem, outcome.predictions, outcome.missing_variance, settings.n_bootstrap, settings.seed
-    )
+    labelled = units.label(outcome.predictions, problem, name, design.column)
+    rows = scores.score_rows(problem, labelled, outcome.missing_variance, settings.n_bootstrap, settings.seed)
     folds = len({s.fold for s in splits})
     value = {r["metric"]: r["value"] for r in rows}.get(control.METRIC[problem.task.kind], np.nan)
     extra, warning = control.control_rows(problem, outcome, value, folds)
     if warning:
         log.warning("%s: %s", problem.task.name, warning)
-    marks = _joined(flags(problem), warning)
-    rows = [
-        {"protocol": name, "folds": folds, "flags": _joined(marks, NOTES.get(r["metric"])), **r} for r in rows + extra
-    ]
-    return outcome.predictions.assign(protocol=name), rows
+    marks = _joined(*scores.flags(problem, labelled), warning)
+    counts = {"protocol": name, "folds": folds, **scores.describe(problem, labelled)}
+    notes = NOTES | (SITE_NOTES if units.sites(labelled) is not None else {})
+    return labelled, [counts | {"flags": _joined(marks, notes.get(r["metric"]))} | r for r in rows + extra]
 
 
 def _joined(*marks: str | None) -> str:
@@ -234,12 +263,6 @@ def join(task: Task, table: pd.DataFrame, features: Features) -> tuple[Problem, 
     problem = make_problem(task, table, features.present)
     where = pd.Index(table["scan"]).get_indexer(problem.rows["scan"])
     return problem, features.take(where)
-
-
-def flags(problem: Problem) -> str:
-    """Warnings that belong beside every figure of a problem."""
-    people = len(set(problem.groups))
-    return f"small: {people} participants" if people < scores.SMALL else ""
 
 
 def run_audit(
