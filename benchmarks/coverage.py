@@ -30,7 +30,7 @@ import pandas as pd
 
 from anatcl.evaluate.data import units
 from anatcl.evaluate.data.features import Features
-from anatcl.evaluate.data.problem import Problem, make_problem
+from anatcl.evaluate.data.problem import make_problem
 from anatcl.evaluate.data.protocols import make_splits
 from anatcl.evaluate.probes import cross_validation as protocol
 from anatcl.evaluate.statistics import compare, metrics, scores
@@ -98,7 +98,7 @@ def fresh_people(world: World) -> Cohort:
     """People that no method has seen: of the tested site, of new sites, or just others."""
     s = world.setting
     if s.design["kind"] == "leave-site-out":
-        sites = 200
+        sites = 60
         return world.cohort(sites * s.n // s.sites, sites)
     size = int(np.clip(40 * s.n * s.family, 4000, 20_000))
     if s.sites and s.design["kind"] == "transfer":
@@ -132,7 +132,7 @@ def true_scores(models: list[Any], setting: Setting, fresh: Cohort, view: int) -
 def fit_rows(
     predictions: list[pd.DataFrame], setting: Setting, seed: int, lacking: dict[Any, float]
 ) -> list[dict[str, Any]]:
-    """p of the tests for a grid of shares of pair effects that cancel."""
+    """Tests for a grid of shares of pair effects that cancel."""
     rows, before = [], compare.SHARED
     for share in np.round(np.arange(0, 1.01, 0.1), 1):
         compare.SHARED = float(share)
@@ -239,7 +239,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--settings", nargs="+", default=["all"], metavar="NAME", help="all, or parts of their names")
     parser.add_argument("--repeats", type=int, default=200, metavar="N", help="cohorts of each setting")
-    parser.add_argument("--out", type=Path, default=Path("build/coverage"), metavar="DIR", help="where cohorts are kept")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/coverage"), metavar="DIR", help="where cohorts are kept"
+    )
     parser.add_argument("--fit", action="store_true", help="only the settings on which constants are fitted")
     parser.add_argument("--docs", type=Path, metavar="FILE", help="write the table between its marks in this file")
     args = parser.parse_args()

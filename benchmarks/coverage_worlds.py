@@ -133,7 +133,9 @@ class World:
         if not sites:
             return np.zeros(n, int)
         size = self.rng.uniform(0.5, 1.5, sites)
-        return np.sort(np.r_[np.repeat(np.arange(sites), 4), self.rng.choice(sites, n - 4 * sites, p=size / size.sum())])
+        return np.sort(
+            np.r_[np.repeat(np.arange(sites), 4), self.rng.choice(sites, n - 4 * sites, p=size / size.sum())]
+        )
 
     def _cases(self, latent: np.ndarray) -> np.ndarray:
         """Labels; an exact share of cases where the setting names one."""
@@ -168,8 +170,8 @@ SETTINGS = (
     Setting("8 people, 4 cases, no signal", "binary", 8, 4, 0.0, {"kind": "repeated", "folds": 4}, cases=4),
     Setting("few-shot of 16, regression", "regression", 150, 10, 0.7, FEW, target="expected"),
     Setting("few-shot of 16, two classes", "binary", 150, 10, 0.7, FEW, target="expected"),
-    Setting("12 sites left out, regression", "regression", 360, 10, 0.7, LEAVE, sites=12, shift=0.4),
-    Setting("20 sites left out, two classes", "binary", 600, 10, 0.7, LEAVE, sites=20, shift=0.4),
+    Setting("12 sites left out, regression", "regression", 360, 10, 0.7, LEAVE, sites=12, shift=0.4, target="expected"),
+    Setting("20 sites left out, two classes", "binary", 600, 10, 0.7, LEAVE, sites=20, shift=0.4, target="expected"),
     Setting("transfer, 55 tested", "binary", 110, 10, 0.0, TRANSFER, sites=2, shift=0.3, alarm=True),
     Setting("gap between 8 like sites", "regression", 200, 10, 0.7, sites=8, gap=True),
     Setting("fit: regression, 120 people", "regression", 120, 12, 0.8, fit=True),

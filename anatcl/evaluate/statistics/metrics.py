@@ -7,7 +7,7 @@ area compare only rows of one fold (``block``), as the mean over folds does, but
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,6 @@ SITE_MEAN = "_site_mean"
 LOWER_IS_BETTER = ("mae", "rmse", "brier", "mae_corrected")
 PRIMARY = {"regression": "mae", "binary": "roc_auc", "multiclass": "balanced_accuracy"}
 NEWTON_STEPS = 25
-# Metrics of which the mean over left-out sites is given.
-SITE_METRICS = {
-    "regression": ("mae", "rmse", "r2", "pearson_r"),
-    "binary": ("roc_auc", "balanced_accuracy", "average_precision"),
-    "multiclass": ("balanced_accuracy",),
-}
 # Values a metric can take; an interval that is widened about its value ends there.
 RANGES = {
     "roc_auc": (0.0, 1.0),
@@ -175,6 +169,18 @@ def calibration_slope(y: Array, prob: Array, w: Array) -> Array:
     return np.where(settled, coefficient[1] / scale, np.nan)
 
 
+# Metrics of which the mean over left-out sites is given, and whether they take the score or the prediction.
+SITE_METRICS: dict[str, dict[str, tuple[Callable[..., Array], bool]]] = {
+    "regression": {f.__name__: (f, False) for f in (mae, rmse, r2, pearson_r)},
+    "binary": {
+        "roc_auc": (roc_auc, True),
+        "balanced_accuracy": (balanced_accuracy, False),
+        "average_precision": (average_precision, True),
+    },
+    "multiclass": {"balanced_accuracy": (balanced_accuracy, False)},
+}
+
+
 def evaluate(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
     """Every metric of one run's predictions; where whole sites are left out, also its mean over sites.
 
@@ -188,17 +194,18 @@ def evaluate(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
 
 
 def site_means(table: pd.DataFrame, kind: str, w: Array, site: Array) -> dict[str, Array]:
-    """Mean over sites of each metric within the site; a site drawn twice counts twice."""
-    total: dict[str, Array] = {}
-    drawn: dict[str, Array] = {}
-    for name in np.unique(site):
-        rows = np.flatnonzero(site == name)
-        times = w[:, rows[0]]
-        for metric, value in pooled(table.iloc[rows], kind, np.ones((1, len(rows)))).items():
-            known = bool(np.isfinite(value[0]))
-            total[metric] = total.get(metric, 0.0) + times * (value[0] if known else 0.0)
-            drawn[metric] = drawn.get(metric, 0.0) + times * known
-    return {m + SITE_MEAN: divide(total[m], drawn[m]) for m in total if m in SITE_METRICS[kind]}
+    """Mean over sites of the main metrics within the site; a site drawn twice counts twice."""
+    y, pred = table["y_true"].to_numpy(float), table["y_pred"].to_numpy(float)
+    score = table["score"].to_numpy(float) if kind == "binary" else pred
+    names, first, code = np.unique(site, return_index=True, return_inverse=True)
+    rows = [np.flatnonzero(code == i) for i in range(len(names))]
+    times, found = w[:, first], {}
+    for metric, (function, of_score) in SITE_METRICS[kind].items():
+        shown = score if of_score else pred
+        values = np.array([function(y[r], shown[r], np.ones((1, len(r))))[0] for r in rows])
+        known = np.isfinite(values)
+        found[metric + SITE_MEAN] = divide(times[:, known] @ values[known], times[:, known].sum(1))
+    return found
 
 
 def pooled(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
