@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from anatcl.evaluate.data.features import (
     load_embeddings,
     load_table,
     no_features,
+    used_columns,
 )
 from anatcl.evaluate.data.problem import Problem, Refused, make_problem
 from anatcl.evaluate.data.protocols import evaluated_apart, make_splits, too_small
@@ -95,7 +96,7 @@ def run_task(
     if wanted.site == "site":
         wanted = dataclasses.replace(wanted, site=settings.site_column)
     table = scans_table(scans, measures)
-    given = load_features(table, embeddings_dir, features, feature_set, wanted.target)
+    given = load_features(table, embeddings_dir, features, feature_set, wanted.target, used_columns([wanted]))
     dealt = read_tsv(folds) if folds else None
     predictions, found = evaluate_task(wanted, method, table, given, dealt, settings)
     write_tsv(out_predictions, predictions, FLOATS)
@@ -199,9 +200,9 @@ def _evaluate(
     runner: Runner | None,
 ) -> Found:
     """Predictions and rows of one protocol, audited."""
-    if settings.pretrained:
-        audit.check_encoders(problem, splits, settings.pretrained)
+    warnings = audit.check_encoders(problem, splits, settings.pretrained) if settings.pretrained else []
     audit.check_splits(problem, splits)
+    warnings += audit.check_features(problem, features, splits)
     if runner:
         name += "-finetune"
         outcome = runner(problem, features, splits, settings.seed)
@@ -218,7 +219,7 @@ def _evaluate(
     extra, warning = control.control_rows(problem, outcome, value, folds)
     if warning:
         log.warning("%s: %s", problem.task.name, warning)
-    marks = _joined(*scores.flags(problem, labelled), warning)
+    marks = _joined(*scores.flags(problem, labelled), *warnings, warning)
     counts = {"protocol": name, "folds": folds, **scores.describe(problem, labelled)}
     notes = NOTES | (SITE_NOTES if units.sites(labelled) is not None else {})
     return labelled, [counts | {"flags": _joined(marks, notes.get(r["metric"]))} | r for r in rows + extra]
@@ -234,11 +235,19 @@ def scans_table(scans: str | Path, measures: str | Path | None) -> pd.DataFrame:
     missing = {"scan", "participant_id"} - set(table.columns)
     if missing:
         raise InputError(f"the scans table lacks the columns {sorted(missing)}.", file=scans)
+    _once(table, scans)
     if measures is None:
         return table
     volumes = read_tsv(measures)
+    _once(volumes, measures)
     columns = [c for c in TISSUES if c in volumes and c not in table]
     return table.merge(volumes[["scan", *columns]], on="scan", how="left", validate="one_to_one")
+
+
+def _once(table: pd.DataFrame, file: str | Path) -> None:
+    twice = table["scan"][table["scan"].duplicated()]
+    if len(twice):
+        raise InputError(f"the scan {twice.iloc[0]} stands in the table more than once.", file, "Keep one row of it.")
 
 
 def load_features(
@@ -247,15 +256,16 @@ def load_features(
     features: str | Path | None,
     feature_set: str,
     target: str,
+    used: Collection[str] = (),
 ) -> Features:
-    """Features of a method: embeddings, a table, age + sex + TIV less the target, or none."""
+    """Features of a method: embeddings, a table (see `load_table`), age + sex + TIV less the target, or none."""
     if feature_set == DEMOGRAPHIC:
         return demographics(table, target)
     if embeddings_dir and features:
         raise InputError("a method has embeddings or a feature table, not both.")
     if embeddings_dir:
         return load_embeddings(embeddings_dir, table["scan"])
-    return load_table(features, feature_set, table) if features else no_features(len(table))
+    return load_table(features, feature_set, table, used) if features else no_features(len(table))
 
 
 def join(task: Task, table: pd.DataFrame, features: Features) -> tuple[Problem, Features]:
@@ -300,6 +310,8 @@ def run_audit(
         volumes=volumes,
     )
     write_tsv(out, table)
+    for row in table[table["verdict"] == audit.NOT_CHECKED].itertuples():
+        log.warning("%s, encoder %s: %s not checked: %s.", row.method, row.encoder, row.check, row.overlap)
     leaks = table[table["verdict"] == "LEAK"]
     if len(leaks):
         first = leaks.iloc[0]
