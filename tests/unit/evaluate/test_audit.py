@@ -136,7 +136,9 @@ def test_known_overlaps_abort_for_their_cohort(cohort):
     encoders(folder / "m", folds.assign(participant_id="other-" + folds["participant_id"]))
     (folder / "known.yaml").write_text("known_overlaps:\n- {cohort: OpenBHB, query: sick == 0, reason: controls}\n")
     paths = (folder / "scans.tsv", folder / "m", folder / "audit.tsv")
-    run_audit(*paths, known_overlaps=folder / "known.yaml", cohort="UK Biobank")
+    for cohort_name in ("UK Biobank", ""):  # nothing would be checked
+        with pytest.raises(InputError, match=r"OpenBHB.*--cohort"):
+            run_audit(*paths, known_overlaps=folder / "known.yaml", cohort=cohort_name)
     with pytest.raises(audit.LeakError, match="controls"):
         run_audit(*paths, known_overlaps=folder / "known.yaml", cohort="OpenBHB")
 
