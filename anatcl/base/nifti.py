@@ -7,7 +7,6 @@ is taken: an sform scaled to a template makes a head of 1.5 litres one of 2.2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ SCANNER = 1
 GUESS = "its header does not say how it is oriented: left and right are a guess."
 
 
-def affine_of(header: Mapping[str, Any]) -> tuple[NDArray, list[str]]:
+def affine_of(header: Any) -> tuple[NDArray, list[str]]:
     """Affine of an image and what should be known of it.
 
     Parameters
@@ -64,7 +63,7 @@ def affine_of(header: Mapping[str, Any]) -> tuple[NDArray, list[str]]:
     return _settled(sform, qform, codes, notes), notes
 
 
-def _sform(header: Mapping[str, Any], notes: list[str], other: bool) -> NDArray | None:
+def _sform(header: Any, notes: list[str], other: bool) -> NDArray | None:
     """The affine of the three rows; ``None`` where they are zero, or unusable beside a qform."""
     affine = np.eye(4)
     affine[:3] = [np.asarray(header[f"srow_{axis}"], float) for axis in "xyz"]
@@ -84,7 +83,7 @@ def _unusable(affine: NDArray) -> str:
     return "its affine is singular." if singular else ""
 
 
-def _qform(header: Mapping[str, Any], sides: NDArray, notes: list[str], other: bool) -> NDArray | None:
+def _qform(header: Any, sides: NDArray, notes: list[str], other: bool) -> NDArray | None:
     """The affine of quaternion and voxel sizes; ``None`` where it is unusable beside an sform."""
     part = np.array([float(header[f"quatern_{letter}"]) for letter in "bcd"])
     offset = np.array([float(header[f"qoffset_{axis}"]) for axis in "xyz"])
@@ -122,7 +121,7 @@ def _rotation(part: NDArray) -> NDArray:
     )
 
 
-def _sizes_alone(header: Mapping[str, Any], sides: NDArray) -> NDArray:
+def _sizes_alone(header: Any, sides: NDArray) -> NDArray:
     """Axes along the grid, the first from right to left, centred: how ANALYZE images are read."""
     if not sides.all():
         raise InputError("its affine is singular.", None, HEADER_WRONG)

@@ -78,7 +78,7 @@ def _open(path: str | Path) -> Any:
     try:
         return nib.load(path)
     except (nib.spatialimages.HeaderDataError, ValueError):
-        with nib.openers.ImageOpener(path) as stream:
+        with nib.openers.ImageOpener(str(path)) as stream:
             kind = nib.Nifti2Image if stream.read(4) in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nib.Nifti1Image
             stream.seek(0)
             header = kind.header_class.from_fileobj(stream, check=False)
