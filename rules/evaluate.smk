@@ -29,7 +29,7 @@ rule embed:
         arrays_dir=subpath(input.arrays, parent=True),
         encoder_dir=subpath(input.encoder, parent=True),
         device=PLAN.config.device,
-        code=code_digest("evaluate", "steps/embed.py"),
+        code=code_digest("evaluate", "embed"),
     shell:
         "python -m anatcl evaluate embed"
         " --arrays {params.arrays_dir:q}"
@@ -67,7 +67,7 @@ rule audit:
     params:
         pretrained=expand("results/pretrain/{method}", method=PLAN.trained),
         arrays_dir=subpath(input.arrays, parent=True),
-        code=code_digest("evaluate", "steps/audit.py"),
+        code=code_digest("evaluate", "audit"),
     shell:
         "python -m anatcl evaluate audit"
         " --pretrained {params.pretrained:q}"
@@ -110,7 +110,7 @@ rule probe:
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "task"),
     shell:
         "python -m anatcl evaluate task"
         " --task {params.task:q}"
@@ -157,7 +157,7 @@ rule baseline:
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "task"),
     shell:
         "python -m anatcl evaluate task"
         " --task {params.task:q}"
@@ -213,7 +213,7 @@ rule evaluate:
         subgroups=PLAN.config.evaluate.subgroups,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "scores"),
     shell:
         "python -m anatcl evaluate scores"
         " --inputs {input.scores:q}"

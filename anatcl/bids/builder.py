@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from anatcl.base import provenance
+from anatcl.base.closure import code_digest
 from anatcl.base.errors import InputError
 from anatcl.bids import check, filters, names, phenotypes, walk
 from anatcl.bids.cache import Cache
@@ -51,7 +51,7 @@ class Builder:
 
     def __init__(self, root: Path, options: Options, cache_file: Path | None) -> None:
         self.root, self.options = root, options
-        self.cache = Cache(cache_file, [str(root), options.limits(), provenance.code_digest(STAGE)])
+        self.cache = Cache(cache_file, [str(root), options.limits(), code_digest(__name__)])
         self.excluded: list[dict[str, str]] = []
         self.warnings: list[dict[str, str]] = []
         self.named: dict[str, names.Name] = {}
