@@ -14,8 +14,7 @@ from anatcl.bids import check, filters, names, phenotypes, walk
 from anatcl.bids.cache import Cache
 from anatcl.bids.tables import Table, from_texts, read_table, typed
 from anatcl.spec.bids import Options
-
-COLUMNS = ["scan", "participant_id", "stage", "reason", "file", "remedy"]
+from anatcl.spec.layout import EXCLUDED, RAW
 
 STAGE = "bids"
 GIVE = "Give the folder that holds sub-* folders: --config bids_dir=<folder>."
@@ -211,7 +210,7 @@ class Builder:
 
     def _scans(self, known: phenotypes.Phenotypes) -> pd.DataFrame:
         present = {key for name in self.named.values() for key in name.entities}
-        entities = [key for key in names.RAW if key in present]
+        entities = [key for key in RAW if key in present]
         rows = []
         for scan in sorted(self.named):
             name = self.named[scan].entities
@@ -234,7 +233,7 @@ class Builder:
 
     def _excluded(self) -> pd.DataFrame:
         rows = sorted(self.excluded, key=lambda row: (row["scan"], row["file"]))
-        return from_texts(rows, COLUMNS)
+        return from_texts(rows, list(EXCLUDED))
 
     def _participants(self, scans: pd.DataFrame, known: phenotypes.Phenotypes) -> pd.DataFrame:
         numbers = scans["participant_id"].value_counts(sort=False)

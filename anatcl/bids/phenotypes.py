@@ -11,7 +11,8 @@ from typing import Any
 
 from anatcl.base.errors import InputError
 from anatcl.bids.tables import Table, read_table
-from anatcl.spec.bids import Options, nearest
+from anatcl.spec.bids import Options
+from anatcl.spec.section import nearest
 
 AGE_RANGE = (0.0, 120.0)
 # Columns that every index has, and the names under which they are known without being configured.
@@ -137,7 +138,7 @@ def _rename(table: Table, options: Options) -> dict[str, str]:
 
 def _free(name: str, taken: set[str]) -> str:
     """A column that would hide one of ours keeps its content under another name."""
-    from anatcl.bids.names import RAW
+    from anatcl.spec.layout import RAW
 
     return f"participants_{name}" if name in {"scan", "path", *RAW, *taken} else name
 

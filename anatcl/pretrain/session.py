@@ -22,13 +22,14 @@ from anatcl.losses.kernels import perplexity
 from anatcl.models import build_model
 from anatcl.pretrain import checkpoint
 from anatcl.pretrain.arrays import PackedArrays
-from anatcl.pretrain.augment import DEFAULT, Augment
+from anatcl.pretrain.augment import Augment
 from anatcl.pretrain.bundle import input_contract, save_encoder
 from anatcl.pretrain.cohort import Cohort, covariates
 from anatcl.pretrain.device import Device, seed_everything
 from anatcl.pretrain.distributed import World
 from anatcl.pretrain.methods import Method
 from anatcl.pretrain.probe import early_probe
+from anatcl.spec.augmentation import DEFAULT
 from anatcl.spec.training import Options
 
 log = logging.getLogger(__name__)

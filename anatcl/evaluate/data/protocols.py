@@ -113,7 +113,7 @@ def _transfer(design: Design, problem: Problem, folds: pd.DataFrame | None, seed
 
 def _few_shot(design: Design, problem: Problem, folds: pd.DataFrame | None, seed: int) -> Named:
     if folds is None:
-        ((_, dealt),) = _repeated(dataclasses.replace(design, repeats=1), problem, folds, seed)
+        ((_, dealt),) = _repeated(design.model_copy(update={"repeats": 1}), problem, folds, seed)
         splits = list(dealt)
     else:
         splits = _pretraining_folds(problem, folds)

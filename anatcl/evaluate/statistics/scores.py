@@ -126,9 +126,9 @@ def subgroup_rows(
     rows = []
     for label, scans_of in _subgroups(scans, columns):
         part = predictions[predictions["scan"].isin(scans_of)]
+        if part["participant_id"].nunique() < SMALLEST_SUBGROUP:
+            continue  # often nobody: the task tests other people
         names, counts = bootstrap.draw(part["participant_id"].to_numpy(str), n_bootstrap, seed)
-        if len(names) < SMALLEST_SUBGROUP:
-            continue
         found = bootstrap.replicate(part, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
         for metric, replicates in found.items():
             low, high = bootstrap.interval(replicates)

@@ -89,7 +89,7 @@ def run_task(
     settings = settings or Settings()
     wanted = load_task(task)
     if wanted.site == "site":
-        wanted = dataclasses.replace(wanted, site=settings.site_column)
+        wanted = wanted.model_copy(update={"site": settings.site_column})
     table = scans_table(scans, measures)
     given = load_features(table, embeddings_dir, features, feature_set, wanted.target)
     dealt = read_tsv(folds) if folds else None
