@@ -12,7 +12,7 @@ LIBRARY = ROOT if (ROOT / "anatcl").is_dir() else ROOT / "library"
 if str(LIBRARY) not in sys.path:
     sys.path.insert(0, str(LIBRARY))
 
-from anatcl.base.provenance import code_digest
+from anatcl.cli.steps import code_digest
 from anatcl.plan import open_plan
 from anatcl.run.failed import report_failed
 from anatcl.plan.scheduling import (
@@ -156,6 +156,12 @@ def rival_table(wildcards):
 def rival_columns(wildcards):
     """Which columns of its table are a rival's features."""
     return PLAN.rival(wildcards.baseline)[1]
+
+
+@ready
+def train_code(wildcards):
+    """Digest of what a training runs: the loss of its own method counts, the others do not."""
+    return code_digest("pretrain", "train", wildcards.method)
 
 
 def grown(amount):

@@ -31,7 +31,7 @@ rule embed:
         arrays_dir=subpath(input.arrays, parent=True),
         encoder_dir=subpath(input.encoder, parent=True),
         device=PLAN.config.device,
-        code=code_digest("evaluate", "steps/embed.py"),
+        code=code_digest("evaluate", "embed"),
     shell:
         "python -m anatcl evaluate embed"
         " --arrays {params.arrays_dir:q}"
@@ -69,7 +69,7 @@ rule audit:
     params:
         pretrained=expand("results/pretrain/{method}", method=PLAN.trained),
         arrays_dir=subpath(input.arrays, parent=True),
-        code=code_digest("evaluate", "steps/audit.py"),
+        code=code_digest("evaluate", "audit"),
     shell:
         "python -m anatcl evaluate audit"
         " --pretrained {params.pretrained:q}"
@@ -112,7 +112,7 @@ rule probe:
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "task"),
     shell:
         "python -m anatcl evaluate task"
         " --task {params.task:q}"
@@ -159,7 +159,7 @@ rule baseline:
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "task"),
     shell:
         "python -m anatcl evaluate task"
         " --task {params.task:q}"
@@ -215,7 +215,7 @@ rule interpret:
         device=PLAN.config.device,
         site_column=PLAN.config.evaluate.site_column,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "interpret"),
     shell:
         "python -m anatcl evaluate interpret"
         " --task {params.task:q}"
@@ -258,7 +258,7 @@ rule interpret_measures:
         content=task_content,
         site_column=PLAN.config.evaluate.site_column,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "interpret-measures"),
     shell:
         "python -m anatcl evaluate interpret-measures"
         " --task {params.task:q}"
@@ -305,7 +305,7 @@ rule evaluate:
         subgroups=PLAN.config.evaluate.subgroups,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "scores"),
     shell:
         "python -m anatcl evaluate scores"
         " --inputs {input.scores:q}"

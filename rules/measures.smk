@@ -35,7 +35,7 @@ rule measure:
         thickness=PLAN.thickness,
         options=PLAN.thickness_options(),
         seed=PLAN.config.seed,
-        code=code_digest("measures"),
+        code=code_digest("measures", "measure"),
     shell:
         "python -m anatcl measures measure"
         " --scan {wildcards.scan:q}"
@@ -89,7 +89,7 @@ rule measures_chunk:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        code=code_digest("measures"),
+        code=code_digest("measures", "chunk"),
     shell:
         "python -m anatcl measures chunk"
         " --inputs {input.tables:q}"
@@ -129,7 +129,7 @@ rule measures:
     params:
         freesurfer=PLAN.freesurfer_flag(),
         seed=PLAN.config.seed,
-        code=code_digest("measures"),
+        code=code_digest("measures", "cohort"),
     shell:
         "python -m anatcl measures cohort"
         " --chunks {input.chunks:q}"

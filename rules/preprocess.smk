@@ -5,10 +5,6 @@
 # STEPS:           template (once), then bias_correct -> skullstrip -> register per scan; preprocess_maps.smk goes on
 #                  with segment -> qc per scan, then preprocess (one table of quality numbers, and who passes)
 
-# The modules that run ANTs, in every step of a scan.
-ANTS = ("ants.py", "ants_program.py", "geometry.py")
-
-
 rule template:
     """Write the template's volumes for all scans, once."""
     output:
@@ -28,13 +24,7 @@ rule template:
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.recipe_part("template_mm"),
         out_dir=subpath(output.about, parent=True),
-        code=code_digest(
-            "preprocess",
-            "template.py",
-            "head.py",
-            "head_anatomy.py",
-            "geometry.py",
-        ),
+        code=code_digest("preprocess", "template"),
     shell:
         "python -m anatcl preprocess template"
         " --template {params.template:q}"
@@ -64,7 +54,7 @@ rule bias_correct:
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.recipe_part("bias_correct"),
         seed=PLAN.config.seed,
-        code=code_digest("preprocess", *ANTS, "bias_correct.py"),
+        code=code_digest("preprocess", "bias_correct"),
     shell:
         "python -m anatcl preprocess bias_correct"
         " --scan {wildcards.scan:q}"
@@ -104,14 +94,7 @@ rule skullstrip:
         method=skullstrip_method,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
-        code=code_digest(
-            "preprocess",
-            *ANTS,
-            "alignment.py",
-            "skullstrip.py",
-            "skull_edge.py",
-            "registration.py",
-        ),
+        code=code_digest("preprocess", "skullstrip"),
     shell:
         "python -m anatcl preprocess skullstrip"
         " --scan {wildcards.scan:q}"
@@ -157,14 +140,7 @@ rule register:
         engine=PLAN.config.preprocess.deformable,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
-        code=code_digest(
-            "preprocess",
-            *ANTS,
-            "register.py",
-            "registration.py",
-            "greedy.py",
-            "greedy_program.py",
-        ),
+        code=code_digest("preprocess", "register"),
     shell:
         "python -m anatcl preprocess register"
         " --scan {wildcards.scan:q}"

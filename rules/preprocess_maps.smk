@@ -38,7 +38,7 @@ rule segment:
         settings=PLAN.recipe_part("segment", "bias_correct"),
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
-        code=code_digest("preprocess", *ANTS, "segment.py", "bias_correct.py"),
+        code=code_digest("preprocess", "segment"),
     shell:
         "python -m anatcl preprocess segment"
         " --scan {wildcards.scan:q}"
@@ -94,7 +94,7 @@ rule qc:
         recipe=PLAN.config.preprocess.recipe,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
-        code=code_digest("preprocess", *ANTS, "qc.py"),
+        code=code_digest("preprocess", "qc"),
     shell:
         "python -m anatcl preprocess qc"
         " --scan {wildcards.scan:q}"
@@ -132,7 +132,7 @@ rule preprocess_chunk:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        code=code_digest("preprocess", "gate.py"),
+        code=code_digest("preprocess", "chunk"),
     shell:
         "python -m anatcl preprocess chunk"
         " --inputs {input.numbers:q}"
@@ -163,7 +163,7 @@ rule preprocess:
     params:
         limits=PLAN.limits(),
         template_dir=subpath(input.template, parent=True),
-        code=code_digest("preprocess", "gate.py", "dataset.py"),
+        code=code_digest("preprocess", "gate"),
     shell:
         "python -m anatcl preprocess gate"
         " --inputs {input.chunks:q}"

@@ -26,7 +26,7 @@ rule folds:
         folds=PLAN.config.pretrain.folds,
         group=PLAN.config.pretrain.group,
         seed=PLAN.config.seed,
-        code=code_digest("pretrain", "folds.py"),
+        code=code_digest("pretrain", "folds"),
     shell:
         "python -m anatcl pretrain folds"
         " --scans {input.scans:q}"
@@ -67,7 +67,7 @@ rule pack:
         dtype=PLAN.config.pretrain.dtype,
         maps_dir="results/preprocess",
         out_dir=subpath(output.about, parent=True),
-        code=code_digest("pretrain", "pack.py", "arrays.py"),
+        code=code_digest("pretrain", "pack"),
     shell:
         "python -m anatcl pretrain pack"
         " --scans {input.scans:q}"
@@ -116,7 +116,7 @@ rule train:
         precision=PLAN.config.pretrain.precision,
         device=PLAN.config.device,
         deterministic=PLAN.deterministic_flag(),
-        code=code_digest("pretrain"),
+        code=train_code,
     shell:
         "{params.launcher} python -m anatcl pretrain train"
         " --arrays {params.arrays_dir:q}"
@@ -156,7 +156,7 @@ rule pretrain:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        code=code_digest("pretrain", "listing.py"),
+        code=code_digest("pretrain", "list"),
     shell:
         "python -m anatcl pretrain list"
         " --models {input.models:q}"

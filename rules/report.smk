@@ -28,7 +28,7 @@ rule tables:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        code=code_digest("report"),
+        code=code_digest("report", "tables"),
     shell:
         "python -m anatcl report tables"
         " --scores {input.scores:q}"
@@ -55,7 +55,7 @@ rule runtime:
         runtime=grown(10),
     params:
         benchmarks_dir="results/benchmarks",
-        code=code_digest("report", "records/runtime.py"),
+        code=code_digest("report", "runtime"),
     shell:
         "python -m anatcl report runtime"
         " --benchmarks-dir {params.benchmarks_dir:q}"
@@ -88,7 +88,7 @@ rule excluded:
     params:
         failures_dir="results/failures",
         failed=PLAN.failed_scans,
-        code=code_digest("report", "records/exclusions.py"),
+        code=code_digest("report", "excluded"),
     shell:
         "python -m anatcl report excluded"
         " --tables {input.bids:q} {input.preprocess:q} {input.measures:q}"
@@ -121,7 +121,7 @@ rule methods_text:
         measures_dir=subpath(input.measures, parent=True),
         pretrain_dir=subpath(input.models, parent=True),
         evaluate_dir=subpath(input.scores, parent=True),
-        code=code_digest("report"),
+        code=code_digest("report", "methods"),
     shell:
         "python -m anatcl report methods"
         " --preprocess-dir {params.preprocess_dir:q}"
@@ -164,7 +164,7 @@ rule report:
         predictions_dir=subpath(input.comparisons, parent=True),
         history_dir=subpath(input.models, parent=True),
         maps_dir=PLAN.maps_dir(),
-        code=code_digest("report"),
+        code=code_digest("report", "page"),
     shell:
         "python -m anatcl report page"
         " --benchmark {input.benchmark:q}"

@@ -10,7 +10,9 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.bids.names import Name
-from anatcl.spec.bids import ABSENT, INDICES, Options, matches, nearest
+from anatcl.spec.bids import ABSENT, Options, matches
+from anatcl.spec.layout import INDICES
+from anatcl.spec.section import nearest
 
 
 def asked_for(participant: str, options: Options) -> bool:

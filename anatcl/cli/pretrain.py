@@ -91,8 +91,8 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", type=int, required=True, help="fold that is held out (-1: nobody)")
     parser.add_argument("--method", required=True, help="pretraining method, e.g. anatcl-global")
     parser.add_argument("--query", default="", help="pandas query on rows.tsv: who belongs to the cohort")
-    for flag, kind, default, text in TRAIN_OPTIONS:
-        name = "lambda_" if flag == "--lambda" else flag[2:].replace("-", "_")
+    names = ["lambda_" if flag == "--lambda" else flag[2:].replace("-", "_") for flag, *_ in TRAIN_OPTIONS]
+    for name, (flag, kind, default, text) in zip(names, TRAIN_OPTIONS, strict=True):
         parser.add_argument(flag, dest=name, type=kind, default=default, help=f"{text} (default {default})")
     parser.add_argument("--options", default="{}", help="JSON of further options; overrides the flags")
     parser.add_argument(
@@ -101,7 +101,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="nodes that each start --processes (srun)")
     device_flags(parser)
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the encoder")
-    parser.set_defaults(function=run_train)
+    parser.set_defaults(function=run_train, option_names=names)
 
 
 def _openbhb(parser: argparse.ArgumentParser) -> None:
@@ -181,8 +181,7 @@ def run_train(args: argparse.Namespace) -> int:
     from anatcl.pretrain.train import Inputs, train
     from anatcl.spec.training import Options
 
-    flags = ("lambda_" if flag == "--lambda" else flag[2:].replace("-", "_") for flag, *_ in TRAIN_OPTIONS)
-    options = Options.parse({name: getattr(args, name) for name in flags} | json.loads(args.options))
+    options = Options.parse({name: getattr(args, name) for name in args.option_names} | json.loads(args.options))
     inputs = Inputs(args.arrays, args.folds, args.fold, args.method, args.out_dir, args.measures, args.query)
     return train(inputs, options, args.device, args.precision, args.deterministic, args.threads)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from anatcl.plan.plan import Plan
+from anatcl.base.syntax import KEPT
+from anatcl.plan.plan import RESULTS, Plan
 from anatcl.spec.layers import resolve
 
 __all__ = ["Plan", "open_plan", "resolve"]
@@ -23,4 +24,5 @@ def open_plan(files: Iterable[Path], overrides: Mapping[str, Any], invocation: P
     main : bool
         This is the process that plans, not one that it started for a job.
     """
+    KEPT.open(RESULTS / ".code.json")
     return Plan(resolve(files, overrides, invocation)) if main else Plan.of_job()

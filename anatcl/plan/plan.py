@@ -16,9 +16,11 @@ from typing import Any
 import pandas as pd
 
 from anatcl.base import failures
+from anatcl.base.closure import package_digests
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv, write_json
-from anatcl.base.provenance import DEPENDS, code_digest, hardware, versions
+from anatcl.base.provenance import hardware, versions
+from anatcl.base.syntax import KEPT
 from anatcl.spec.config import Config, parse
 from anatcl.spec.corrections import Corrections, read_corrections
 
@@ -57,14 +59,14 @@ class Plan:
         """Write the resolved configuration for jobs and for the record; an equal file is left alone."""
         if not SAVED.exists() or read_json(SAVED) != self.values:
             write_json(SAVED, self.values)
+        KEPT.save()
 
     def record(self) -> None:
         """Write ``results/run.json``: what this run is made of and where it runs."""
         self.save()  # jobs read it, also those of a target that needs no index
-        digests = {stage: code_digest(stage) for stage in DEPENDS}
         write_json(
             RESULTS / "run.json",
-            {"config": self.values, "versions": versions(), "code": digests, "hardware": hardware()},
+            {"config": self.values, "versions": versions(), "code": package_digests(), "hardware": hardware()},
         )
 
     # -- cohort -------------------------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import write_text
 from anatcl.bids.index import Index, build_index
 from anatcl.spec.config import parse
+from anatcl.spec.layout import RAW
 
 # Columns that every dataset has a place for; others may be targets of tasks.
 KNOWN = ("age", "sex", "site")
 NAMED = {"scan", "path", "participant_id", "session_id"}
-ENTITIES = ("task", "acq", "ce", "rec", "run", "echo", "part", "chunk")
 MOST_CLASSES = 6
 FEWEST_VALUES = 12
 
@@ -101,7 +101,7 @@ def _values(scans: pd.DataFrame, name: str) -> str:
 
 def _several(scans: pd.DataFrame) -> list[str]:
     """The section `bids`, where sessions, acquisitions or runs leave a choice."""
-    choices = {name: sorted(set(_known(scans, name).astype(str))) for name in ENTITIES if name in scans}
+    choices = {name: sorted(set(_known(scans, name).astype(str))) for name in RAW if name in scans}
     choices = {name: values for name, values in choices.items() if values}
     if "run" not in choices and not choices:
         return []
@@ -126,7 +126,7 @@ def _suggested(scans: pd.DataFrame) -> list[str]:
     """Tasks that other columns would allow, commented out: only a person knows which of them mean something."""
     people = scans.drop_duplicates("participant_id")
     lines: list[str] = []
-    for column in (str(name) for name in scans if name not in NAMED | set(KNOWN) | set(ENTITIES)):
+    for column in (str(name) for name in scans if name not in NAMED | set(KNOWN) | set(RAW)):
         values = _known(people, column)
         numbers = pd.to_numeric(values, errors="coerce")
         name = "".join(c if c.isalnum() else "-" for c in column).strip("-")

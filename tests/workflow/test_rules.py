@@ -14,6 +14,7 @@ RULES = {
     for file in sorted((ROOT / "rules").glob("*.smk"))
     for match in re.finditer(r"^rule (?P<name>\w+):\n(?P<body>(?:    .*\n|\n)+)", file.read_text(), re.MULTILINE)
 }
+COMMON = (ROOT / "rules" / "common.smk").read_text()
 JOBS = sorted(set(RULES) - {"bids", "participant"})  # these two are targets only
 
 
@@ -30,7 +31,7 @@ def test_a_rule_is_whole(name):
             assert re.search(rf"^    {part}:", body, re.MULTILINE), f"no {part}"
     # `runtime` sums the benchmarks up and has none of its own.
     assert name == "runtime" or re.search(r"^    benchmark:", body, re.MULTILINE), "no benchmark"
-    assert "code_digest(" in body and "mem_mb" in body and "runtime" in body
+    assert "        code=" in body and "mem_mb" in body and "runtime" in body
     assert "lambda" not in body and "run:" not in body
 
 
@@ -40,6 +41,16 @@ def test_a_rule_is_one_quoted_command(name):
     assert command.count("python -m anatcl ") == 1
     paths = re.findall(r"\{(?:input|output|log)(?:\.\w+)?(:q)?\}", command)
     assert paths and all(quoted == ":q" for quoted in paths)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_the_digest_of_a_rule_is_of_the_step_that_it_runs(name):
+    command = re.search(r"python -m anatcl (\w+) ([\w-]+)", RULES[name])
+    given = re.search(r"^        code=(.+),$", RULES[name], re.MULTILINE)
+    text = given[1]
+    if text.isidentifier():  # a function of the wildcards
+        text = re.search(rf"^def {text}\(.*?(?=^def |^@)", COMMON, re.MULTILINE | re.DOTALL)[0]
+    assert re.search(r'code_digest\(\s*"(\w+)", "([\w-]+)"', text).groups() == command.groups()
 
 
 def test_all_environments_exist_and_parse():

@@ -132,7 +132,7 @@ def _training_parts(design: Design, problem: Problem, folds: pd.DataFrame | None
     if folds is not None:
         splits = _pretraining_folds(problem, folds)
     else:
-        ((_, dealt),) = _repeated(dataclasses.replace(design, repeats=1), problem, folds, seed)
+        ((_, dealt),) = _repeated(design.model_copy(update={"repeats": 1}), problem, folds, seed)
         splits = list(dealt)
     return [_only_trainable(problem, s) for s in splits]
 

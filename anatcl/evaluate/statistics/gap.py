@@ -83,10 +83,10 @@ def evaluate(run: pd.DataFrame, problem: Problem, w: Array) -> dict[str, Array]:
     gap = _gap(run)
     found = {}
     for group in task.gap_groups:
-        if group["column"] in rows:
-            case = in_groups(rows[group["column"]], group["positives"], group["negatives"])
+        if group.column in rows:
+            case = in_groups(rows[group.column], group.positives, group.negatives)
             if min((case == 1).sum(), (case == 0).sum()) >= 2:
-                found[f"gap_g_{group['name']}"] = hedges_g(gap, case, w)
+                found[f"gap_g_{group.name}"] = hedges_g(gap, case, w)
     if task.site in rows and rows[task.site].nunique() > 1:
         found["gap_site_share"] = site_share(gap, rows[task.site].astype(str).to_numpy(), w)
     return found

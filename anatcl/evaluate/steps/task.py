@@ -104,7 +104,7 @@ def run_task(
 def task_at(task: str | dict[str, Any], site_column: str) -> Task:
     """The task, its site read from `site_column` where it names no other."""
     wanted = load_task(task)
-    return dataclasses.replace(wanted, site=site_column) if wanted.site == "site" else wanted
+    return wanted.model_copy(update={"site": site_column}) if wanted.site == "site" else wanted
 
 
 def evaluate_task(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import anatcl
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv, write_tsv
 from anatcl.pretrain import checkpoint
@@ -29,6 +32,7 @@ from anatcl.pretrain.session import Run
 from anatcl.pretrain.train import Inputs, train
 from anatcl.spec.training import Options
 
+PACKAGE = Path(anatcl.__file__).parent
 TRAINED = [name for name, method in METHODS.items() if method.loss]
 
 
@@ -104,7 +108,69 @@ def test_a_changed_parameter_starts_over(pretrain, caplog):
     pretrain("y-aware", epochs=2)
     fresh = weights(pretrain("y-aware", "fresh", epochs=2, temperature=0.2))
     again = weights(pretrain("y-aware", epochs=2, temperature=0.2))
-    assert same(fresh, again) and "starts anew" in caplog.text
+    assert same(fresh, again)
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "starts anew" in r.getMessage()]
+    assert len(said) == 1 and "temperature (was 0.1, is 0.2)" in said[0] and "(epoch 2, step " in said[0]
+    assert "learning_rate" not in said[0]
+
+
+def test_a_checkpoint_that_does_not_fit_is_kept_and_found_again(pretrain, caplog):
+    caplog.set_level("INFO")
+    folder = pretrain("y-aware", epochs=2)
+    first, kept = weights(folder), (folder / "last.ckpt").read_bytes()
+    pretrain("y-aware", epochs=2, temperature=0.2)
+    second = (folder / "last.ckpt").read_bytes()
+    (aside,) = folder.glob("last.*.ckpt")
+    assert aside.read_bytes() == kept
+    caplog.clear()
+    assert same(weights(pretrain("y-aware", epochs=2)), first)
+    assert "is taken up again" in caplog.text and "resumed after epoch 2" in caplog.text
+    # Nothing is lost, however often one goes back and forth.
+    pretrain("y-aware", epochs=2, temperature=0.2)
+    contents = [path.read_bytes() for path in folder.glob("last*.ckpt")]
+    assert kept in contents and second in contents
+
+
+def test_more_epochs_go_on_and_fewer_do_not(pretrain, caplog):
+    caplog.set_level("INFO")
+    straight = weights(pretrain("y-aware", "straight", epochs=4))
+    short = weights(pretrain("y-aware", "short", epochs=2))
+    pretrain("y-aware", epochs=2)
+    assert same(weights(pretrain("y-aware", epochs=4)), straight)
+    assert "resumed after epoch 2" in caplog.text and "starts anew" not in caplog.text
+    assert same(weights(pretrain("y-aware", epochs=2)), short)
+    assert "epochs (was trained for 4, is 2)" in caplog.text
+
+
+# Files, what is added to each, and what the next run says.
+EDITS = (
+    (("losses/y_aware.py", "pretrain/session.py", "models/conv.py"), "# a word\n", "resumed after epoch 1"),
+    (("pretrain/probe.py", "pretrain/checkpoint.py", "losses/simclr.py"), "X = 1\n", "resumed after epoch 1"),
+    (("losses/kernels.py", "models/conv.py"), "X = 1\n", "Different in this run: code of the loss; code of the netw"),
+    (("pretrain/batches.py",), "X = 1\n", "Different in this run: code of the training loop."),
+)
+
+
+@pytest.mark.slow
+def test_only_edits_that_may_change_a_number_start_over(cohort_files, tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "anatcl", ignore=shutil.ignore_patterns("__pycache__"))
+    options = {"encoder": "resnet-tiny", "epochs": 1, "batch_size": 8}
+    command = [sys.executable, "-m", "anatcl", "pretrain", "train", "--method", "y-aware", "--fold", "0"]
+    command += ["--arrays", str(cohort_files["arrays"]), "--folds", str(cohort_files["folds.tsv"]), "--threads", "1"]
+    command += ["--options", json.dumps(options), "--device", "cpu", "--out-dir", str(tmp_path / "out")]
+
+    def run() -> str:
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        return done.stderr
+
+    run()
+    for names, line, said in EDITS:
+        for name in names:
+            with (tmp_path / "anatcl" / name).open("a") as file:
+                file.write(line)
+        assert said in run(), names
+    assert len(list((tmp_path / "out").glob("last.*.ckpt"))) == 2
 
 
 def test_a_lost_history_is_written_again(pretrain):
@@ -125,17 +191,24 @@ def test_changed_volumes_or_code_start_over(pretrain, cohort_maker, tmp_path, mo
     volumes = np.load(files["arrays"] / "volumes.npy")
     np.save(files["arrays"] / "volumes.npy", volumes * np.float16(0.5))
     pretrain("y-aware", epochs=1, files=files)
-    monkeypatch.setattr("anatcl.pretrain.session.code_digest", lambda *_: "other code")
+    monkeypatch.setattr("anatcl.pretrain.session.code_digest", lambda *_: "0" * 12)
     pretrain("y-aware", epochs=1, files=files)
     assert caplog.text.count("resumed after") == 1
+    assert "Different in this run: values of the volumes." in caplog.text
+    assert "Different in this run: code of the loss; code of the networks." in caplog.text
 
 
-def test_a_damaged_checkpoint_starts_over(pretrain):
+def test_a_damaged_checkpoint_starts_over_and_is_kept(pretrain):
     folder = pretrain("y-aware")
     before = weights(folder)
     for damage in (b"", b"no checkpoint", (folder / "last.ckpt").read_bytes()[:5000]):
         (folder / "last.ckpt").write_bytes(damage)
         assert same(weights(pretrain("y-aware")), before)
+    assert sorted(path.name for path in folder.glob("last.*.ckpt")) == [
+        "last.damaged-2.ckpt",
+        "last.damaged-3.ckpt",
+        "last.damaged.ckpt",
+    ]
 
 
 def test_a_checkpoint_that_carries_code_does_not_run_it(tmp_path):
@@ -145,10 +218,11 @@ def test_a_checkpoint_that_carries_code_does_not_run_it(tmp_path):
         def __reduce__(self):
             return os.system, (f"touch {tmp_path}/ran",)
 
-    torch.save({"fingerprint": "x", "model": Bomb()}, tmp_path / "last.ckpt")
-    assert checkpoint.load(tmp_path / "last.ckpt", "x") is None
+    identity = {"method": "x"}
+    torch.save({"fingerprint": checkpoint.fingerprint(identity), "model": Bomb()}, tmp_path / "last.ckpt")
+    assert checkpoint.load(tmp_path, identity, 1) is None
     (tmp_path / "last.ckpt").write_bytes(pickle.dumps(Bomb()))
-    assert checkpoint.load(tmp_path / "last.ckpt", "x") is None
+    assert checkpoint.load(tmp_path, identity, 1) is None
     assert not (tmp_path / "ran").exists()
 
 
