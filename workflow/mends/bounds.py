@@ -101,7 +101,8 @@ def apply(mends: Iterable[Mend], tell: bool = True) -> list[str]:
     """
     lines, made = _make(list(mends))
     for level, line in lines if tell else []:
-        log.log(level, "%s The plan is the same, made slower (docs/mends.md).", line)
+        # One text: Snakemake writes what it is given as it stands, without putting arguments in.
+        log.log(level, f"{line} The plan is the same, made slower (docs/mends.md).")
     return made
 
 
