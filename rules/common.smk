@@ -9,26 +9,14 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).parent
 # A clone has the library beside the rules; an installed copy has the rules inside the library, and a stand-in for it.
 LIBRARY = ROOT if (ROOT / "anatcl").is_dir() else ROOT / "library"
-if str(LIBRARY) not in sys.path:
-    sys.path.insert(0, str(LIBRARY))
+sys.path[:0] = [
+    path for path in (str(LIBRARY), str(workflow.basedir)) if path not in sys.path
+]
 
 from anatcl.cli.steps import code_digest
 from anatcl.plan import open_plan
 from anatcl.run.failed import report_failed
-from anatcl.plan.scheduling import (
-    collect_seldom,
-    format_once,
-    lift_default_rate,
-    match_once,
-    ready,
-    screen_folders,
-)
-from anatcl.plan.slim import slim
-from snakemake.dag import DAG
-from snakemake.jobs import Job
-from snakemake.output_index import OutputIndex
-from snakemake.resources import Resource
-from snakemake.rules import Rule
+from mends import apply_mends, lift_default_rate, ready
 
 # Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
 os.environ.update(
@@ -44,12 +32,7 @@ PLAN = open_plan(
     Path(workflow.workdir_init),
     workflow.is_main_process,
 )
-ready(Resource.evaluate)
-format_once(Job)
-match_once(OutputIndex)
-screen_folders(DAG)
-slim(Job, Rule)
-collect_seldom()
+apply_mends(tell=workflow.is_main_process)
 config.update(PLAN.values)
 TEMPLATE = PLAN.template
 ATLAS = PLAN.atlas
