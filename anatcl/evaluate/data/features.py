@@ -11,11 +11,9 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.spec.names import GUESS, REGIONAL, TISSUE, VOLUMES
 
-REGIONAL = re.compile(r"(thickness|thicknessstd|volume|area)_[lr]h_.+")
-TISSUES = ("tiv_mm3", "gm_mm3", "wm_mm3", "csf_mm3")
-GUESS = "majority-median"
-DEMOGRAPHIC = "age-sex-tiv"
+REGION = re.compile(r"(thickness|thicknessstd|volume|area)_[lr]h_.+")
 DEMOGRAPHICS = ("age", "sex", "tiv_mm3")
 KEYS = ("scan", "participant_id", "session_id", "subject_id")
 
@@ -146,10 +144,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def select_columns(table: pd.DataFrame, feature_set: str, path: str | Path = "") -> list[str]:
     """Names of the columns of a feature set, in a stable order that does not depend on the file's."""
     numeric = [c for c in table.columns if c not in KEYS and pd.api.types.is_numeric_dtype(table[c])]
-    if feature_set == "regional-measures":
-        chosen = [c for c in numeric if REGIONAL.fullmatch(c)]
-    elif feature_set == "tissue-volumes":
-        chosen = [c for c in TISSUES if c in numeric]
+    if feature_set == REGIONAL:
+        chosen = [c for c in numeric if REGION.fullmatch(c)]
+    elif feature_set == TISSUE:
+        chosen = [c for c in VOLUMES if c in numeric]
     elif feature_set == "all":
         chosen = numeric
     else:

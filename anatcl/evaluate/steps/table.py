@@ -19,9 +19,10 @@ from tqdm import tqdm
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate.data.features import DEMOGRAPHIC, Features
+from anatcl.evaluate.data.features import Features
 from anatcl.evaluate.steps.gather import FLOATS, gather
 from anatcl.evaluate.steps.task import Settings, evaluate_task, load_features, scans_table
+from anatcl.spec.names import DEMOGRAPHIC
 from anatcl.spec.task import Task, load_task
 
 log = logging.getLogger(__name__)
