@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import nearest
 from anatcl.bids.tables import Table, read_table
 from anatcl.spec.bids import Options
-from anatcl.spec.section import nearest
 
 AGE_RANGE = (0.0, 120.0)
 # Columns that every index has, and the names under which they are known without being configured.

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.errors import InputError, InputErrors
+from anatcl.base.words import nearest
 from anatcl.evaluate.data.problem import Refused, make_problem
 from anatcl.plan.plan import Plan
 from anatcl.spec.bids import matches
@@ -21,7 +22,7 @@ from anatcl.spec.layers import Layers
 from anatcl.spec.mend import Mended
 from anatcl.spec.names import VOLUMES, needs_age
 from anatcl.spec.protocol import load_design
-from anatcl.spec.section import dotted, nearest
+from anatcl.spec.section import dotted
 from anatcl.spec.task import Task, canonical
 
 log = logging.getLogger(__name__)

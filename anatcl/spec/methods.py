@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from anatcl.base.errors import InputError
-from anatcl.spec.section import nearest
+from anatcl.base.words import nearest
 
 LOSSES = Path(__file__).resolve().parents[1] / "losses"
 

@@ -22,9 +22,21 @@ THICKNESS = ("distance", "direct", "kelly_kapowski")
 TABLES = ("brain_age", "diagnosis", "clinical_scores", "site", "sex")
 # Image-quality metrics of one scan, as `preprocess qc` writes them.
 QUALITY = (
-    "brain_ml", "icv_ml", "csf_ml", "gm_ml", "wm_ml", "template_correlation", "template_dice", "cjv", "cnr", "cut_cm2",
-    "jacobian_min", "jacobian_max", "jacobian_nonpositive_share", "modulation_ratio",
-)  # fmt: skip
+    "brain_ml",
+    "icv_ml",
+    "csf_ml",
+    "gm_ml",
+    "wm_ml",
+    "cjv",
+    "cnr",
+    "cut_cm2",
+    "template_correlation",
+    "template_dice",
+    "jacobian_min",
+    "jacobian_max",
+    "jacobian_nonpositive_share",
+    "modulation_ratio",
+)
 # Metrics by the kind of a task.
 METRICS = {
     "regression": (
