@@ -42,7 +42,7 @@ rule runtime:
     """Sum up time and memory of every rule."""
     input:
         scores="results/evaluate/scores.tsv",
-        maps=PLAN.maps,
+        maps=PLAN.tasks.maps,
     output:
         table="results/report/runtime.tsv",
     log:
@@ -87,7 +87,7 @@ rule excluded:
         runtime=grown(10),
     params:
         failures_dir="results/failures",
-        failed=PLAN.failed_scans,
+        failed=failed_scans,
         code=code_digest("report", "excluded"),
     shell:
         "python -m anatcl report excluded"
@@ -144,7 +144,7 @@ rule report:
         excluded="results/report/excluded.tsv",
         runtime="results/report/runtime.tsv",
         methods="results/report/methods.md",
-        maps=PLAN.maps,
+        maps=PLAN.tasks.maps,
         config=resolved_config,
     output:
         page="results/report/index.html",
@@ -163,7 +163,7 @@ rule report:
         preprocess_dir=subpath(input.qc, parent=True),
         predictions_dir=subpath(input.comparisons, parent=True),
         history_dir=subpath(input.models, parent=True),
-        maps_dir=PLAN.maps_dir(),
+        maps_dir=PLAN.tasks.maps_dir(),
         code=code_digest("report", "page"),
     shell:
         "python -m anatcl report page"
