@@ -121,7 +121,8 @@ def _finetune(steps: argparse._SubParsersAction) -> None:
 
 
 def _run_finetune(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.steps.task import Settings, run_finetune
+    from anatcl.evaluate.steps.finetune import run_finetune
+    from anatcl.evaluate.steps.task import Settings
 
     run_finetune(
         args.task,

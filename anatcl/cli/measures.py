@@ -86,13 +86,13 @@ def _measure(args: argparse.Namespace) -> None:
         args.scan,
         {"gm": args.gm, "wm": args.wm, "csf": args.csf, "dseg": args.dseg, "icv": args.icv_mask},
         args.xfm,
-        args.atlas,
-        args.atlas_space_template,
-        args.thickness,
-        {"labels": args.out_labels, "thickness": args.out_thickness, "measures": args.out_measures},
-        args.thickness_options,
-        args.threads,
-        args.seed,
+        atlas_name=args.atlas,
+        template=args.atlas_space_template,
+        method=args.thickness,
+        outputs={"labels": args.out_labels, "thickness": args.out_thickness, "measures": args.out_measures},
+        options=args.thickness_options,
+        threads=args.threads,
+        seed=args.seed,
     )
 
 

@@ -161,14 +161,14 @@ def run_pack(args: argparse.Namespace) -> None:
         _cohort(args.scans, args.measures),
         args.maps_dir,
         args.out_dir,
-        args.map,
-        args.template,
-        args.voxel_mm,
-        crop,
-        args.pattern,
-        args.dtype,
-        args.scale,
-        args.threads,
+        map_name=args.map,
+        template=args.template,
+        voxel_mm=args.voxel_mm,
+        crop=crop,
+        pattern=args.pattern,
+        dtype=args.dtype,
+        scale=args.scale,
+        threads=args.threads,
     )
 
 
@@ -199,7 +199,7 @@ def run_openbhb(args: argparse.Namespace) -> None:
         read_tree(args.root, args.out_dir, args.map, args.voxel_mm, labels=labels)
     else:
         masks = args.masks or args.root
-        read_ramp(args.root, args.out_dir, masks, args.map, voxel_mm=args.voxel_mm, labels=labels)
+        read_ramp(args.root, args.out_dir, masks, map_name=args.map, voxel_mm=args.voxel_mm, labels=labels)
 
 
 def run_import(args: argparse.Namespace) -> None:

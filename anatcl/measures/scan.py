@@ -121,6 +121,7 @@ def run(
     scan: str,
     maps: dict[str, Path],
     transform: Path,
+    *,
     atlas_name: str,
     template: str,
     method: str,

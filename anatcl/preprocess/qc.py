@@ -22,6 +22,7 @@ def qc(
     image: Path,
     brain: Path,
     icv: Path,
+    *,
     dseg: Path,
     forward: Path,
     vbm: Path,
@@ -61,7 +62,7 @@ def qc(
         "modulation_ratio": facts["ModulatedToNativeVolume"],
     }
     numbers = {key: round(float(numbers[key]), 5) for key in QUALITY}
-    picture(scan, mask, skull, tissue, warped, template.volume("gm"), out_png)
+    picture(scan, mask, skull, tissue, warped, template.volume("gm"), out=out_png)
     write_json(out_json, numbers)
     return numbers
 
@@ -112,7 +113,7 @@ def agreement(warped: NDArray, mask: NDArray, template: Template) -> dict[str, f
 
 
 def picture(
-    scan: Volume, mask: Volume, icv: Volume, tissue: Volume, warped: Volume, grey: Volume, out: Path, slices: int = 7
+    scan: Volume, mask: Volume, icv: Volume, tissue: Volume, warped: Volume, grey: Volume, *, out: Path, slices: int = 7
 ) -> None:
     """Draw three rows of axial slices: masks on the scan, tissue borders, and the template's cortex on the warped scan.
 

@@ -43,6 +43,7 @@ class Masks:
 def skullstrip(
     image: str | Path,
     template: Template,
+    *,
     out_brain: str | Path,
     out_icv: str | Path,
     out_affine: str | Path,

@@ -166,6 +166,7 @@ def pack(
     scans: pd.DataFrame,
     maps_dir: str | Path,
     out_dir: str | Path,
+    *,
     map_name: str = "vbm",
     template: str = "",
     voxel_mm: float = 0.0,
