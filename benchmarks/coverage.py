@@ -100,7 +100,7 @@ def fresh_people(world: World) -> Cohort:
     if s.design["kind"] == "leave-site-out":
         sites = 60
         return world.cohort(sites * s.n // s.sites, sites)
-    size = int(np.clip(40 * s.n * s.family, 4000, 20_000))
+    size = 2000 if s.target == "expected" else int(np.clip(40 * s.n * s.family, 4000, 20_000))
     if s.sites and s.design["kind"] == "transfer":
         # The shift does not matter to a model without signal; truth is chance.
         return world.cohort(size // s.family, 2)

@@ -63,6 +63,10 @@ class Setting:
         """The task as a user would write it."""
         found = {"name": "y", "kind": self.kind, "target": "y", "positives": [1], "negatives": [0]}
         found |= {"group": "family"} if self.family > 1 else {}
+        if self.kind == "binary":
+            shown = ["roc_auc", "balanced_accuracy", "average_precision"]
+            by_site = self.design["kind"] == "leave-site-out"
+            found["metrics"] = shown + [f"{m}_site_mean" for m in shown if by_site]
         return found | ({"bias_correction": True} if self.gap else {})
 
 

@@ -82,7 +82,7 @@ class _Shared:
             part = self.part(method, scans)
             names, counts = bootstrap.draw(units.of(part), self.n_bootstrap, self.seed)
             self.found[method, scans] = bootstrap.replicate_draws(
-                part, lambda run, w: metrics.evaluate(run, self.kind, w), names, counts
+                part, lambda run, w: metrics.evaluate(run, self.kind, w, COMPARED[self.kind]), names, counts
             )
         return self.found[method, scans]
 

@@ -125,7 +125,7 @@ def score_rows(
     names, counts = bootstrap.draw(units.of(predictions), n_bootstrap, seed)
 
     def evaluate(run: pd.DataFrame, w: np.ndarray) -> dict[str, np.ndarray]:
-        return metrics.evaluate(run, kind, w) | gap.evaluate(run, problem, w)
+        return metrics.evaluate(run, kind, w, wanted or None) | gap.evaluate(run, problem, w)
 
     found = bootstrap.replicate_draws(predictions, evaluate, names, counts)
     unknown = set(wanted) - set(found)
