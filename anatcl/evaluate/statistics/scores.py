@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,23 +163,57 @@ def missing_variances(table: pd.DataFrame) -> dict[tuple[str, str, str, str], fl
     return dict(zip(keys, table[PAIRS].astype(float), strict=True))
 
 
+CHALLENGE_POWER = 0.3
+WITHIN = re.compile(r"(\d+x)?\d+-fold")
+
+
 def challenge_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Score of the OpenBHB challenge, ``MAE of age * balanced accuracy of site ** 0.3`` (lower is better).
 
-    The challenge takes the MAE on sites that were not trained on. A row from another protocol says so.
+    The challenge takes the MAE on sites that were not trained on and the accuracy within known ones, so that the score
+    has two protocols; its own names both. Where no site was left out, both are of the same folds and the row says so.
+    The interval is that of the logarithm, from the intervals of both factors, taken as independent.
     """
     rows = []
     for prefix in ("", "openbhb-"):
         age = table[(table["task"] == f"{prefix}age") & (table["metric"] == "mae")]
         site = table[(table["task"] == f"{prefix}site") & (table["metric"] == "balanced_accuracy")]
-        accuracy = dict(zip(site["method"], site["value"], strict=False))
-        for row in age[age["method"].isin(accuracy)].to_dict("records"):
-            outside = row["protocol"].startswith("leave-") or "-to-" in row["protocol"]
-            mark = "" if outside else "MAE within sites, the challenge's is on unseen ones"
-            value = row["value"] * accuracy[row["method"]] ** 0.3
-            change = {"metric": "openbhb_score", "value": value, "low": np.nan, "high": np.nan, "flags": mark}
-            rows.append({str(key): item for key, item in row.items()} | change)
+        site = site[site["protocol"].astype(str).str.fullmatch(WITHIN)]
+        for _, ages in age.groupby("method", sort=False):
+            sites = site[site["method"] == ages["method"].iloc[0]].to_dict("records")
+            rows += [_challenge(a, s) for a, s in _factors(ages.to_dict("records"), sites)]
     return rows
+
+
+def _factors(
+    ages: list[dict[str, Any]], sites: list[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pairs of one method's errors and accuracies that belong together."""
+    outside = [a for a in ages if not re.fullmatch(WITHIN, str(a["protocol"])) and _unseen_sites(str(a["protocol"]))]
+    for a in outside:
+        yield from ((a, s) for s in sites[:1])
+    for a in [] if outside else ages:
+        yield from ((a, s) for s in sites if s["protocol"] == a["protocol"])
+
+
+def _unseen_sites(protocol: str) -> bool:
+    return units.by_site(protocol) or "-to-" in protocol
+
+
+def _challenge(age: dict[str, Any], site: dict[str, Any]) -> dict[str, Any]:
+    value = age["value"] * site["value"] ** CHALLENGE_POWER
+    spreads = [_log_spread(age), CHALLENGE_POWER * _log_spread(site)]
+    half = float(np.exp(np.hypot(*spreads)))
+    mark = "" if _unseen_sites(str(age["protocol"])) else "MAE within sites, the challenge's is on unseen ones"
+    name = f"challenge (age: {age['protocol']}, site: {site['protocol']})"
+    change = {"metric": "openbhb_score", "protocol": name, "value": value, "flags": mark}
+    return {str(key): item for key, item in age.items()} | change | {"low": value / half, "high": value * half}
+
+
+def _log_spread(row: dict[str, Any]) -> float:
+    """Half the length of an interval on the logarithm's scale; NaN where there is none."""
+    low, high = float(row.get("low") or np.nan), float(row.get("high") or np.nan)
+    return float(np.log(high / low) / 2) if 0 < low <= high else np.nan
 
 
 def subgroup_rows(
