@@ -26,8 +26,6 @@ SKIPPED = "skipped"
 SMALL = 50
 # Effective units below which a bounded score has an interval of its own kind, see `boundary`.
 FEW = 20
-# Units (of the smaller class) below which no test between methods is offered.
-TESTABLE = 10
 SMALLEST_SUBGROUP = 10
 AGE_BAND = 20
 
@@ -54,13 +52,11 @@ def flags(problem: Problem, predictions: pd.DataFrame) -> list[str]:
     first, found = _first_run(predictions), []
     kind, what = problem.task.kind, units.describe(problem.task, predictions)
     number = units.count(first)
-    limit = TESTABLE if what == "sites" else SMALL
-    if number < limit:
+    if number < (units.TESTABLE if what == "sites" else SMALL):
         found.append(f"small: {number} {what}")
-    fewest = units.smallest(first, kind)
-    if fewest < TESTABLE:
-        whose = "" if kind == "regression" else " in the smallest class"
-        found.append(f"few: {fewest} {what}{whose}, so intervals are rough and methods are not tested")
+    refusal = units.untestable(first, kind)
+    if refusal:
+        found.append(f"few: {refusal}, so intervals are rough and methods are not tested")
     if any(predictions[level].nunique() < 2 for level in units.drawn(predictions)):
         found.append("one draw: the interval does not hold what another draw would change")
     return found
