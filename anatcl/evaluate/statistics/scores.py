@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,9 +181,7 @@ def challenge_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _factors(
-    ages: list[dict[str, Any]], sites: list[dict[str, Any]]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _factors(ages: Sequence[Any], sites: Sequence[Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Pairs of one method's errors and accuracies that belong together."""
     outside = [a for a in ages if not re.fullmatch(WITHIN, str(a["protocol"])) and _unseen_sites(str(a["protocol"]))]
     for a in outside:
@@ -198,8 +196,7 @@ def _unseen_sites(protocol: str) -> bool:
 
 def _challenge(age: dict[str, Any], site: dict[str, Any]) -> dict[str, Any]:
     value = age["value"] * site["value"] ** CHALLENGE_POWER
-    spreads = [_log_spread(age), CHALLENGE_POWER * _log_spread(site)]
-    half = float(np.exp(np.hypot(*spreads)))
+    half = float(np.exp(np.hypot(_log_spread(age), CHALLENGE_POWER * _log_spread(site))))
     mark = "" if _unseen_sites(str(age["protocol"])) else "MAE within sites, the challenge's is on unseen ones"
     name = f"challenge (age: {age['protocol']}, site: {site['protocol']})"
     change = {"metric": "openbhb_score", "protocol": name, "value": value, "flags": mark}

@@ -202,7 +202,8 @@ def _evaluate(
     """Predictions and rows of one protocol, audited."""
     warnings = audit.check_encoders(problem, splits, settings.pretrained) if settings.pretrained else []
     audit.check_splits(problem, splits)
-    warnings += audit.check_features(problem, features, splits)
+    if not runner:
+        warnings += audit.check_features(problem, features, splits)
     if runner:
         name += "-finetune"
         outcome = runner(problem, features, splits, settings.seed)
