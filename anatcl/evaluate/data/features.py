@@ -115,6 +115,12 @@ def _one_seed(folder: Path, scans: pd.Series) -> Features:
     return Features(matrices, present, [f"e{i:03d}" for i in range(matrix.shape[1])])
 
 
+def load_embeddings_of(file: str | Path, scans: pd.Series) -> Features:
+    """Read the embeddings of one encoder alone and align them with `scans`."""
+    matrix = _aligned(Path(file), scans)
+    return Features({-1: matrix}, np.isfinite(matrix).all(1), [f"e{i:03d}" for i in range(matrix.shape[1])])
+
+
 def _aligned(file: Path, scans: pd.Series) -> np.ndarray:
     with np.load(file, allow_pickle=False) as data:
         if not {"scan", "embedding"} <= set(data.files):

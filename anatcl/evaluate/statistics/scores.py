@@ -232,7 +232,7 @@ def subgroup_rows(
         part = predictions[predictions["scan"].isin(scans_of)]
         people = part["participant_id"].nunique()
         if people < SMALLEST_SUBGROUP:
-            continue
+            continue  # often nobody: the task tests other people
         names, counts = bootstrap.draw(units.of(part), n_bootstrap, seed)
         found = bootstrap.replicate_draws(part, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
         for metric, replicates in found.items():

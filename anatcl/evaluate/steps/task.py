@@ -92,15 +92,19 @@ def run_task(
     See ``python -m anatcl evaluate task --help`` for the parameters.
     """
     settings = settings or Settings()
-    wanted = load_task(task)
-    if wanted.site == "site":
-        wanted = dataclasses.replace(wanted, site=settings.site_column)
+    wanted = task_at(task, settings.site_column)
     table = scans_table(scans, measures)
     given = load_features(table, embeddings_dir, features, feature_set, wanted.target, used_columns([wanted]))
     dealt = read_tsv(folds) if folds else None
     predictions, found = evaluate_task(wanted, method, table, given, dealt, settings)
     write_tsv(out_predictions, predictions, FLOATS)
     write_tsv(out_scores, found, FLOATS)
+
+
+def task_at(task: str | dict[str, Any], site_column: str) -> Task:
+    """The task, its site read from `site_column` where it names no other."""
+    wanted = load_task(task)
+    return dataclasses.replace(wanted, site=site_column) if wanted.site == "site" else wanted
 
 
 def evaluate_task(
@@ -233,10 +237,11 @@ def _every_seed(
 
     What the bootstrap lacks is the mean over seeds: their probes share the training people.
     """
-    first = protocol.cross_validate(problem, features, splits, seed, shuffles, probe)
+    make = protocol.every(problem, probe)
+    first = protocol.cross_validate(problem, features, splits, seed, shuffles, make)
     if not features.other_seeds:
         return first
-    others = [protocol.cross_validate(problem, f, splits, seed, 0, probe) for f in features.other_seeds]
+    others = [protocol.cross_validate(problem, f, splits, seed, 0, make) for f in features.other_seeds]
     made = [o.predictions.assign(seed_id=str(i)) for i, o in enumerate([first, *others])]
     lacking = pd.DataFrame([o.missing_variance for o in [first, *others]]).mean()
     missing = {str(metric): float(value) for metric, value in lacking.items()}
