@@ -37,7 +37,7 @@ from anatcl.evaluate.statistics import compare, metrics, scores
 from anatcl.evaluate.steps import control
 from anatcl.spec.protocol import load_design
 from anatcl.spec.task import load_task
-from benchmarks.calibration import kept_models
+from benchmarks.calibration import keeping
 from benchmarks.coverage_worlds import SETTINGS, Cohort, Setting, World, mixing_of
 
 METRICS = {
@@ -66,9 +66,9 @@ def one_cohort(setting: Setting, seed: int) -> list[dict[str, Any]]:
     for method, view in (("a", 0), ("b", 1)):
         features = Features({-1: cohort.views[view]}, np.ones(len(cohort.table), bool), [*map(str, range(setting.d))])
         shuffles = control.shuffle_count(setting.n) if setting.alarm and method == "a" else 0
-        with kept_models() as models:
-            outcome = protocol.cross_validate(problem, features, chosen, seed, shuffles)
-        models = [m for m in models if hasattr(m, "fit")][:: 1 + shuffles] if shuffles else models
+        models: list[Any] = []
+        outcome = protocol.cross_validate(problem, features, chosen, seed, shuffles, keeping(problem, models))
+        models = models[:: 1 + shuffles]  # those of shuffled labels come after the right ones
         made = units.label(outcome.predictions, problem, name, design.column)
         table = made.assign(method=method, task="y")
         predictions.append(table)
@@ -100,7 +100,7 @@ def fresh_people(world: World) -> Cohort:
     if s.design["kind"] == "leave-site-out":
         sites = 60
         return world.cohort(sites * s.n // s.sites, sites)
-    size = int(np.clip(40 * s.n * s.family, 4000, 20_000))
+    size = 2000 if s.target == "expected" else int(np.clip(40 * s.n * s.family, 4000, 20_000))
     if s.sites and s.design["kind"] == "transfer":
         # The shift does not matter to a model without signal; truth is chance.
         return world.cohort(size // s.family, 2)

@@ -63,6 +63,10 @@ class Setting:
         """The task as a user would write it."""
         found = {"name": "y", "kind": self.kind, "target": "y", "positives": [1], "negatives": [0]}
         found |= {"group": "family"} if self.family > 1 else {}
+        if self.kind == "binary":
+            shown = ["roc_auc", "balanced_accuracy", "average_precision"]
+            by_site = self.design["kind"] == "leave-site-out"
+            found["metrics"] = shown + [f"{m}_site_mean" for m in shown if by_site]
         return found | ({"bias_correction": True} if self.gap else {})
 
 
@@ -165,6 +169,7 @@ SETTINGS = (
     Setting("two classes, strong signal", "binary", 200, 10, 2.0),
     Setting("two classes, more features than people", "binary", 100, 200, 0.7),
     Setting("two classes, families of 5, no signal", "binary", 40, 10, 0.0, family=5),
+    Setting("40 cases of 500", "binary", 500, 10, 0.5, cases=40),
     Setting("20 cases of 500", "binary", 500, 10, 0.5, cases=20),
     Setting("5 cases of 500, no signal", "binary", 500, 10, 0.0, cases=5),
     Setting("8 people, 4 cases, no signal", "binary", 8, 4, 0.0, {"kind": "repeated", "folds": 4}, cases=4),

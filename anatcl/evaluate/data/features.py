@@ -34,11 +34,14 @@ class Features:
         False where a row has no features (its matrix rows are NaN).
     names : list of d str
         Names of the features.
+    other_seeds : tuple of Features
+        The same rows by encoders that differ from these in nothing but their seed.
     """
 
     matrices: dict[int, np.ndarray]
     present: np.ndarray
     names: list[str]
+    other_seeds: tuple[Features, ...] = ()
 
     def of(self, fold: int) -> np.ndarray:
         """Matrix for the outer fold `fold`, shape (n, d)."""
@@ -50,7 +53,8 @@ class Features:
 
     def take(self, rows: np.ndarray) -> Features:
         """The same features for some rows only."""
-        return Features({k: m[rows] for k, m in self.matrices.items()}, self.present[rows], self.names)
+        matrices = {k: m[rows] for k, m in self.matrices.items()}
+        return Features(matrices, self.present[rows], self.names, tuple(f.take(rows) for f in self.other_seeds))
 
 
 def no_features(n: int) -> Features:
@@ -79,12 +83,26 @@ def demographics(table: pd.DataFrame, target: str) -> Features:
 def load_embeddings(folder: str | Path, scans: pd.Series) -> Features:
     """Read ``fold-{k}/embeddings.npz`` of one method and align them with `scans`.
 
+    Further seeds of the same encoder lie in ``seed-{s}/fold-{k}/embeddings.npz``.
+
     Raises
     ------
     InputError
         No file, or a file without the arrays ``scan`` and ``embedding``.
     """
-    files = sorted(Path(folder).glob("fold-*/embeddings.npz"))
+    first, *others = [_one_seed(place, scans) for place in _seed_folders(Path(folder))]
+    present = np.logical_and.reduce([first.present, *(f.present for f in others)])
+    return dataclasses.replace(first, present=present, other_seeds=tuple(others))
+
+
+def _seed_folders(folder: Path) -> list[Path]:
+    """The folder itself where it holds folds, then its seeds by number."""
+    seeds = sorted(folder.glob("seed-*"), key=lambda p: (len(p.name), p.name))
+    return seeds if seeds and not any(folder.glob("fold-*")) else [folder, *seeds]
+
+
+def _one_seed(folder: Path, scans: pd.Series) -> Features:
+    files = sorted(folder.glob("fold-*/embeddings.npz"))
     if not files:
         raise InputError("no fold-*/embeddings.npz.", folder, "Run `python -m anatcl evaluate embed` first.")
     matrices, present = {}, np.ones(len(scans), bool)

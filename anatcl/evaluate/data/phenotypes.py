@@ -97,18 +97,25 @@ def _read(path: Path, entry: dict[str, Any]) -> pd.DataFrame:
 
 def _renamed(table: pd.DataFrame, entry: dict[str, Any], path: Path) -> pd.DataFrame:
     """Participant identifiers and renamed columns beside the original ones; numbers become numbers."""
-    needed = [entry["participant"], *entry.get("columns", {}).values()]
+    columns = {name: _present(source, table) for name, source in entry.get("columns", {}).items()}
+    needed = [entry["participant"], *columns.values()]
     missing = [c for c in needed if c not in table]
     if missing:
         raise InputError(f"the file lacks the columns {missing}.", path, f"It has {list(table.columns)[:30]}.")
     table = table.dropna(subset=[entry["participant"]])
     new = {"participant_id": table[entry["participant"]].map(lambda v: participant_id(v, entry.get("id", {})))}
-    for name, column in entry.get("columns", {}).items():
+    for name, column in columns.items():
         values = {canonical(k): v for k, v in entry.get("values", {}).get(name, {}).items()}
         text = table[column].map(canonical)
         new[name] = text.map(values) if values else _number(table[column])
     numbers = table.apply(_number)
     return numbers.drop(columns=[c for c in new if c in numbers]).assign(**new)
+
+
+def _present(source: str | list[str], table: pd.DataFrame) -> str:
+    """The first of several names that the table has (the first of all where it has none)."""
+    names = [source] if isinstance(source, str) else source
+    return next((n for n in names if n in table), names[0])
 
 
 def _number(column: pd.Series) -> pd.Series:

@@ -14,9 +14,12 @@ import pandas as pd
 
 from anatcl.evaluate.data.problem import Problem
 
-UNIT, SITE = "unit_id", "site_id"
+UNIT, SITE, SEED = "unit_id", "site_id", "seed_id"
 # Columns of a predictions table that tell apart fits of the same protocol.
-RUN = ("repeat", "encoder", "seed_id")
+RUN = ("repeat", "encoder", SEED)
+
+# Units, and units of the smallest class, below which no test between methods is offered.
+TESTABLE, TESTABLE_CLASS = 10, 25
 
 
 def label(predictions: pd.DataFrame, problem: Problem, protocol: str, site_column: str) -> pd.DataFrame:
@@ -59,14 +62,14 @@ def sites(table: pd.DataFrame) -> np.ndarray | None:
 
 def runs(table: pd.DataFrame) -> list[str]:
     """Columns that tell apart the fits of a table."""
-    return [c for c in RUN if c in table and (c != "seed_id" or table[c].notna().all())]
+    return [c for c in RUN if c in table and (c != SEED or table[c].notna().all())]
 
 
 def drawn(table: pd.DataFrame) -> list[str]:
     """Columns whose values are a random sample of possible fits: the few people drawn, the seed of an encoder."""
     protocol = str(table["protocol"].iloc[0]) if "protocol" in table and len(table) else ""
     few = protocol.startswith("few-shot-") and not protocol.startswith("few-shot-all")
-    return [c for c in runs(table) if c == "seed_id" or (c == "repeat" and few)]
+    return [c for c in runs(table) if c == SEED or (c == "repeat" and few)]
 
 
 def count(table: pd.DataFrame) -> int:
@@ -97,6 +100,18 @@ def effective_n(table: pd.DataFrame, kind: str) -> float:
 def smallest(table: pd.DataFrame, kind: str) -> int:
     """Units of the smaller class; of a regression all units."""
     return count(table) if kind == "regression" else int(per_class(table).min(initial=count(table)))
+
+
+def untestable(table: pd.DataFrame, kind: str) -> str:
+    """Why methods are not compared on these rows, empty where they are.
+
+    Below these numbers equal methods differ too often in simulated cohorts (docs/statistics.md).
+    """
+    if kind == "regression" or sites(table) is not None:
+        number = count(table)
+        return "" if number >= TESTABLE else f"{number} independent units"
+    number = smallest(table, kind)
+    return "" if number >= TESTABLE_CLASS else f"{number} independent units in the smallest class"
 
 
 def describe(task: Any, table: pd.DataFrame) -> str:

@@ -47,23 +47,28 @@ class Replicates:
     ----------
     values : ndarray of shape (n + 1,)
         Mean over fits; the first is the sample itself.
-    draws : tuple of ndarray
+    draws : dict of str to ndarray
         For each level that is a random sample of fits (see `units.drawn`): the sample's score by draw.
     """
 
     values: np.ndarray
-    draws: tuple[np.ndarray, ...] = ()
+    draws: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __sub__(self, other: Replicates) -> Replicates:
-        """The paired difference."""
-        return Replicates(
-            self.values - other.values, tuple(a - b for a, b in zip(self.draws, other.draws, strict=True))
-        )
+        """The paired difference; a level of the same name is drawn alike for both (the same few people), but a seed."""
+        draws = {}
+        for level in dict.fromkeys([*self.draws, *other.draws]):
+            a, b = self.draws.get(level), other.draws.get(level)
+            if a is not None and b is not None and len(a) == len(b) and level != units.SEED:
+                draws[level] = a - b
+            else:
+                draws |= {f"{level} {i}": d for i, d in enumerate((a, b)) if d is not None}
+        return Replicates(self.values - other.values, draws)
 
     @property
     def draw_variance(self) -> tuple[float, float]:
         """Variance of the mean that is due to the draws, and its degrees of freedom (infinite without draws)."""
-        known = [d[np.isfinite(d)] for d in self.draws]
+        known = [d[np.isfinite(d)] for d in self.draws.values()]
         parts = [(float(d.var(ddof=1)) / len(d), len(d) - 1) for d in known if len(d) > 1]
         total = sum(v for v, _ in parts)
         return total, (total**2 / sum(v**2 / f for v, f in parts) if total > 0 else np.inf)
@@ -100,7 +105,7 @@ def replicate_draws(
 
 def _averaged(values: np.ndarray, keys: pd.DataFrame, drawn: list[str]) -> Replicates:
     """Mean over runs (rows of `values`), and the sample's scores by value of each drawn level."""
-    draws = tuple(pd.Series(values[:, 0]).groupby(keys[level]).mean().to_numpy() for level in drawn)
+    draws = {level: pd.Series(values[:, 0]).groupby(keys[level]).mean().to_numpy() for level in drawn}
     return Replicates(values.mean(0), draws)
 
 

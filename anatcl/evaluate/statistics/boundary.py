@@ -17,6 +17,7 @@ from anatcl.evaluate.data import units
 
 # Metrics whose rule is exact enough to be preferred wherever units are few.
 EXACT = ("roc_auc", "balanced_accuracy")
+INSIDE = 1e-9
 Variance = Callable[[float], float]
 
 
@@ -90,6 +91,7 @@ def score_interval(
     def beyond(true: float) -> float:
         return abs(value - true) - z * float(np.sqrt(variance(true) * inflation + extra))
 
-    low = optimize.brentq(beyond, 0.0, value) if beyond(0.0) > 0 else 0.0
-    high = optimize.brentq(beyond, value, 1.0) if beyond(1.0) > 0 else 1.0
+    inside = float(np.clip(value, INSIDE, 1 - INSIDE))  # at an end itself the variance is zero
+    low = optimize.brentq(beyond, 0.0, inside) if beyond(0.0) > 0 else 0.0
+    high = optimize.brentq(beyond, inside, 1.0) if beyond(1.0) > 0 else 1.0
     return float(low), float(high)

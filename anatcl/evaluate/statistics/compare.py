@@ -12,7 +12,6 @@ from scipy import special
 
 from anatcl.evaluate.data import units
 from anatcl.evaluate.statistics import bootstrap, metrics
-from anatcl.evaluate.statistics.scores import TESTABLE
 
 COMPARED = {
     "regression": ("mae", "r2", "pearson_r"),
@@ -23,6 +22,8 @@ COLUMNS = ["task", "protocol", "metric", "method_a", "method_b", "difference", "
            "n_participants", "n_effective", "note"]  # fmt: skip
 
 
+# The rival whose only difference between two runs is its seed: a single one does not stand for it.
+UNTRAINED, ONE_SEED = "untrained", "one initialisation of the untrained encoder"
 # Methods that see the same scans err partly alike. Chosen so that six metrics keep the level in 400 simulated cohorts.
 SHARED = 0.2
 Pairs = dict[tuple[str, str, str, str], float]
@@ -82,7 +83,7 @@ class _Shared:
             part = self.part(method, scans)
             names, counts = bootstrap.draw(units.of(part), self.n_bootstrap, self.seed)
             self.found[method, scans] = bootstrap.replicate_draws(
-                part, lambda run, w: metrics.evaluate(run, self.kind, w), names, counts
+                part, lambda run, w: metrics.evaluate(run, self.kind, w, COMPARED[self.kind]), names, counts
             )
         return self.found[method, scans]
 
@@ -119,20 +120,21 @@ def _pair(
     one, other = (shared.on(method, scans) for method in pair)
     table = shared.part(pair[0], scans)
     first = next(iter(table.groupby(units.runs(table), sort=True)))[1]
-    n, fewest = units.effective_n(first, shared.kind), units.smallest(first, shared.kind)
+    n, refusal = units.effective_n(first, shared.kind), units.untestable(first, shared.kind)
     counts = {"n": len(scans), "n_participants": first["participant_id"].nunique(), "n_effective": n}
-    note = "" if fewest >= TESTABLE else f"not tested: {fewest} independent units{_whose(shared.kind)}"
+    note = f"not tested: {refusal}" if refusal else _seed_note(shared, pair)
     site_means = [m + metrics.SITE_MEAN for m in COMPARED[shared.kind]] if units.sites(first) is not None else []
     rows = {}
     for metric in [*COMPARED[shared.kind], *site_means]:
         missing = lacking.get((pair[0], metric), np.nan) + lacking.get((pair[1], metric), np.nan)
         made = paired(one[metric] - other[metric], n, folds, missing)
-        rows[metric] = counts | made | ({"p": np.nan, "note": note} if note else {"note": ""})
+        rows[metric] = counts | made | {"note": note} | ({"p": np.nan} if refusal else {})
     return rows
 
 
-def _whose(kind: str) -> str:
-    return "" if kind == "regression" else " in the smallest class"
+def _seed_note(shared: _Shared, pair: tuple[str, str]) -> str:
+    alone = UNTRAINED in pair and units.SEED not in units.drawn(shared.tables[UNTRAINED])
+    return ONE_SEED if alone else ""
 
 
 def paired(found: bootstrap.Replicates, n: float, folds: int, pairs: float = np.nan) -> dict[str, float]:

@@ -7,7 +7,7 @@ area compare only rows of one fold (``block``), as the mean over folds does, but
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import pandas as pd
@@ -181,14 +181,14 @@ SITE_METRICS: dict[str, dict[str, tuple[Callable[..., Array], bool]]] = {
 }
 
 
-def evaluate(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
+def evaluate(table: pd.DataFrame, kind: str, w: Array, wanted: Collection[str] | None = None) -> dict[str, Array]:
     """Every metric of one run's predictions; where whole sites are left out, also its mean over sites.
 
     Pooled over sites, R squared and the correlation take each site's own mean, and an ROC area weighs a site by its
     pairs of cases and controls; in the mean (``<metric>_site_mean``) every site counts alike.
     Parameters and returned values are those of `pooled`.
     """
-    found = pooled(table, kind, w)
+    found = pooled(table, kind, w, wanted)
     site = units.sites(table)
     return found if site is None else found | site_means(table, kind, w, site)
 
@@ -208,7 +208,7 @@ def site_means(table: pd.DataFrame, kind: str, w: Array, site: Array) -> dict[st
     return found
 
 
-def pooled(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
+def pooled(table: pd.DataFrame, kind: str, w: Array, wanted: Collection[str] | None = None) -> dict[str, Array]:
     """Every metric of one run's predictions.
 
     Parameters
@@ -220,6 +220,8 @@ def pooled(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
         Kind of the task.
     w : ndarray of shape (b, n)
         Row weights of each resample.
+    wanted : collection of str, optional
+        What is asked for; metrics that are dear and not among them are left out.
 
     Returns
     -------
@@ -233,6 +235,8 @@ def pooled(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
             score, prob = table["score"].to_numpy(float), table["prob"].to_numpy(float)
             found |= {"roc_auc": roc_auc(y, score, w, fold), "average_precision": average_precision(y, score, w)}
             found["brier"] = brier(y, prob, w)
+            if wanted is not None and "calibration_slope" not in wanted:
+                return found
             # One probability per fold follows the training people, against the tested ones: no calibration to speak of.
             constant = table.groupby("fold")["prob"].nunique().max() <= 1
             found["calibration_slope"] = np.full(len(w), np.nan) if constant else calibration_slope(y, prob, w)

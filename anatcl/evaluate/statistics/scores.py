@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,6 @@ SKIPPED = "skipped"
 SMALL = 50
 # Effective units below which a bounded score has an interval of its own kind, see `boundary`.
 FEW = 20
-# Units (of the smaller class) below which no test between methods is offered.
-TESTABLE = 10
 SMALLEST_SUBGROUP = 10
 AGE_BAND = 20
 
@@ -53,13 +52,11 @@ def flags(problem: Problem, predictions: pd.DataFrame) -> list[str]:
     first, found = _first_run(predictions), []
     kind, what = problem.task.kind, units.describe(problem.task, predictions)
     number = units.count(first)
-    limit = TESTABLE if what == "sites" else SMALL
-    if number < limit:
+    if number < (units.TESTABLE if what == "sites" else SMALL):
         found.append(f"small: {number} {what}")
-    fewest = units.smallest(first, kind)
-    if fewest < TESTABLE:
-        whose = "" if kind == "regression" else " in the smallest class"
-        found.append(f"few: {fewest} {what}{whose}, so intervals are rough and methods are not tested")
+    refusal = units.untestable(first, kind)
+    if refusal:
+        found.append(f"few: {refusal}, so intervals are rough and methods are not tested")
     if any(predictions[level].nunique() < 2 for level in units.drawn(predictions)):
         found.append("one draw: the interval does not hold what another draw would change")
     return found
@@ -125,7 +122,7 @@ def score_rows(
     names, counts = bootstrap.draw(units.of(predictions), n_bootstrap, seed)
 
     def evaluate(run: pd.DataFrame, w: np.ndarray) -> dict[str, np.ndarray]:
-        return metrics.evaluate(run, kind, w) | gap.evaluate(run, problem, w)
+        return metrics.evaluate(run, kind, w, wanted or None) | gap.evaluate(run, problem, w)
 
     found = bootstrap.replicate_draws(predictions, evaluate, names, counts)
     unknown = set(wanted) - set(found)
@@ -162,23 +159,54 @@ def missing_variances(table: pd.DataFrame) -> dict[tuple[str, str, str, str], fl
     return dict(zip(keys, table[PAIRS].astype(float), strict=True))
 
 
+CHALLENGE_POWER = 0.3
+WITHIN = re.compile(r"(\d+x)?\d+-fold")
+
+
 def challenge_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Score of the OpenBHB challenge, ``MAE of age * balanced accuracy of site ** 0.3`` (lower is better).
 
-    The challenge takes the MAE on sites that were not trained on. A row from another protocol says so.
+    The challenge takes the MAE on sites that were not trained on and the accuracy within known ones, so that the score
+    has two protocols; its own names both. Where no site was left out, both are of the same folds and the row says so.
+    The interval is that of the logarithm, from the intervals of both factors, taken as independent.
     """
     rows = []
     for prefix in ("", "openbhb-"):
         age = table[(table["task"] == f"{prefix}age") & (table["metric"] == "mae")]
         site = table[(table["task"] == f"{prefix}site") & (table["metric"] == "balanced_accuracy")]
-        accuracy = dict(zip(site["method"], site["value"], strict=False))
-        for row in age[age["method"].isin(accuracy)].to_dict("records"):
-            outside = row["protocol"].startswith("leave-") or "-to-" in row["protocol"]
-            mark = "" if outside else "MAE within sites, the challenge's is on unseen ones"
-            value = row["value"] * accuracy[row["method"]] ** 0.3
-            change = {"metric": "openbhb_score", "value": value, "low": np.nan, "high": np.nan, "flags": mark}
-            rows.append({str(key): item for key, item in row.items()} | change)
+        site = site[site["protocol"].astype(str).str.fullmatch(WITHIN)]
+        for _, ages in age.groupby("method", sort=False):
+            sites = site[site["method"] == ages["method"].iloc[0]].to_dict("records")
+            rows += [_challenge(a, s) for a, s in _factors(ages.to_dict("records"), sites)]
     return rows
+
+
+def _factors(ages: Sequence[Any], sites: Sequence[Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pairs of one method's errors and accuracies that belong together."""
+    outside = [a for a in ages if not re.fullmatch(WITHIN, str(a["protocol"])) and _unseen_sites(str(a["protocol"]))]
+    for a in outside:
+        yield from ((a, s) for s in sites[:1])
+    for a in [] if outside else ages:
+        yield from ((a, s) for s in sites if s["protocol"] == a["protocol"])
+
+
+def _unseen_sites(protocol: str) -> bool:
+    return units.by_site(protocol) or "-to-" in protocol
+
+
+def _challenge(age: dict[str, Any], site: dict[str, Any]) -> dict[str, Any]:
+    value = age["value"] * site["value"] ** CHALLENGE_POWER
+    half = float(np.exp(np.hypot(_log_spread(age), CHALLENGE_POWER * _log_spread(site))))
+    mark = "" if _unseen_sites(str(age["protocol"])) else "MAE within sites, the challenge's is on unseen ones"
+    name = f"challenge (age: {age['protocol']}, site: {site['protocol']})"
+    change = {"metric": "openbhb_score", "protocol": name, "value": value, "flags": mark}
+    return {str(key): item for key, item in age.items()} | change | {"low": value / half, "high": value * half}
+
+
+def _log_spread(row: dict[str, Any]) -> float:
+    """Half the length of an interval on the logarithm's scale; NaN where there is none."""
+    low, high = float(row.get("low") or np.nan), float(row.get("high") or np.nan)
+    return float(np.log(high / low) / 2) if 0 < low <= high else np.nan
 
 
 def subgroup_rows(

@@ -194,7 +194,8 @@ def _evaluate(
     settings = how.settings
     warnings = audit.check_encoders(problem, splits, settings.pretrained) if settings.pretrained else []
     audit.check_splits(problem, splits)
-    warnings += audit.check_features(problem, features, splits)
+    if not how.runner:
+        warnings += audit.check_features(problem, features, splits)
     if how.runner:
         name += "-finetune"
         outcome = how.runner(problem, features, splits, settings.seed)
@@ -202,8 +203,7 @@ def _evaluate(
         people = len(set(problem.groups))
         shuffles = control.shuffle_count(people) if settings.shuffles < 0 else settings.shuffles
         shuffles = shuffles if features.names else 0
-        make = protocol.every(problem, design.probe)
-        outcome = protocol.cross_validate(problem, features, splits, settings.seed, shuffles, make)
+        outcome = _every_seed(problem, features, splits, settings.seed, shuffles, design.probe)
         audit.check_untouched(problem, features, splits[0], settings.seed, design.probe)
     labelled = units.label(outcome.predictions, problem, name, design.column)
     rows = scores.score_rows(problem, labelled, outcome.missing_variance, settings.n_bootstrap, settings.seed)
@@ -216,6 +216,24 @@ def _evaluate(
     counts = {"protocol": name, "folds": folds, **scores.describe(problem, labelled)}
     notes = NOTES | (SITE_NOTES if units.sites(labelled) is not None else {})
     return labelled, [counts | {"flags": _joined(marks, notes.get(r["metric"]))} | r for r in rows + extra]
+
+
+def _every_seed(
+    problem: Problem, features: Features, splits: list[Split], seed: int, shuffles: int, probe: str
+) -> protocol.Outcome:
+    """Predictions with the encoders of every seed; the control is that of the first.
+
+    What the bootstrap lacks is the mean over seeds: their probes share the training people.
+    """
+    make = protocol.every(problem, probe)
+    first = protocol.cross_validate(problem, features, splits, seed, shuffles, make)
+    if not features.other_seeds:
+        return first
+    others = [protocol.cross_validate(problem, f, splits, seed, 0, make) for f in features.other_seeds]
+    made = [o.predictions.assign(seed_id=str(i)) for i, o in enumerate([first, *others])]
+    lacking = pd.DataFrame([o.missing_variance for o in [first, *others]]).mean()
+    missing = {str(metric): float(value) for metric, value in lacking.items()}
+    return protocol.Outcome(pd.concat(made, ignore_index=True), first.controls, missing)
 
 
 def _joined(*marks: str | None) -> str:

@@ -73,7 +73,7 @@ METRICS = {
     "pearson_r": Metric("r", "up", 2, 0.0),
     "bias_slope": Metric("Bias slope", "zero", 2, 0.0),
     "bias_mean": Metric("Mean bias", "zero", 2, 0.0, main=False),
-    "mae_corrected": Metric("MAE, bias-corrected", "down", 2),
+    "mae_corrected": Metric("MAE, bias-corrected", "", 2, main=False),
     "bias_slope_corrected": Metric("Bias slope, corrected", "zero", 2, 0.0, main=False),
     "gap_site_share": Metric("Gap variance between sites", "zero", 2, 0.0),
     "roc_auc": Metric("ROC AUC", "up", 3, 0.5),
@@ -86,7 +86,7 @@ METRICS = {
     "external_mae": Metric("MAE, unseen sites", "down", 2),
     "openbhb_score": Metric("OpenBHB score", "down", 2),
 }
-SHUFFLED = "_shuffled"
+SHUFFLED, SITE_MEAN = "_shuffled", "_site_mean"
 HIDDEN = ("p_chance",)
 # The metric that a task is judged by, first found wins.
 PRIMARY = ("mae", "roc_auc", "balanced_accuracy", "pearson_r", "r", "r2")
@@ -94,6 +94,9 @@ PRIMARY = ("mae", "roc_auc", "balanced_accuracy", "pearson_r", "r", "r2")
 
 def metric_of(name: str) -> Metric:
     """How metric `name` is shown; a name that is not known is shown as it is, with no better side."""
+    if str(name).endswith(SITE_MEAN):
+        pooled = metric_of(str(name).removesuffix(SITE_MEAN))
+        return dataclasses.replace(pooled, label=f"{pooled.label}, mean over sites")
     known = METRICS.get(str(name).removesuffix(SHUFFLED).lower())
     if known and not name.endswith(SHUFFLED):
         return known
