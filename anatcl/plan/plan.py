@@ -170,7 +170,8 @@ class Plan:
         strip = self.config.preprocess.skullstrip
         if scan in self.corrections.masks:
             return [self.corrections.masks[scan]]
-        return [strip.masks.replace("{scan}", scan)] if strip.method == "mask" else []
+        mask = strip.masks.replace("{scan}", scan)
+        return [mask] if strip.method == "mask" and Path(mask).is_file() else []  # the step of a scan without one fails
 
     def skullstrip_method(self, scan: str) -> str:
         """Where the masks of a scan come from: a mended mask beats the configured method."""
