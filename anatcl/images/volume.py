@@ -6,15 +6,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path
 from anatcl.base.nifti import affine_of
-
-UNREADABLE = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Volume:
     @property
     def spacing(self) -> NDArray:
         """Voxel size along each array axis, in mm."""
-        return nib.affines.voxel_sizes(self.affine)
+        return np.sqrt(np.sum(self.affine[:3, :3] ** 2, axis=0))
 
     @property
     def voxel_volume(self) -> float:
@@ -56,13 +53,16 @@ def load(path: str | Path, dtype: DTypeLike = np.float32) -> Volume:
     InputError
         The file cannot be read, or is not 3-D (a fourth axis of length one is dropped).
     """
+    import nibabel as nib  # in functions, so that arrays can be worked on without it
+
+    unreadable = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError)
     try:
         image = _open(path)
         data = np.asarray(image.get_fdata(dtype=np.float32), dtype=dtype)
         affine = _affine(image)
     except InputError as error:
         raise InputError(error.reason, path, error.remedy) from error
-    except (OSError, EOFError, ValueError, *UNREADABLE) as error:
+    except (OSError, EOFError, ValueError, *unreadable) as error:
         raise InputError(
             f"the image cannot be read ({error}).", path, "Copy the file again from its source."
         ) from error
@@ -75,6 +75,8 @@ def load(path: str | Path, dtype: DTypeLike = np.float32) -> Volume:
 
 def _open(path: str | Path) -> Any:
     """An image as nibabel reads it; a header that it refuses and the standard does not is read unchecked."""
+    import nibabel as nib
+
     try:
         return nib.load(path)
     except (nib.spatialimages.HeaderDataError, ValueError):
@@ -97,6 +99,8 @@ def _shorten(header: Any) -> None:
 
 def _affine(image: Any) -> NDArray:
     """Where an image lies: settled from all its header says where it is NIfTI."""
+    import nibabel as nib
+
     if not isinstance(image.header, nib.Nifti1Header):
         return np.asarray(image.affine, dtype=np.float64)
     affine, _ = affine_of(image.header)
@@ -121,6 +125,8 @@ def save(path: str | Path, volume: Volume, dtype: DTypeLike | None = None, scale
     if target.kind == "b":
         target = np.dtype(np.uint8)
     data = volume.data if scaled else volume.data.astype(target)
+    import nibabel as nib
+
     image = nib.Nifti1Image(data, volume.affine)
     image.set_data_dtype(target)
     image.set_sform(volume.affine, code=1)
