@@ -14,7 +14,7 @@ if str(LIBRARY) not in sys.path:
 
 from anatcl.base.provenance import code_digest
 from anatcl.plan import open_plan
-from anatcl.run.failed import report_failed
+from anatcl.run.failed import report_failed, watch_for_stop
 from anatcl.plan.scheduling import (
     collect_seldom,
     format_once,
@@ -50,6 +50,8 @@ match_once(OutputIndex)
 screen_folders(DAG)
 slim(Job, Rule)
 collect_seldom()
+if workflow.is_main_process:
+    watch_for_stop()
 config.update(PLAN.values)
 TEMPLATE = PLAN.template
 ATLAS = PLAN.atlas

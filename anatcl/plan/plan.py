@@ -31,6 +31,20 @@ LEAVE_OUT = "ANATCL_LEAVE_OUT"  # in the environment of a pass that leaves out e
 BASELINES = ("regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median")
 
 
+def without_braces(path: str, key: str) -> str:
+    """Return a path that Snakemake takes as it is.
+
+    Raises
+    ------
+    InputError
+        It has braces, which Snakemake takes for wildcards and cannot be told not to.
+    """
+    if re.search("[{}]", path):
+        reason = f"{key}: the path has braces, which Snakemake takes for wildcards."
+        raise InputError(reason, path, "Rename the folder, or give a symlink to it.")
+    return path
+
+
 class Plan:
     """What the rules need to know.
 
@@ -73,6 +87,7 @@ class Plan:
     def index(self) -> pd.DataFrame:
         """``scans.tsv``: one row per usable scan, indexed by its BIDS stem."""
         folder = RESULTS / "bids"
+        without_braces(self.config.bids_dir, "bids_dir")
         if self.refresh:
             from anatcl.bids.index import refresh
 
@@ -169,8 +184,8 @@ class Plan:
         """Path of the mask that the user gives for a scan, as a list that is empty without one."""
         strip = self.config.preprocess.skullstrip
         if scan in self.corrections.masks:
-            return [self.corrections.masks[scan]]
-        mask = strip.masks.replace("{scan}", scan)
+            return [without_braces(self.corrections.masks[scan], "preprocess: corrections")]
+        mask = without_braces(strip.masks.replace("{scan}", scan), "preprocess: skullstrip: masks")
         return [mask] if strip.method == "mask" and Path(mask).is_file() else []  # the step of a scan without one fails
 
     def skullstrip_method(self, scan: str) -> str:
@@ -247,6 +262,8 @@ class Plan:
     def rival(self, name: str) -> tuple[str, str]:
         """Table and feature set of a method without an encoder."""
         given = self.config.evaluate.features.get(name)
+        if given:
+            without_braces(given.table, "evaluate: features")
         return (given.table, given.columns) if given else (str(RESULTS / "measures" / "measures.tsv"), name)
 
     def protocols(self) -> list[str]:

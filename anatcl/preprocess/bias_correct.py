@@ -16,6 +16,7 @@ from anatcl.preprocess.ants import Workspace, workspace
 from anatcl.preprocess.defects import faces, flat_background, lifted, refuse_lost_slices, without_spikes
 from anatcl.preprocess.geometry import coarsen, largest_component
 
+MOSTLY_NAN = 0.97  # of a grid whose background is NaN
 COPY_AGAIN = "Convert the scan again from its DICOM files, or exclude it in config (participants: exclude)."
 
 
@@ -39,7 +40,7 @@ def conform(path: str | Path) -> Volume:
         raise InputError("its affine is singular or not finite.", path, COPY_AGAIN)
     bad = ~np.isfinite(scan.data)
     flat = flat_background(scan.data)
-    if bad.mean() > 0.5 and np.isfinite(faces(scan.data)).mean() > 0.5:
+    if bad.mean() > (MOSTLY_NAN if np.isfinite(faces(scan.data)).mean() < 0.5 else 0.5):
         raise InputError("more than half of its voxels are not finite.", path, COPY_AGAIN)
     data = None if flat is None else lifted(scan.data, flat)
     if data is None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
+import time
 from pathlib import Path
+from types import FrameType
 
 from anatcl.base import failures
 from anatcl.plan.plan import FAILURES, RESULTS, Plan
 
 log = logging.getLogger(__name__)
 LOGS = Path("logs")
+STOPPED = "Stopped. Nothing that was finished is lost: the same command goes on from here."
+ECHO_S = 2.0  # seconds within which a second Ctrl-C is the first one's echo
+_asked_to_stop = threading.Event()
 # Per-scan rules in the order of the data, with the file that each leaves last.
 STEPS = {
     "bias_correct": "preprocess/{scan}_desc-preproc_T1w.nii.gz",
@@ -56,8 +63,29 @@ def _unfinished(plan: Plan, scan: str, since: float) -> str:
     return ""
 
 
+def watch_for_stop() -> None:
+    """Remember that somebody pressed Ctrl-C; what follows stays as it was.
+
+    A terminal sends the signal to this process and to `anatcl run` above it, which hands it on: one of the two counts.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    last = -ECHO_S
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        _asked_to_stop.set()
+        echo, last = time.monotonic() - last < ECHO_S, time.monotonic()
+        if callable(usual) and not echo:
+            usual(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, remember)
+
+
 def report_failed(plan: Plan) -> str:
     """What to tell the user after a run with failures: how many scans, why, and what to type next."""
+    if _asked_to_stop.is_set():
+        return STOPPED
     table = plan.failed
     if table.empty:
         return "A job failed; its log is named above. No scan is to blame: mend the cause and run again."

@@ -18,7 +18,7 @@ import psutil
 
 from anatcl.base.errors import InputError
 from anatcl.plan.plan import LEAVE_OUT, SAVED, Plan
-from anatcl.run.failed import mark_missing, report_failed
+from anatcl.run.failed import STOPPED, mark_missing, report_failed
 
 log = logging.getLogger(__name__)
 LIBRARY = Path(__file__).resolve().parents[1]
@@ -32,7 +32,10 @@ def run(options: Sequence[str]) -> int:
     """
     folder = directory(options)
     with alone(folder) as start:
+        _caches(folder)
         status = _snakemake(options)
+        if status < 0:
+            log.warning("%s", STOPPED)
         if status <= 0 or "-n" in options or "--dry-run" in options or not _mark(folder, start):
             return abs(status)
         log.warning("Second pass: the cohort goes on without the scans that failed.")
@@ -40,6 +43,21 @@ def run(options: Sequence[str]) -> int:
         with Inside(folder):
             log.warning("%s", report_failed(Plan.of_job()))
         return abs(status)
+
+
+def _caches(folder: Path) -> None:
+    """Keep the caches of Snakemake and of the libraries in the run's folder where the home folder cannot be written."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        (usual / "snakemake").mkdir(parents=True, exist_ok=True)
+        writable = os.access(usual / "snakemake", os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        home = folder.resolve() / ".snakemake" / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        log.warning("The home folder cannot be written; caches are kept in %s.", home)
+        os.environ.update(HOME=str(home), XDG_CACHE_HOME=str(home / ".cache"), XDG_CONFIG_HOME=str(home / ".config"))
 
 
 def snakefile() -> Path:
