@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 RESULTS = Path("results")
 SAVED = RESULTS / "config.json"
 FAILURES = RESULTS / "failures"
+WITHOUT_TRAINING = "ANATCL_WITHOUT_TRAINING"  # in the environment of a pass that makes the page when training failed
 LEAVE_OUT = "ANATCL_LEAVE_OUT"  # in the environment of a pass that leaves out even what it was to retry
 BASELINES = ("regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median")
 
@@ -235,6 +236,8 @@ class Plan:
     @property
     def trained(self) -> list[str]:
         """Methods with an encoder: the configured ones and, if wanted, ``untrained``."""
+        if WITHOUT_TRAINING in os.environ:
+            return []
         methods = list(dict.fromkeys(self.config.pretrain.methods))
         return [*methods, "untrained"] if self.config.evaluate.untrained and "untrained" not in methods else methods
 

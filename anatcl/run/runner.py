@@ -17,12 +17,13 @@ from pathlib import Path
 import psutil
 
 from anatcl.base.errors import InputError
-from anatcl.plan.plan import LEAVE_OUT, SAVED, Plan
-from anatcl.run.failed import STOPPED, mark_missing, report_failed
+from anatcl.plan.plan import LEAVE_OUT, SAVED, WITHOUT_TRAINING, Plan
+from anatcl.run.failed import STOPPED, mark_missing, report_failed, stopped_steps
 
 log = logging.getLogger(__name__)
 LIBRARY = Path(__file__).resolve().parents[1]
 PR_SET_PDEATHSIG = 1
+TRAINING = ("folds", "pack", "train", "embed")  # rules without which the page can be made, but for trained methods
 
 
 def run(options: Sequence[str]) -> int:
@@ -36,13 +37,28 @@ def run(options: Sequence[str]) -> int:
         status = _snakemake(options)
         if status < 0:
             log.warning("%s", STOPPED)
-        if status <= 0 or "-n" in options or "--dry-run" in options or not _mark(folder, start):
+        if status <= 0 or "-n" in options or "--dry-run" in options:
             return abs(status)
-        log.warning("Second pass: the cohort goes on without the scans that failed.")
-        status = _snakemake(options, {LEAVE_OUT: "1"})
-        with Inside(folder):
-            log.warning("%s", report_failed(Plan.of_job()))
+        left_out = {}
+        if _mark(folder, start):
+            log.warning("Second pass: the cohort goes on without the scans that failed.")
+            left_out = {LEAVE_OUT: "1"}
+            status = _snakemake(options, left_out)
+        if status > 0 and (reason := _training_failed(folder, start)):
+            log.warning("Last pass: the page is made without trained methods. Training failed: %s", reason)
+            made = _snakemake(options, left_out | {WITHOUT_TRAINING: "1"})
+            log.warning("Trained methods are missing from the page. %s", reason)
+            status = status if made >= 0 else made
+        if left_out:
+            with Inside(folder):
+                log.warning("%s", report_failed(Plan.of_job()))
         return abs(status)
+
+
+def _training_failed(folder: Path, since: float) -> str:
+    """What a training, or the step that packs its data, said when it failed; empty when none did."""
+    with Inside(folder):
+        return next((text for rule, text in stopped_steps(since) if rule in TRAINING), "")
 
 
 def _caches(folder: Path) -> None:
