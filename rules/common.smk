@@ -16,7 +16,7 @@ sys.path[:0] = [
 from anatcl.base.errors import InputError
 from anatcl.cli.steps import code_digest
 from anatcl.plan import open_plan
-from anatcl.run.failed import report_failed
+from anatcl.run.failed import report_failed, watch_for_stop
 from anatcl.spec import layout
 from mends import apply_mends, lift_default_rate, ready
 
@@ -41,6 +41,8 @@ except InputError as error:
     print(f"The configuration cannot be run. {error}", file=sys.stderr, flush=True)
     sys.exit(1)
 apply_mends(tell=workflow.is_main_process)
+if workflow.is_main_process:
+    watch_for_stop()
 config.update(PLAN.values)
 TEMPLATE = PLAN.imaging.template
 ATLAS = PLAN.imaging.atlas

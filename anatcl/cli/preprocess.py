@@ -91,7 +91,8 @@ def _run_skullstrip(args: argparse.Namespace) -> None:
 
     settings = load_recipe(args.recipe, "skullstrip")
     if args.method == "mask" and args.mask is None:
-        raise InputError("no mask was given for this scan.", None, "Set preprocess: skullstrip: masks.")
+        cure = "Make the file that preprocess: skullstrip: masks names for it, or leave the scan out."
+        raise InputError("there is no mask for this scan.", args.image, cure)
     sources = [args.image] + ([args.mask] if args.method == "mask" else [])
     with described([args.out_brain, args.out_icv], sources, **_facts(args, settings), Type="Brain") as record:
         record |= skullstrip(

@@ -6,6 +6,7 @@ import functools
 import logging
 import math
 import os
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,20 @@ from anatcl.spec.layout import FAILURES, INDEX
 
 log = logging.getLogger(__name__)
 LEAVE_OUT = "ANATCL_LEAVE_OUT"  # in the environment of a pass that leaves out even what it was to retry
+
+
+def without_braces(path: str, key: str) -> str:
+    """Return a path that Snakemake takes as it is.
+
+    Raises
+    ------
+    InputError
+        It has braces, which Snakemake takes for wildcards and cannot be told not to.
+    """
+    if re.search("[{}]", path):
+        reason = f"{key}: the path has braces, which Snakemake takes for wildcards."
+        raise InputError(reason, path, "Rename the folder, or give a symlink to it.")
+    return path
 
 
 class Cohort:
@@ -45,6 +60,7 @@ class Cohort:
     @functools.cached_property
     def index(self) -> pd.DataFrame:
         """``scans.tsv``: one row per usable scan, indexed by its BIDS stem."""
+        without_braces(self.config.bids_dir, "bids_dir")
         if self.refreshed is not None:
             from anatcl.bids.index import refresh
 
@@ -144,8 +160,9 @@ class Cohort:
         """Path of the mask that the user gives for a scan, as a list that is empty without one."""
         strip = self.config.preprocess.skullstrip
         if scan in self.corrections.masks:
-            return [self.corrections.masks[scan]]
-        return [strip.masks.replace("{scan}", scan)] if strip.method == "mask" else []
+            return [without_braces(self.corrections.masks[scan], "preprocess: corrections")]
+        mask = without_braces(strip.masks.replace("{scan}", scan), "preprocess: skullstrip: masks")
+        return [mask] if strip.method == "mask" and Path(mask).is_file() else []  # the step of a scan without one fails
 
     def skullstrip_method(self, scan: str) -> str:
         """Where the masks of a scan come from: a mended mask beats the configured method."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 
 from anatcl.spec.config import Config
 from anatcl.spec.layout import MEASURES_TABLE
 from anatcl.spec.names import UNTRAINED
+
+WITHOUT_TRAINING = "ANATCL_WITHOUT_TRAINING"  # in the environment of a pass that makes the page when training failed
 
 
 class Methods:
@@ -24,6 +27,8 @@ class Methods:
     @functools.cached_property
     def encoders(self) -> list[str]:
         """Methods with an encoder: the pretrained ones and, if wanted, the untrained one."""
+        if WITHOUT_TRAINING in os.environ:
+            return []
         methods = list(self.config.pretrain.methods)
         return [*methods, UNTRAINED] if self.config.evaluate.untrained and UNTRAINED not in methods else methods
 

@@ -13,6 +13,8 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.base.joins import compare
+from anatcl.base.spikes import spikes
 from anatcl.spec.names import GUESS, REGIONAL, TISSUE, VOLUMES
 from anatcl.spec.task import Task
 
@@ -36,12 +38,15 @@ class Features:
         Names of the features.
     other_seeds : tuple of Features
         The same rows by encoders that differ from these in nothing but their seed.
+    notes : tuple of str
+        What a reader of the scores must know: rows that found no partner, values that look like codes.
     """
 
     matrices: dict[int, np.ndarray]
     present: np.ndarray
     names: list[str]
     other_seeds: tuple[Features, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def of(self, fold: int) -> np.ndarray:
         """Matrix for the outer fold `fold`, shape (n, d)."""
@@ -54,7 +59,8 @@ class Features:
     def take(self, rows: np.ndarray) -> Features:
         """The same features for some rows only."""
         matrices = {k: m[rows] for k, m in self.matrices.items()}
-        return Features(matrices, self.present[rows], self.names, tuple(f.take(rows) for f in self.other_seeds))
+        seeds = tuple(f.take(rows) for f in self.other_seeds)
+        return Features(matrices, self.present[rows], self.names, seeds, self.notes)
 
 
 def no_features(n: int) -> Features:
@@ -175,7 +181,31 @@ def load_table(path: str | Path, feature_set: str, scans: pd.DataFrame, used: Co
     where = pd.Index(_joined(table, keys)).get_indexer(_joined(scans, keys))
     values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     matrix = np.where((where >= 0)[:, None], values[where] if len(values) else np.nan, np.nan)
-    return Features({-1: matrix}, np.isfinite(matrix).any(1), columns)
+    notes = [*_unmatched(table, scans, keys), *_coded(table, columns)]
+    for note in notes:
+        log.warning("%s: %s", path, note)
+    return Features({-1: matrix}, np.isfinite(matrix).any(1), columns, notes=tuple(notes))
+
+
+def _unmatched(table: pd.DataFrame, scans: pd.DataFrame, keys: list[str]) -> list[str]:
+    """What to say of rows without a partner: nothing where only some scans have no features, as after exclusions."""
+    ours, theirs = (_joined(side, keys).str.replace("\t", " ") for side in (scans, table))
+    found = compare(ours, theirs)
+    if not found.matched:
+        return [f"no {' and '.join(keys)} of the feature table is one of the {found.total_left} scans'.{found.hint()}"]
+    return [found.sentence("scans", "rows of the feature table").rstrip()] if found.left and found.example else []
+
+
+def _coded(table: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Values of foreign columns that look like codes for missing, in one sentence."""
+    foreign = [c for c in columns if not REGION.fullmatch(c) and c not in VOLUMES]
+    hits = {c: found for c in foreign if (found := spikes(table[c].dropna().astype(float)))}
+    if not hits:
+        return []
+    name, values = next(iter(hits.items()))
+    codes = ", ".join(f"{value:g}" for value in values)
+    more = f" and in {len(hits) - 1} more columns" if len(hits) > 1 else ""
+    return [f"{codes} in column {name}{more} look like codes for missing and count as numbers: write n/a for them"]
 
 
 def without_answers(table: pd.DataFrame, used: Collection[str], path: str | Path = "") -> pd.DataFrame:

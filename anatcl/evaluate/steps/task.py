@@ -154,7 +154,8 @@ def _one_design(how: _Method, task: Task, table: pd.DataFrame, features: Feature
         found = [_skipped(how, name, Refused(why, problem)) for name, why in unfit.items()]
         found += [_or_skipped(how, problem, features, design, n, s) for n, s in splits.items()]
     except Refused as refusal:
-        found = [_skipped(how, design.kind, refusal)]
+        why = " ".join([refusal.reason, *features.notes])
+        found = [_skipped(how, design.kind, Refused(why, refusal.problem))]
     defaults = {
         "method": how.name,
         "task": task.name,
@@ -212,7 +213,7 @@ def _evaluate(
     extra, warning = control.control_rows(problem, outcome, value, folds)
     if warning:
         log.warning("%s: %s", problem.task.name, warning)
-    marks = _joined(*scores.flags(problem, labelled), *warnings, warning)
+    marks = _joined(*scores.flags(problem, labelled), *warnings, warning, *features.notes)
     counts = {"protocol": name, "folds": folds, **scores.describe(problem, labelled)}
     notes = NOTES | (SITE_NOTES if units.sites(labelled) is not None else {})
     return labelled, [counts | {"flags": _joined(marks, notes.get(r["metric"]))} | r for r in rows + extra]
