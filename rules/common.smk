@@ -46,7 +46,8 @@ wildcard_constraints:
     scan=r"sub-[A-Za-z0-9]+/(ses-[A-Za-z0-9]+/)?anat/sub-[A-Za-z0-9]+(_(ses|task|acq|ce|rec|run|echo|part|chunk)-[A-Za-z0-9]+)*",
     chunk=r"\d+",
     fold=r"\d+",
-    method=r"[A-Za-z0-9-]+",
+    # No more than the methods that have an encoder: what a table or a measure stands for is never trained.
+    method="|".join(PLAN.trained) or "none",
     baseline="|".join(PLAN.untrained_rivals) or "none",
     task=r"[A-Za-z0-9-]+",
 

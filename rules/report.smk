@@ -150,6 +150,7 @@ rule excluded:
         bids=index_excluded,
         preprocess="results/preprocess/excluded.tsv",
         measures="results/measures/excluded.tsv",
+        pack="results/pretrain/arrays/excluded.tsv",
     output:
         table=report(
             "results/report/excluded.tsv",
@@ -172,7 +173,7 @@ rule excluded:
         code=code_digest("report", "records/exclusions.py"),
     shell:
         "python -m anatcl report excluded"
-        " --tables {input.bids:q} {input.preprocess:q} {input.measures:q}"
+        " --tables {input.bids:q} {input.preprocess:q} {input.measures:q} {input.pack:q}"
         " --failures-dir {params.failures_dir:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"

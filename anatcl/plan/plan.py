@@ -244,8 +244,17 @@ class Plan:
         return [*dict.fromkeys(self.config.evaluate.baselines), *others]
 
     def rival(self, name: str) -> tuple[str, str]:
-        """Table and feature set of a method without an encoder."""
+        """Table and feature set of a method without an encoder.
+
+        Raises
+        ------
+        InputError
+            There is no such table.
+        """
         given = self.config.evaluate.features.get(name)
+        if given and not Path(given.table).is_file():
+            remedy = "Correct the path; it is relative to the file of the configuration that names it."
+            raise InputError(f"evaluate: features: the table of {name!r} does not exist.", given.table, remedy)
         return (given.table, given.columns) if given else (str(RESULTS / "measures" / "measures.tsv"), name)
 
     def protocols(self) -> list[str]:
