@@ -19,43 +19,37 @@ import psutil
 from anatcl.base.errors import InputError
 from anatcl.plan.plan import LEAVE_OUT, SAVED, Plan
 from anatcl.run.failed import mark_missing, report_failed
+from anatcl.run.places import directory, snakefile
+from anatcl.run.profiles import check
+from anatcl.run.surroundings import surroundings
 
 log = logging.getLogger(__name__)
-LIBRARY = Path(__file__).resolve().parents[1]
 PR_SET_PDEATHSIG = 1
 
 
-def run(options: Sequence[str]) -> int:
+def run(options: Sequence[str], temporary: str | None = None) -> int:
     """Run the workflow with Snakemake's own `options`; return its exit status.
 
     A pass that ends with failed scans is followed by one without them. Ctrl-C stops both.
+
+    Parameters
+    ----------
+    options : sequence of str
+    temporary : path, optional
+        Folder for temporary files of all jobs; made where it is absent.
     """
+    check(options)
     folder = directory(options)
     with alone(folder) as start:
-        status = _snakemake(options)
+        around = surroundings(folder / ".snakemake", temporary)
+        status = _snakemake(options, around)
         if status <= 0 or "-n" in options or "--dry-run" in options or not _mark(folder, start):
             return abs(status)
         log.warning("Second pass: the cohort goes on without the scans that failed.")
-        status = _snakemake(options, {LEAVE_OUT: "1"})
+        status = _snakemake(options, around | {LEAVE_OUT: "1"})
         with Inside(folder):
             log.warning("%s", report_failed(Plan.of_job()))
         return abs(status)
-
-
-def snakefile() -> Path:
-    """The Snakefile of this clone; that of an installed copy is inside the package."""
-    clone = LIBRARY.parent / "workflow" / "Snakefile"
-    return clone if clone.is_file() else LIBRARY / "shipped" / "workflow" / "Snakefile"
-
-
-def directory(options: Sequence[str]) -> Path:
-    """The folder in which Snakemake will work: ``--directory``, or this one."""
-    for flag, value in zip(options, [*options[1:], ""], strict=True):
-        if flag in ("--directory", "-d"):
-            return Path(value).resolve()
-        if flag.startswith("--directory="):
-            return Path(flag.partition("=")[2]).resolve()
-    return Path.cwd()
 
 
 @contextlib.contextmanager
