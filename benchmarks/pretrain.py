@@ -120,6 +120,7 @@ def rival(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from anatcl.models import build_model
+    from benchmarks.gpu_common import with_plain_layers
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -130,7 +131,7 @@ def rival(args: argparse.Namespace) -> dict[str, Any]:
     loader = torch.utils.data.DataLoader(
         data, args.batch, shuffle=True, num_workers=min(8, os.cpu_count() or 1), persistent_workers=True
     )
-    model = build_model("resnet18").to(device)
+    model = with_plain_layers(build_model("resnet18")).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-5)
     scaler = torch.amp.GradScaler("cuda", enabled=cuda)
     times: list[float] = []
@@ -228,20 +229,6 @@ def loss_cost(args: argparse.Namespace) -> dict[str, Any]:
     return {"batch": args.batch, "seconds": min(seconds), "cpu_seconds": min(cpu), "extra_mb": round(extra, 1)}
 
 
-def flops_per_sample(shape: tuple[int, ...]) -> float:
-    """Floating-point operations of one subject's forward and backward pass (counted, not timed)."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from anatcl.models import build_model
-
-    with torch.device("meta"):
-        model, x = build_model("resnet18"), torch.empty(2, 1, *shape)
-    with FlopCounterMode(display=False) as counter:
-        model.encoder(x).sum().backward()
-    return counter.get_total_flops() / 2
-
-
 def matrix_rate(device: str) -> float:
     """Measured rate of large bf16 matrix products, in FLOP/s."""
     import torch
@@ -305,10 +292,12 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
 
 def more(args: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
     """Cost of the loss, use of the hardware and time of the published recipe."""
+    from benchmarks.gpu_common import flops_per_subject
+
     losses = [child("loss", args, batch=b) for b in (256, 512, 1024, 2048, 4096)]
     per_sample = 1 / result["samples_per_s"]
     rate = matrix_rate("cpu" if result["device"].startswith("cpu") else "cuda")
-    flops = flops_per_sample(tuple(args.shape))
+    flops = flops_per_subject("resnet18", tuple(args.shape))
     return {
         "loss_cost": losses,
         "loss_4096_share_of_step_at_32": round(losses[-1]["seconds"] / (32 * per_sample), 4),

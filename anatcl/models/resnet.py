@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from anatcl.models.stem import SlicedMaxPool3d, SpaceToDepthConv3d
+
 
 def _conv3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv3d:
     return nn.Conv3d(channels_in, channels_out, kernel_size=3, stride=stride, padding=1, bias=False)
@@ -99,10 +101,10 @@ class ResNet3d(nn.Module):
     ) -> None:
         super().__init__()
         self._channels = width
-        self.conv1 = nn.Conv3d(channels_in, width, kernel_size=7, stride=2, padding=3, bias=False)
+        self.conv1 = SpaceToDepthConv3d(channels_in, width)
         self.bn1 = nn.BatchNorm3d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool3d(kernel_size=3, stride=2, padding=1)
+        self.maxpool = SlicedMaxPool3d()
         self.layer1 = self._stage(block, width, blocks[0], stride=1)
         self.layer2 = self._stage(block, width * 2, blocks[1], stride=2)
         self.layer3 = self._stage(block, width * 4, blocks[2], stride=2)

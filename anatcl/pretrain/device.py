@@ -24,7 +24,7 @@ class Device:
     ----------
     device : torch.device
     precision : {"fp32", "bf16", "fp16"}
-        Type of the convolutions and matrix products; losses and statistics stay in float32.
+        Type of the convolutions and matrix products; losses and statistics stay in float32 (not TensorFloat-32).
     deterministic : bool
     """
 
@@ -65,8 +65,7 @@ def resolve(
         ``auto``: on CUDA bf16 where supported, else fp16; on a CPU bf16 where the processor has instructions for it
         (AVX512-BF16, AMX), else fp32. The one kernel that was wrong there is kept out, see `anatcl.models.conv`.
     deterministic : bool
-        Same machine, same threads, same result. On CUDA the backward of the 3-D max-pool has no deterministic kernel:
-        torch warns, and CUDA runs agree to rounding only.
+        Same machine, same threads, same result.
     threads : int
         CPU threads; 0 leaves torch's choice.
     small : bool
@@ -100,8 +99,9 @@ def _set_determinism(deterministic: bool, cuda: bool) -> None:
     if cuda:
         torch.backends.cudnn.benchmark = not deterministic
         torch.backends.cudnn.deterministic = deterministic
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
+        # TensorFloat-32 keeps 10 bits, fewer than kernels over cortical measures need: float32 means float32.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def _precision(precision: str, cuda: bool, small: bool) -> str:

@@ -128,10 +128,22 @@ def start(device: str) -> World:
     local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
+        _check_gpus(max(local + 1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
         torch.cuda.set_device(local)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if cuda else "gloo")
+        place = torch.device("cuda", local) if cuda else None
+        dist.init_process_group("nccl" if cuda else "gloo", device_id=place)
     return World(dist.get_rank(), size, local)
+
+
+def _check_gpus(processes: int) -> None:
+    """Refuse more processes than this machine has GPUs: NCCL would wait for them without a word."""
+    gpus = torch.cuda.device_count()
+    if processes > gpus:
+        raise InputError(
+            f"{processes} processes are to share {gpus} GPU{'s' if gpus > 1 else ''} on this machine.",
+            remedy=f"Start at most {gpus} (pretrain: processes), or set device: cpu.",
+        )
 
 
 def stop(world: World) -> None:

@@ -16,7 +16,7 @@ from anatcl.cli.missing import EXTRAS, sentence
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OTHER = {"torch": "torch", "ants": "antspyx", "matplotlib": "matplotlib", "snakemake": "snakemake"}
-BROUGHT = {"contourpy": "matplotlib", "SimpleITK": "picsl-greedy", "bidsschematools": "bids2table"}
+BROUGHT = {"contourpy": "matplotlib", "SimpleITK": "picsl-greedy"}
 
 
 @pytest.mark.parametrize(("module", "extra"), [(name, extra) for extra, names in EXTRAS.items() for name in names])

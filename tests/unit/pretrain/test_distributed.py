@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json
 from anatcl.models.norm import CrossProcessBatchNorm3d, synchronise_batchnorm
-from anatcl.pretrain.distributed import World
+from anatcl.pretrain.distributed import World, start
 
 SCRIPT = """if True:
     import json, sys
-    from anatcl.pretrain.options import Options
+    from anatcl.spec.training import Options
     from anatcl.pretrain.train import Inputs, train
     given = json.loads(sys.argv[1])
     sys.exit(train(Inputs(**given["inputs"]), Options.parse(given["options"]), "cpu", given["precision"], threads=1))"""
@@ -145,3 +145,14 @@ def test_our_batchnorm_is_torchs_in_evaluation_and_keeps_its_names():
     assert type(ours) is CrossProcessBatchNorm3d and set(ours.state_dict()) == names
     x = torch.randn(2, 5, 3, 4, 6)
     torch.testing.assert_close(ours.eval()(x), torch.nn.BatchNorm3d(5).eval()(x))
+
+
+@pytest.mark.parametrize("environment", [{"LOCAL_RANK": "1"}, {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}])
+def test_more_processes_than_gpus_are_refused(monkeypatch, environment):
+    """Every rank says so, before any waits for the others."""
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", **environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match="2 processes are to share 1 GPU"):
+        start("auto")

@@ -159,7 +159,7 @@ def test_killed_process_goes_on(cohort_files, pretrain, tmp_path, number):
     straight = weights(pretrain("y-aware", "straight", epochs=40))
     script = """if True:
         import json, sys
-        from anatcl.pretrain.options import Options
+        from anatcl.spec.training import Options
         from anatcl.pretrain.train import Inputs, train
         given = json.loads(sys.argv[1])
         sys.exit(train(Inputs(**given["inputs"]), Options.parse(given["options"]), "cpu", threads=1))"""
