@@ -55,7 +55,8 @@ wildcard_constraints:
     scan=layout.SCAN_PATTERN,
     chunk=r"\d+",
     fold=r"\d+",
-    method=layout.METHOD_PATTERN,
+    # No more than the methods that have an encoder: what a table or a measure stands for is never trained.
+    method="|".join(PLAN.methods.encoders) or "none",
     baseline="|".join(PLAN.methods.tables) or "none",
     task=layout.TASK_PATTERN,
 

@@ -49,6 +49,7 @@ rule pack:
         volumes="results/pretrain/arrays/volumes.npy",
         rows="results/pretrain/arrays/rows.tsv",
         about="results/pretrain/arrays/arrays.json",
+        excluded="results/pretrain/arrays/excluded.tsv",
     log:
         "logs/pack.log",
     benchmark:

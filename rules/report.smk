@@ -69,6 +69,7 @@ rule excluded:
         bids=index_excluded,
         preprocess="results/preprocess/excluded.tsv",
         measures="results/measures/excluded.tsv",
+        pack="results/pretrain/arrays/excluded.tsv",
     output:
         table=report(
             "results/report/excluded.tsv",
@@ -91,7 +92,7 @@ rule excluded:
         code=code_digest("report", "excluded"),
     shell:
         "python -m anatcl report excluded"
-        " --tables {input.bids:q} {input.preprocess:q} {input.measures:q}"
+        " --tables {input.bids:q} {input.preprocess:q} {input.measures:q} {input.pack:q}"
         " --failures-dir {params.failures_dir:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"

@@ -248,7 +248,7 @@ def _write(
     """Write at full length, then again without the empty end if scans dropped out on the way (rare)."""
     write_arrays(out, volumes, scans, meta, dtype)
     if not kept:
-        raise InputError("no scan has a usable map.", file=out, remedy="Read excluded.tsv there.")
+        raise InputError("no scan has a usable map.", file=out, remedy="The lines above say for each what to do.")
     if len(kept) < len(scans):
         full = np.load(out / "volumes.npy", mmap_mode="r")
         scale = np.float32(meta["scale"])

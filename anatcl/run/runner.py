@@ -21,35 +21,44 @@ from anatcl.plan.cohort import LEAVE_OUT
 from anatcl.plan.methods import WITHOUT_TRAINING
 from anatcl.plan.plan import Plan
 from anatcl.run.failed import STOPPED, mark_missing, report_failed, stopped_steps
+from anatcl.run.places import directory, snakefile
+from anatcl.run.profiles import check
+from anatcl.run.surroundings import surroundings
 from anatcl.spec.layout import SAVED
 
 log = logging.getLogger(__name__)
-LIBRARY = Path(__file__).resolve().parents[1]
 PR_SET_PDEATHSIG = 1
 TRAINING = ("folds", "pack", "train", "embed")  # rules without which the page can be made, but for trained methods
 
 
-def run(options: Sequence[str]) -> int:
+def run(options: Sequence[str], temporary: str | None = None) -> int:
     """Run the workflow with Snakemake's own `options`; return its exit status.
 
     A pass that ends with failed scans is followed by one without them. Ctrl-C stops both.
+
+    Parameters
+    ----------
+    options : sequence of str
+    temporary : path, optional
+        Folder for temporary files of all jobs; made where it is absent.
     """
+    check(options)
     folder = directory(options)
     with alone(folder) as start:
-        _caches(folder)
-        status = _snakemake(options)
+        around = surroundings(folder.resolve() / ".snakemake", temporary)
+        status = _snakemake(options, around)
         if status < 0:
             log.warning("%s", STOPPED)
         if status <= 0 or "-n" in options or "--dry-run" in options:
             return abs(status)
-        left_out = {}
+        left_out: dict[str, str] = {}
         if _mark(folder, start):
             log.warning("Second pass: the cohort goes on without the scans that failed.")
             left_out = {LEAVE_OUT: "1"}
-            status = _snakemake(options, left_out)
+            status = _snakemake(options, around | left_out)
         if status > 0 and (reason := _training_failed(folder, start)):
             log.warning("Last pass: the page is made without trained methods. Training failed: %s", reason)
-            made = _snakemake(options, left_out | {WITHOUT_TRAINING: "1"})
+            made = _snakemake(options, around | left_out | {WITHOUT_TRAINING: "1"})
             log.warning("Trained methods are missing from the page. %s", reason)
             status = status if made >= 0 else made
         if left_out:
@@ -62,37 +71,6 @@ def _training_failed(folder: Path, since: float) -> str:
     """What a training, or the step that packs its data, said when it failed; empty when none did."""
     with Inside(folder):
         return next((text for rule, text in stopped_steps(since) if rule in TRAINING), "")
-
-
-def _caches(folder: Path) -> None:
-    """Keep the caches of Snakemake and of the libraries in the run's folder where the home folder cannot be written."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    try:
-        (usual / "snakemake").mkdir(parents=True, exist_ok=True)
-        writable = os.access(usual / "snakemake", os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        home = folder.resolve() / ".snakemake" / "home"
-        home.mkdir(parents=True, exist_ok=True)
-        log.warning("The home folder cannot be written; caches are kept in %s.", home)
-        os.environ.update(HOME=str(home), XDG_CACHE_HOME=str(home / ".cache"), XDG_CONFIG_HOME=str(home / ".config"))
-
-
-def snakefile() -> Path:
-    """The Snakefile of this clone; that of an installed copy is inside the package."""
-    clone = LIBRARY.parent / "workflow" / "Snakefile"
-    return clone if clone.is_file() else LIBRARY / "shipped" / "workflow" / "Snakefile"
-
-
-def directory(options: Sequence[str]) -> Path:
-    """The folder in which Snakemake will work: ``--directory``, or this one."""
-    for flag, value in zip(options, [*options[1:], ""], strict=True):
-        if flag in ("--directory", "-d"):
-            return Path(value).resolve()
-        if flag.startswith("--directory="):
-            return Path(flag.partition("=")[2]).resolve()
-    return Path.cwd()
 
 
 @contextlib.contextmanager

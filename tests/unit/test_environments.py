@@ -15,7 +15,7 @@ FILES = sorted((ROOT / "envs").glob("*.yaml"))
 # which CUDA it is to be.
 PIP = {"scikit-learn", "nilearn"}
 AROUND = {
-    "main": {"snakemake-executor-plugin-slurm", "snakemake-executor-plugin-cluster-generic", "bidsschematools"},
+    "main": {"snakemake-executor-plugin-slurm", "snakemake-executor-plugin-cluster-generic"},
     "preprocess": PIP,
     "report": PIP,
     "torch": set(),
