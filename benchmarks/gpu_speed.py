@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from anatcl.losses.anatcl_local import AnatCLLocal
 from anatcl.models import build_model
-from anatcl.models.stem import SpaceToDepthConv3d, sliced_max_pool
+from anatcl.models.pool import sliced_max_pool
+from anatcl.models.stem import SpaceToDepthConv3d
 from anatcl.pretrain.device import resolve
 from benchmarks.gpu_common import Bench, guarded, with_plain_layers, with_warnings
 
