@@ -17,8 +17,9 @@ class SpaceToDepthConv3d(nn.Conv3d):
     Matrix units multiply many channels at a time, and a volume has one. So each block of 2x2x2 voxels becomes 8
     channels, and the kernel, with a slice of zeros before its first on each axis, is cut in the same way: 4x4x4. On
     CUDA the first axis is unfolded as well: 8x2x2 voxels become 32 channels of a 4x4 kernel in two dimensions, for
-    which cuDNN has better kernels. The sums are the same ones in another order. Parameter, state dict and gradients are those of ``nn.Conv3d``. No padding is left
-    to the convolution, so its input is never less deep than its kernel: the case that `GuardedConv3d` is there for.
+    which cuDNN has better kernels. The sums are the same ones in another order. Parameter, state dict and gradients are
+    those of ``nn.Conv3d``. No padding is left to the convolution, so its input is never less deep than its kernel: the
+    case that `GuardedConv3d` is there for.
 
     Source: the "space-to-depth" stem of MLPerf's ResNet-50 (Ying et al. 2018, arXiv 1811.06992).
     """

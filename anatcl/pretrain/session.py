@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import sha256, write_tsv
+from anatcl.base.files import write_tsv
 from anatcl.base.provenance import code_digest, versions
 from anatcl.losses.base import Loss
 from anatcl.losses.kernels import perplexity
@@ -23,7 +23,8 @@ from anatcl.pretrain.arrays import PackedArrays
 from anatcl.pretrain.augment import DEFAULT, Augment
 from anatcl.pretrain.bundle import input_contract, save_encoder
 from anatcl.pretrain.cohort import Cohort, covariates
-from anatcl.pretrain.device import Device, seed_everything
+from anatcl.pretrain.compiling import compiled
+from anatcl.pretrain.device import SMALL_ENCODER, Device, seed_everything
 from anatcl.pretrain.distributed import World
 from anatcl.pretrain.methods import Method
 from anatcl.pretrain.probe import early_probe
@@ -78,8 +79,10 @@ class Run:
         self.model = build_model(options.encoder, self.head)
         self.model.to(place.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network: nn.Module = world.wrap(self.model)
-        if options.compile:
-            self.network = torch.compile(self.network)  # type: ignore[assignment]
+        small = options.encoder == SMALL_ENCODER
+        compiled_network = compiled(self.network, options.compile, place, world.size, small)
+        self.compiled = compiled_network is not None
+        self.network = compiled_network or self.network
         self.augment = _augment(options, method)
         self.views = 2 if self.augment else method.views
         self.kernels: dict[str, float] = {}
@@ -196,10 +199,11 @@ class Run:
             "options": self.options.as_dict(),
             "precision": self.place.precision,
             "device": self.place.device.type,
+            "compiled": self.compiled,
             "processes": self.world.size,
             "scans": self.data.train.rows["scan"].tolist(),
             "input": input_contract(self.data.arrays.meta),
-            "volumes": sha256(self.data.arrays.folder / "volumes.npy"),
+            "volumes": self.data.arrays.sha256,
             "code": code_digest("pretrain"),
             "targets": {name: checkpoint.digest(t) for name, t in self.targets.items()},
         }
@@ -262,6 +266,7 @@ class Run:
             if self.augment
             else {},
             "precision": self.place.precision,
+            "compiled": self.compiled,
             "steps": self.step,
             "metrics": self.history[-1] if self.history else {},
             "weights_perplexity": self.kernels,

@@ -43,8 +43,8 @@ class Options:
         Stop after so many optimiser steps; 0 = no limit.
     probe_every : int
         Epochs between two early probes; 0 = none.
-    compile : bool
-        Use ``torch.compile``.
+    compile : {"auto", True, False}
+        Use ``torch.compile``: with `auto` on one GPU where it works.
     tensorboard : bool
         Write the history for TensorBoard too (its package must be installed).
     seed : int
@@ -67,7 +67,7 @@ class Options:
     accumulate: int = 1
     max_steps: int = 0
     probe_every: int = 0
-    compile: bool = False
+    compile: bool | str = "auto"
     tensorboard: bool = False
     seed: int = 0
 
@@ -106,11 +106,14 @@ class Options:
 
 def _check_type(name: str, value: Any, default: Any) -> None:
     """Refuse a value of another kind than the default's; a whole number will do for a real one."""
-    if name == "augment":
+    if name == "compile":
+        good = isinstance(value, bool) or value == "auto"
+    elif name == "augment":
         good = isinstance(value, str | dict)
     elif isinstance(default, float):
         good = isinstance(value, int | float) and not isinstance(value, bool)
     else:
         good = type(value) is type(default)
     if not good:
-        raise InputError(f"pretrain option {name} is {value!r}.", remedy=f"Give it as {type(default).__name__}.")
+        kind = "auto, true or false" if name == "compile" else type(default).__name__
+        raise InputError(f"pretrain option {name} is {value!r}.", remedy=f"Give it as {kind}.")

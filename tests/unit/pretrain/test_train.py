@@ -160,7 +160,9 @@ def test_killed_process_goes_on(cohort_files, pretrain, tmp_path, number):
     script = """if True:
         import json, sys
         from anatcl.spec.training import Options
+        from anatcl.pretrain import train as module
         from anatcl.pretrain.train import Inputs, train
+        module.SAVE_EVERY = 0
         given = json.loads(sys.argv[1])
         sys.exit(train(Inputs(**given["inputs"]), Options.parse(given["options"]), "cpu", threads=1))"""
     options = {"encoder": "resnet-tiny", "epochs": 40, "batch_size": 4, "learning_rate": 1e-3}
