@@ -87,8 +87,10 @@ class FineTune:
         seed_everything(seed)
         n_out = 1 if problem.task.kind == "regression" else len(problem.classes)
         body = copy.deepcopy(model.encoder)
-        net = nn.Sequential(body, nn.Linear(int(body.out_features), n_out)).to(self.device.device)  # type: ignore[arg-type]
-        reader = Reader(self.arrays, self.device.device)
+        net = nn.Sequential(body, nn.Linear(int(body.out_features), n_out))  # type: ignore[arg-type]
+        net.to(self.device.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        rows = np.unique(volume[np.concatenate([split.train, split.test])])
+        reader = Reader(self.arrays, self.device.device, workers=4, resident=rows)
         frame = frame_of(problem, split)
         if problem.task.kind == "regression":
             centre, spread = y.mean(), y.std()
@@ -118,16 +120,19 @@ class FineTune:
         net.train()
         for epoch in range(self.epochs):
             order = epoch_order(len(volume), self.batch_size, seed, epoch)
-            total = 0.0
+            total = torch.zeros((), device=self.device.device)
             for rows, x in zip(order, reader.batches([volume[o] for o in order]), strict=True):
                 with self.device.autocast():
                     out = net(x).float()
-                value = loss(out if out.shape[1] > 1 else out[:, 0], target[torch.as_tensor(rows)])
+                value = loss(
+                    out if out.shape[1] > 1 else out[:, 0],
+                    target[torch.as_tensor(rows).to(target.device, non_blocking=True)],
+                )
                 optimizer.zero_grad(set_to_none=True)
                 value.backward()
                 optimizer.step()
-                total += float(value.detach())
-            log.info("epoch %d of %d: loss %.4f", epoch + 1, self.epochs, total / len(order))
+                total += value.detach()
+            log.info("epoch %d of %d: loss %.4f", epoch + 1, self.epochs, float(total) / len(order))
 
     def _predict(self, net: nn.Module, reader: Reader, volume: np.ndarray) -> np.ndarray:
         """Outputs for volumes, shape (m, outputs)."""
@@ -135,5 +140,5 @@ class FineTune:
         parts = [volume[i : i + self.batch_size] for i in range(0, len(volume), self.batch_size)]
         found: list[Tensor] = []
         with torch.inference_mode(), self.device.autocast():
-            found += [net(x).float().cpu() for x in reader.batches(parts)]
-        return torch.cat(found).numpy()
+            found += [net(x).float() for x in reader.batches(parts)]
+        return torch.cat(found).cpu().numpy()

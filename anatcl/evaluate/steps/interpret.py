@@ -139,11 +139,17 @@ def _mean_attribution(
     model: Any, readout: Readout, packed: Any, average: np.ndarray, chosen: np.ndarray, effort: Effort
 ) -> tuple[np.ndarray, np.float64]:
     """Mean absolute attribution of some packed volumes, unit per cm3, and the mean gap."""
+    from anatcl.pretrain.device import applied, resolve
+
+    with applied(resolve(effort.device, precision="fp32", threads=effort.threads)) as place:
+        return _attributed(model, readout, packed, average, chosen, effort, place.device)
+
+
+def _attributed(
+    model: Any, readout: Readout, packed: Any, average: np.ndarray, chosen: np.ndarray, effort: Effort, where: Any
+) -> tuple[np.ndarray, np.float64]:
     import torch
 
-    from anatcl.pretrain.device import resolve
-
-    where = resolve(effort.device, precision="fp32", threads=effort.threads).device
     model = model.to(where)
     weights, centre = (
         torch.from_numpy(readout.weights.astype(np.float32)).to(where),

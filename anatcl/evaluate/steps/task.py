@@ -313,7 +313,7 @@ def run_finetune(
     """Fine-tune the encoders of ``settings.pretrained`` on one task; outputs as `run_task`."""
     from anatcl.evaluate.probes.finetune import FineTune, rows_as_features
     from anatcl.pretrain.arrays import open_arrays
-    from anatcl.pretrain.device import resolve
+    from anatcl.pretrain.device import applied, resolve
 
     assert settings.pretrained is not None
     packed, table = open_arrays(arrays), scans_table(scans, None)
@@ -321,6 +321,7 @@ def run_finetune(
     runner = FineTune(packed, settings.pretrained, where, epochs, batch_size, learning_rate)
     given = rows_as_features(table["scan"], packed)
     wanted = load_task(task)
-    predictions, found = evaluate_task(wanted, method, table, given, read_tsv(folds), settings, runner)
+    with applied(where):
+        predictions, found = evaluate_task(wanted, method, table, given, read_tsv(folds), settings, runner)
     write_tsv(out_predictions, predictions, FLOATS)
     write_tsv(out_scores, found, FLOATS)
