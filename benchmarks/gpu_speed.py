@@ -89,10 +89,9 @@ class Stepper:
         model = with_forms(build_model(bench.encoder), variant.stem, variant.pool)
         self.layout = torch.channels_last_3d if variant.last else torch.contiguous_format
         self.model = model.to(self.place.device, memory_format=self.layout)  # type: ignore[call-overload]
-        self.network: nn.Module = self.model
-        if variant.compiled:
-            asked = dataclasses.replace(self.place, deterministic=variant.deterministic and variant.careful)
-            self.network = compiled_network(self.model, True, asked, 1, False) or self.model
+        asked = dataclasses.replace(self.place, deterministic=variant.deterministic and variant.careful)
+        network = compiled_network(self.model, variant.compiled, asked, 1, False)
+        self.network: nn.Module = self.model if network is None else network
         self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-4, weight_decay=5e-5, fused=True)
         self.loss, self.x = AnatCLLocal(), x
         random = torch.Generator().manual_seed(1)

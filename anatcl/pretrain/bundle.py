@@ -125,5 +125,9 @@ def embedding_batch(kind: str, shape: tuple[int, int, int]) -> int:
 
     The largest tensor of every encoder here is the output of its first convolution: 64 channels at half the resolution.
     """
-    largest = 64 * math.prod((n + 1) // 2 for n in shape)
-    return max(1, min(EMBEDDED[kind], MOST_ELEMENTS // largest))
+    return max(1, min(EMBEDDED[kind], most_volumes(shape)))
+
+
+def most_volumes(shape: tuple[int, int, int]) -> int:
+    """Volumes that can go through an encoder at once with all tensors below 2^31 elements."""
+    return MOST_ELEMENTS // (64 * math.prod((n + 1) // 2 for n in shape))

@@ -21,7 +21,7 @@ from anatcl.models import build_model
 from anatcl.pretrain import checkpoint
 from anatcl.pretrain.arrays import PackedArrays
 from anatcl.pretrain.augment import DEFAULT, Augment
-from anatcl.pretrain.bundle import input_contract, save_encoder
+from anatcl.pretrain.bundle import input_contract, most_volumes, save_encoder
 from anatcl.pretrain.cohort import Cohort, covariates
 from anatcl.pretrain.compiling import compiled
 from anatcl.pretrain.device import SMALL_ENCODER, Device, seed_everything
@@ -82,9 +82,10 @@ class Run:
         small = options.encoder == SMALL_ENCODER
         compiled_network = compiled(self.network, options.compile, place, world.size, small)
         self.compiled = compiled_network is not None
-        self.network = compiled_network or self.network
+        self.network = self.network if compiled_network is None else compiled_network
         self.augment = _augment(options, method)
         self.views = 2 if self.augment else method.views
+        self._check_size()
         self.kernels: dict[str, float] = {}
         self.targets = self._targets(loss) if loss else {}
         self.optimizer = torch.optim.Adam(
@@ -96,6 +97,17 @@ class Run:
         self.term_names: list[str] = []
         self.history: list[dict[str, float]] = []
         self.key = checkpoint.fingerprint(self._identity())
+
+    def _check_size(self) -> None:
+        """Refuse a batch whose activations have more elements than a GPU's kernels count."""
+        views = self.views if self.augment else 1
+        most = most_volumes(self.data.arrays.shape) // views * self.world.size
+        if self.place.device.type == "cuda" and self.options.batch_size > most:
+            raise InputError(
+                f"batch_size is {self.options.batch_size}; with volumes of {self.data.arrays.shape} a tensor would have "
+                f"more than 2^31 elements, which GPU kernels cannot count.",
+                remedy=f"Set batch_size to at most {most}, or share the batch among more processes (pretrain: gpus).",
+            )
 
     def _targets(self, loss: Loss) -> dict[str, Tensor]:
         """Labels of the training scans on the device, checked once; says how sharp the kernels are."""
