@@ -138,6 +138,7 @@ def nothing_resident() -> Iterator[None]:
 
 def loop(bench: Bench) -> dict[str, Any]:
     """The product's training loop, from the call to the written encoder."""
+    torch._dynamo.reset()  # no compiled network of an earlier part
     start = time.perf_counter()
     cohort(bench)
     found: dict[str, Any] = {"writing_the_cohort_s": round(time.perf_counter() - start, 1)}
@@ -168,6 +169,7 @@ def straight(bench: Bench) -> Path:
 
 def resume(bench: Bench) -> dict[str, Any]:
     """Stop a run by a signal inside an epoch, go on, and compare with the undisturbed run; repeat that one as well."""
+    torch._dynamo.reset()
     expected = straight(bench)
     per_epoch = len(open_arrays(cohort(bench) / "arrays").rows) // bench.batch
     with watched(stop_after=per_epoch + per_epoch // 2) as watch:

@@ -92,12 +92,18 @@ class Stepper:
         asked = dataclasses.replace(self.place, deterministic=variant.deterministic and variant.careful)
         network = compiled_network(self.model, variant.compiled, asked, 1, False)
         self.network: nn.Module = self.model if network is None else network
-        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-4, weight_decay=5e-5, fused=True)
+        self.begun = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.restart()
         self.loss, self.x = AnatCLLocal(), x
         random = torch.Generator().manual_seed(1)
         age = torch.rand(len(x), generator=random) * 60 + 20
         raw = {"age": age, "measures": torch.rand(len(x), 68, 3, generator=random) + 1}
         self.targets = {k: v.to(self.place.device) for k, v in self.loss.fit(raw).items()}
+
+    def restart(self) -> None:
+        """Go back to the first weights, with a new optimiser."""
+        self.model.load_state_dict(self.begun)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-4, weight_decay=5e-5, fused=True)
 
     def __call__(self) -> None:
         """Make one step."""
@@ -118,6 +124,7 @@ def measure(bench: Bench, variant: Variant) -> dict[str, Any]:
     with applied(resolve(bench.device, variant.precision, variant.deterministic)):
         if bench.cuda:
             torch.backends.cudnn.benchmark = variant.search
+        torch._dynamo.reset()  # else the ninth network of a process is no longer compiled
         return _measure(bench, variant)
 
 
@@ -132,19 +139,17 @@ def _measure(bench: Bench, variant: Variant) -> dict[str, Any]:
     found = bench.rates(seconds, len(x)) | {"batch": len(x), "first_step_s": round(first, 2)}
     if bench.cuda:
         found["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
-    del stepper
-    return found | repeated(bench, variant, x)
+    return found | repeated(bench, stepper)
 
 
-def repeated(bench: Bench, variant: Variant, x: Tensor) -> dict[str, Any]:
-    """Make a few steps twice from the same seed and compare the weights."""
+def repeated(bench: Bench, stepper: Stepper) -> dict[str, Any]:
+    """Make a few steps twice from the same weights and compare where they end."""
     ends = []
     for _ in range(2):
-        stepper = Stepper(bench, variant, x)
+        stepper.restart()
         for _ in range(COMPARED if bench.cuda else 2):
             stepper()
         ends.append(stepper.weights())
-        del stepper
     return {"two_runs_equal": bool(torch.equal(*ends)), "largest_difference": float((ends[0] - ends[1]).abs().max())}
 
 
@@ -186,6 +191,7 @@ def kernels(bench: Bench, variant: Variant) -> dict[str, Any]:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
+    torch._dynamo.reset()
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if bench.cuda else [])]
     with applied(resolve(bench.device, variant.precision, variant.deterministic)):
         stepper = Stepper(bench, variant, bench.volumes())

@@ -104,8 +104,8 @@ class Run:
         most = most_volumes(self.data.arrays.shape) // views * self.world.size
         if self.place.device.type == "cuda" and self.options.batch_size > most:
             raise InputError(
-                f"batch_size is {self.options.batch_size}; with volumes of {self.data.arrays.shape} a tensor would have "
-                f"more than 2^31 elements, which GPU kernels cannot count.",
+                f"batch_size is {self.options.batch_size}; with volumes of {self.data.arrays.shape} a tensor would "
+                f"have more than 2^31 elements, which GPU kernels cannot count.",
                 remedy=f"Set batch_size to at most {most}, or share the batch among more processes (pretrain: gpus).",
             )
 
