@@ -17,11 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -32,6 +30,7 @@ from anatcl.evaluate.data.problem import Problem, make_problem
 from anatcl.evaluate.data.protocols import make_splits
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.evaluate.probes.probe import Make, maker
 from anatcl.evaluate.statistics import bootstrap, compare, metrics
 from anatcl.evaluate.steps import control
 from anatcl.spec.protocol import load_design
@@ -79,23 +78,15 @@ def dealt(problem: Problem, seed: int, folds: int = FOLDS) -> list[Split]:
     return make_splits(design, problem, None, [-1], seed)[f"1x{folds}-fold"]
 
 
-@contextmanager
-def kept_models() -> Iterator[list[Any]]:
-    """Collect the probes that the protocol makes, in the order of the splits."""
-    models: list[Any] = []
+def keeping(problem: Problem, models: list[Any]) -> Callable[[Split], Make]:
+    """Makes the protocol's models and keeps them in `models`, in the order of the splits."""
+    make = maker(problem.task)
 
-    def keep(make: Any) -> Any:
-        def made(*arguments: Any) -> Any:
-            models.append(make(*arguments))
-            return models[-1]
+    def made(n_features: int) -> Any:
+        models.append(make(n_features))
+        return models[-1]
 
-        return made
-
-    with (
-        mock.patch.object(protocol, "make_regressor", keep(protocol.make_regressor)),
-        mock.patch.object(protocol, "make_classifier", keep(protocol.make_classifier)),
-    ):
-        yield models
+    return lambda split: made
 
 
 def true_scores(models: list[Any], kind: str, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -123,8 +114,9 @@ def one_cohort(seed: int, kind: str, n: int, d: int, signal: float, n_bootstrap:
     names, counts = bootstrap.draw(problem.rows["participant_id"].to_numpy(str), n_bootstrap, seed)
     found, missing, rows = [], [], []
     for method in (0, 1):
-        with kept_models() as models:
-            outcome = protocol.cross_validate(problem, features_of(x[method]), splits, seed)
+        models: list[Any] = []
+        make = keeping(problem, models)
+        outcome = protocol.cross_validate(problem, features_of(x[method]), splits, seed, make=make)
         truth = true_scores(models, kind, fresh_x[method], fresh_y)
         values = bootstrap.replicate(outcome.predictions, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
         found.append(values)

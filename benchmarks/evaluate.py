@@ -105,7 +105,7 @@ def plain(kind: str, n: int, d: int) -> float:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from anatcl.evaluate.probes.probe import LOGISTIC_C, RIDGE_PENALTIES
+    from anatcl.evaluate.probes.linear import LOGISTIC_C, RIDGE_PENALTIES
 
     table, features, folds = cohort(kind, n, d)
     x, y, fold = features.of(0), table["y"].to_numpy(), folds["fold"].to_numpy()

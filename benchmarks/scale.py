@@ -45,6 +45,7 @@ from snakemake.executors.touch import Executor
 Executor.SLEEPING_TIME = 0
 main([*sys.argv[1:], "--touch", "--cores", "128", "--quiet", "all"])
 """
+# A rival, not a dependency: pip install bids2table
 LIST = """
 import pathlib, sys
 import bids2table

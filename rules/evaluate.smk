@@ -1,8 +1,10 @@
 # evaluate: frozen embeddings, leak-free probes, simple rivals, intervals and paired tests.
 #
 # REQUIRED INPUTS: results/pretrain/{arrays, folds.tsv, {method}/fold-{k}}, results/bids/scans.tsv, measures.tsv
-# OUTPUTS:         results/evaluate/{audit,scores,comparisons,skipped,subgroups}.tsv, {method}/{task}_{predictions,scores}.tsv
-# STEPS:           embed per method and fold; audit -> probe per method and task; baseline per rival -> evaluate
+# OUTPUTS:         results/evaluate/{audit,scores,comparisons,skipped,subgroups}.tsv, {method}/{task}_{predictions,scores}.tsv,
+#                  results/evaluate/interpretation/{method}_{task}.npz, regional-measures_{task}.tsv
+# STEPS:           embed per method and fold; audit -> probe per method and task; baseline per rival -> evaluate;
+#                  interpret per method and task, interpret_measures per task
 
 
 rule embed:
@@ -177,6 +179,96 @@ rule baseline:
 
 
 ruleorder: baseline > probe
+
+
+rule interpret:
+    """Map where the predictions of one encoder come from, on people it never saw."""
+    input:
+        arrays="results/pretrain/arrays/arrays.json",
+        volumes="results/pretrain/arrays/volumes.npy",
+        encoder="results/pretrain/{method}/fold-0/encoder.safetensors",
+        model="results/pretrain/{method}/fold-0/model.json",
+        embeddings="results/evaluate/{method}/fold-0/embeddings.npz",
+        scans=index_scans,
+        folds="results/pretrain/folds.tsv",
+        measures="results/measures/measures.tsv",
+    output:
+        map="results/evaluate/interpretation/{method}_{task}.npz",
+    log:
+        "logs/interpret/{method}_{task}.log",
+    benchmark:
+        "results/benchmarks/interpret/{method}_{task}.tsv"
+    conda:
+        TORCH_ENV
+    threads: PLAN.config.pretrain.threads
+    resources:
+        mem_mb=grown(4000),
+        runtime=grown(120),
+        gpu=PLAN.config.pretrain.gpus,
+    params:
+        task=task_text,
+        content=task_content,
+        arrays_dir=subpath(input.arrays, parent=True),
+        encoder_dir=subpath(input.encoder, parent=True),
+        people=PLAN.config.report.interpret_people,
+        steps=PLAN.config.report.interpret_steps,
+        device=PLAN.config.device,
+        site_column=PLAN.config.evaluate.site_column,
+        seed=PLAN.config.seed,
+        code=code_digest("evaluate"),
+    shell:
+        "python -m anatcl evaluate interpret"
+        " --task {params.task:q}"
+        " --arrays {params.arrays_dir:q}"
+        " --encoder {params.encoder_dir:q}"
+        " --embeddings {input.embeddings:q}"
+        " --scans {input.scans:q}"
+        " --folds {input.folds:q}"
+        " --measures {input.measures:q}"
+        " --site-column {params.site_column:q}"
+        " --people {params.people}"
+        " --steps {params.steps}"
+        " --device {params.device}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --out {output.map:q}"
+        " > {log:q} 2>&1"
+
+
+rule interpret_measures:
+    """Share of each region in the predictions of the measures baseline."""
+    input:
+        scans=index_scans,
+        measures="results/measures/measures.tsv",
+        folds="results/pretrain/folds.tsv",
+    output:
+        table="results/evaluate/interpretation/regional-measures_{task}.tsv",
+    log:
+        "logs/interpret_measures/{task}.log",
+    benchmark:
+        "results/benchmarks/interpret_measures/{task}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(2000),
+        runtime=grown(60),
+    params:
+        task=task_text,
+        content=task_content,
+        site_column=PLAN.config.evaluate.site_column,
+        seed=PLAN.config.seed,
+        code=code_digest("evaluate"),
+    shell:
+        "python -m anatcl evaluate interpret-measures"
+        " --task {params.task:q}"
+        " --scans {input.scans:q}"
+        " --folds {input.folds:q}"
+        " --measures {input.measures:q}"
+        " --site-column {params.site_column:q}"
+        " --seed {params.seed}"
+        " --out {output.table:q}"
+        " > {log:q} 2>&1"
 
 
 rule evaluate:

@@ -1,8 +1,8 @@
 # report: what a person reads.
 #
 # REQUIRED INPUTS: results of all other stages
-# OUTPUTS:         results/report/{benchmark.tsv, tables/, interpretation/, runtime.tsv, excluded.tsv, methods.md, index.html}
-# STEPS:           tables, interpret, interpret_measures, runtime, excluded, methods_text -> report
+# OUTPUTS:         results/report/{benchmark.tsv, tables/, runtime.tsv, excluded.tsv, methods.md, index.html}
+# STEPS:           tables, runtime, excluded, methods_text -> report
 
 
 rule tables:
@@ -35,87 +35,6 @@ rule tables:
         " --comparisons {input.comparisons:q}"
         " --out-benchmark {output.benchmark:q}"
         " --out-dir {output.tables:q}"
-        " > {log:q} 2>&1"
-
-
-rule interpret:
-    """Map where the predictions of one encoder come from, on people it never saw."""
-    input:
-        arrays="results/pretrain/arrays/arrays.json",
-        volumes="results/pretrain/arrays/volumes.npy",
-        encoder="results/pretrain/{method}/fold-0/encoder.safetensors",
-        embeddings="results/evaluate/{method}/fold-0/embeddings.npz",
-        folds="results/pretrain/folds.tsv",
-    output:
-        map="results/report/interpretation/{method}_{task}.npz",
-    log:
-        "logs/interpret/{method}_{task}.log",
-    benchmark:
-        "results/benchmarks/interpret/{method}_{task}.tsv"
-    conda:
-        TORCH_ENV
-    threads: PLAN.config.pretrain.threads
-    resources:
-        mem_mb=grown(4000),
-        runtime=grown(120),
-        gpu=PLAN.config.pretrain.gpus,
-    params:
-        task=task_text,
-        content=task_content,
-        arrays_dir=subpath(input.arrays, parent=True),
-        encoder_dir=subpath(input.encoder, parent=True),
-        people=PLAN.config.report.interpret_people,
-        steps=PLAN.config.report.interpret_steps,
-        device=PLAN.config.device,
-        seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
-    shell:
-        "python -m anatcl report interpret"
-        " --task {params.task:q}"
-        " --arrays-dir {params.arrays_dir:q}"
-        " --encoder-dir {params.encoder_dir:q}"
-        " --embeddings {input.embeddings:q}"
-        " --folds {input.folds:q}"
-        " --people {params.people}"
-        " --steps {params.steps}"
-        " --device {params.device}"
-        " --threads {threads}"
-        " --seed {params.seed}"
-        " --out {output.map:q}"
-        " > {log:q} 2>&1"
-
-
-rule interpret_measures:
-    """Share of each region in the predictions of the measures baseline."""
-    input:
-        scans=index_scans,
-        measures="results/measures/measures.tsv",
-        folds="results/pretrain/folds.tsv",
-    output:
-        table="results/report/interpretation/regional-measures_{task}.tsv",
-    log:
-        "logs/interpret_measures/{task}.log",
-    benchmark:
-        "results/benchmarks/interpret_measures/{task}.tsv"
-    conda:
-        "../envs/torch.yaml"
-    threads: 1
-    resources:
-        mem_mb=grown(2000),
-        runtime=grown(60),
-    params:
-        task=task_text,
-        content=task_content,
-        seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
-    shell:
-        "python -m anatcl report interpret-measures"
-        " --task {params.task:q}"
-        " --scans {input.scans:q}"
-        " --measures {input.measures:q}"
-        " --folds {input.folds:q}"
-        " --seed {params.seed}"
-        " --out {output.table:q}"
         " > {log:q} 2>&1"
 
 

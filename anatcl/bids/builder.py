@@ -10,6 +10,7 @@ import pandas as pd
 
 from anatcl.base import provenance
 from anatcl.base.errors import InputError
+from anatcl.base.joins import compare, some
 from anatcl.bids import check, filters, names, phenotypes, walk
 from anatcl.bids.cache import Cache
 from anatcl.bids.tables import Table, from_texts, read_table, typed
@@ -179,18 +180,34 @@ class Builder:
 
     def _unknown(self, listing: walk.Listing, known: phenotypes.Phenotypes) -> None:
         """Say whose phenotypes are missing, and which rows belong to nobody."""
+        if not known.rows:
+            return
         described = {participant for participant, _ in known.rows}
-        people = {name.entities["sub"] for name in self.named.values()}
-        bare = sorted(f"sub-{label}" for label in people if f"sub-{label}" not in described)
-        if described and bare:
-            reason = f"{len(bare)} participants with scans have no row: {phenotypes.some(bare)}."
-            self._warn(
-                str(self.root / "participants.tsv"), reason, "Add rows; their scans stay in, without phenotypes."
-            )
-        idle = sorted(described - set(listing.participants))
-        if idle:
-            reason = f"{len(idle)} rows belong to no folder: {phenotypes.some(idle)}."
-            self._warn(str(self.root / "participants.tsv"), reason, "Compare the names (leading zeros, letter case).")
+        people = {f"sub-{name.entities['sub']}" for name in self.named.values()}
+        table = str(self.root / "participants.tsv")
+        bare = compare(people, described)
+        if bare.left:
+            reason = f"{len(bare.left)} participants with scans have no row: {some(bare.left)}.{bare.hint()}"
+            self._warn(table, reason, "Add or rename rows; their scans stay in, without phenotypes.")
+        idle = compare(described, listing.participants)
+        if idle.left:
+            reason = f"{len(idle.left)} rows belong to no folder: {some(idle.left)}.{idle.hint()}"
+            self._warn(table, reason, "Compare the names (leading zeros, letter case).")
+        self._unknown_sessions(known)
+
+    def _unknown_sessions(self, known: phenotypes.Phenotypes) -> None:
+        """Say which sessions of the scans no row describes, where rows are by session, and which rows have no scan."""
+        rows = {key for key in known.rows if key[1]}
+        of_rows = {person for person, _ in rows}
+        visits = {_visit(name) for name in self.named.values()}
+        visits = {visit for visit in visits if visit[0] in of_rows}
+        bare = compare(map(" ".join, visits), map(" ".join, rows))
+        idle = compare(map(" ".join, {row for row in rows if row[0] in {v[0] for v in visits}}), map(" ".join, visits))
+        about = str(self.root / "sessions.tsv")
+        if text := bare.sentence("sessions with scans", "rows of the tables"):
+            self._warn(about, f"{text} What is known by session (age ...) is missing for them.", bare.cure())
+        if text := idle.sentence("rows by session", "sessions with scans"):
+            self._warn(about, f"{text} These rows are not used.", idle.cure())
 
     def _copies(self) -> None:
         """Warn of files with the same content: one person twice would leak from training to test."""
@@ -200,7 +217,7 @@ class Builder:
                 same.setdefault(fingerprint, []).append(scan)
         for scans in same.values():
             if len(scans) > 1:
-                self._warn(scans[0], f"{phenotypes.some(scans)} hold the same image.", "Exclude the copies.")
+                self._warn(scans[0], f"{some(scans)} hold the same image.", "Exclude the copies.")
 
     def _runs(self) -> None:
         if self.options.runs == "first":
@@ -215,7 +232,7 @@ class Builder:
         rows = []
         for scan in sorted(self.named):
             name = self.named[scan].entities
-            person, session = f"sub-{name['sub']}", f"ses-{name['ses']}" if "ses" in name else ""
+            person, session = _visit(self.named[scan])
             row = {"scan": scan, "path": f"{self.root}/{self.files[scan]}"}
             row |= {"participant_id": person, "session_id": session}
             row |= {key: name.get(key, "") for key in entities}
@@ -252,6 +269,11 @@ class Builder:
             "excluded rows": len(self.excluded),
             "participants used": int(scans["participant_id"].nunique()),
         }
+
+
+def _visit(name: names.Name) -> tuple[str, str]:
+    """Participant and session of a scan; the session is empty without one."""
+    return f"sub-{name.entities['sub']}", f"ses-{name.entities['ses']}" if "ses" in name.entities else ""
 
 
 def _plain(table: Table) -> dict[str, Any]:

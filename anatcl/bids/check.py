@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anatcl.base.errors import InputError
+from anatcl.base.nifti import GUESS, HEADER_WRONG, affine_of
+from anatcl.base.pointers import refuse_pointer
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -32,7 +34,7 @@ DENSE = 0.005  # compressed / raw size below which an image is likely to be empt
 
 COPY = "Copy the file again from its source or convert it again from DICOM."
 CONVERT = "Convert it again from DICOM (dcm2niix), or leave it out."
-HEADER_WRONG = "Correct its header or convert it again from DICOM."
+UNORIENTED = "Convert it again from DICOM (dcm2niix), or take such scans with bids: {unoriented: accept}."
 PERMIT = "Give read permission (chmod u+r) or leave the participant out."
 
 
@@ -44,7 +46,8 @@ def check(path: Path, limits: list[Any]) -> dict[str, Any]:
     path : Path
         A file that exists.
     limits : list
-        `Options.limits`: how far to verify, smallest and largest voxel side (mm), smallest field of view (mm).
+        `Options.limits`: how far to verify, smallest and largest voxel side (mm), smallest field of view (mm), what
+        becomes of scans without orientation.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def check(path: Path, limits: list[Any]) -> dict[str, Any]:
     OSError
         The file cannot be read.
     """
-    verify, smallest, largest, extent = limits
+    verify, smallest, largest, extent, unoriented = limits
     if not stat.S_ISREG(path.stat().st_mode):
         raise InputError("it is not a file.", path, "Put an image there, or remove it.")
     size = path.stat().st_size
@@ -69,12 +72,15 @@ def check(path: Path, limits: list[Any]) -> dict[str, Any]:
         head = stream.read(HEAD)
         stream.seek(max(0, size - 8))
         tail = stream.read(8)
+    refuse_pointer(path, head, size)
     zipped = path.name.endswith(".gz")
     header = _header(path, _inflated(path, head) if zipped else head)
     notes: list[str] = []
     _shape(path, header, notes)
     _datatype(path, header, notes)
     _geometry(path, header, (smallest, largest), extent, notes)
+    if GUESS in notes and unoriented == "exclude":
+        raise InputError(GUESS, path, UNORIENTED)
     _length(path, header, size, tail, zipped, verify)
     return {"notes": notes, "print": tail.hex() if zipped else ""}
 
@@ -166,30 +172,21 @@ def _geometry(path: Path, header: Nifti1Header, sides: tuple[float, float], exte
 
 
 def _affine(path: Path, header: Nifti1Header, notes: list[str]) -> NDArray:
-    """The affine that nibabel will use: sform, else qform, else none is known."""
-    from nibabel.spatialimages import HeaderDataError
-
-    sform, qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
-    if not np.isfinite(np.asarray(header["pixdim"][1:4], float)).all():
-        raise InputError("its voxel size is not a finite number (pixdim).", path, HEADER_WRONG)
-    if not sform and not qform:
-        notes.append("its header does not say how it is oriented: left and right are a guess.")
+    """The affine that the images are read with."""
     try:
-        affine = np.asarray(header.get_best_affine(), float)
-        if sform and qform and not np.allclose(affine, header.get_qform(), atol=0.01):
-            notes.append("its sform and qform differ: the sform is used.")
-    except (HeaderDataError, ValueError) as error:
-        raise InputError(f"its affine is not usable ({error}).", path, HEADER_WRONG) from error
-    if not np.isfinite(affine).all():
-        raise InputError("its affine has NaN or infinite numbers.", path, HEADER_WRONG)
-    zooms = np.linalg.norm(affine[:3, :3], axis=0)
-    if not zooms.all() or abs(np.linalg.det(affine[:3, :3] / zooms)) < 1e-3:
-        raise InputError("its affine is singular.", path, HEADER_WRONG)
+        affine, said = affine_of(header)
+    except InputError as error:
+        raise InputError(error.reason, path, error.remedy) from error
+    notes += said
     return affine
 
 
 def _length(path: Path, header: Nifti1Header, size: int, tail: bytes, zipped: bool, verify: str) -> None:
     """Compare the length that the header asks for with what is there, then look whether it is empty."""
+    start = float(header["vox_offset"])
+    if not np.isfinite(start) or start < 0 or 0 < start < header.sizeof_hdr + 4:
+        reason = f"its header says that the voxels start at byte {start:g}, inside the header."
+        raise InputError(reason, path, HEADER_WRONG)
     offset = int(np.clip(np.nan_to_num(float(header["vox_offset"])), header.sizeof_hdr + 4, 1 << 24))
     item = header.get_data_dtype().itemsize
     wanted = offset + item * int(np.prod([int(n) for n in header["dim"][1:4]], dtype=object))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 
 from anatcl.base.errors import InputError
@@ -13,7 +14,9 @@ RAW = [short for short in ENTITIES.values() if short not in ("sub", "ses")]
 # The stem of a raw T1w scan; Snakemake constrains its wildcard {scan} to this, so that it cannot swallow `_space-`.
 SCAN_PATTERN = rf"sub-{LABEL}(?:/ses-{LABEL})?/anat/sub-{LABEL}(?:_ses-{LABEL})?(?:_(?:{'|'.join(RAW)})-{LABEL})*"
 
-_T1W = re.compile(r"_t1w(?P<extension>\.[^/]*)?$", re.IGNORECASE)
+_T1W = re.compile(r"(?:^|(?<=/)|[-_. ])t1w(?P<extension>\.[^/]*)?$", re.IGNORECASE)
+# What its owner may take for a T1w image: T1w-2.nii.gz, T1w_defaced.nii, T1w (1).nii.
+_LIKE_T1W = re.compile(r"(?:^|_)t1w[-_ (\d][^/]*\.(?:nii|mgz|mgh|img)(?:\.[^/]*)?$", re.IGNORECASE)
 _SAFE = re.compile(rf"(?:{LABEL}-{LABEL}_)+T1w\.nii(?:\.gz)?")
 _RENAME = "Rename it as BIDS asks: sub-<label>[/ses-<label>]/anat/sub-<label>[_ses-<label>][_acq-<label>]_T1w.nii.gz."
 
@@ -28,6 +31,8 @@ class Name:
 
 def is_t1w(filename: str) -> bool:
     """Say whether a file name claims to be a T1w image (or is so near to it that its owner thinks it is one)."""
+    if _LIKE_T1W.search(filename):
+        return True
     found = _T1W.search(filename)
     return found is not None and (found.group("extension") or "").lower() != ".json"
 
@@ -45,34 +50,34 @@ def parse(relative: str) -> Name:
     InputError
         The name does not follow BIDS, contradicts its folder, or is that of a derivative.
     """
-    import bids2table
-
     *folders, filename = relative.split("/")
     if not filename.endswith(("_T1w.nii", "_T1w.nii.gz")):
         raise InputError(_extension(filename), relative, "Convert it to NIfTI and name it ..._T1w.nii.gz.")
     if not _SAFE.fullmatch(filename):
         raise InputError("the file name is not a BIDS name of letters, digits and entities.", relative, _RENAME)
-    parsed = bids2table.parse_bids_entities(relative)
-    entities = {key: value for key, value in parsed.items() if key not in ("datatype", "suffix", "ext")}
+    entities = dict(pair.split("-") for pair in filename.split("_")[:-1])
     if len(entities) != filename.count("_"):
         raise InputError("an entity stands twice in the file name.", relative, _RENAME)
-    _known(relative, entities, bids2table.validate_bids_entities(parsed)[1])
+    _known(relative, entities)
     _placed(relative, folders, entities)
     return Name(stem(relative), entities)
 
 
 def _extension(filename: str) -> str:
     found = _T1W.search(filename)
-    extension = (found.group("extension") if found else "") or "no extension"
+    if not found or filename[: found.start() + 1] != f"{filename[: found.start()]}_":
+        return "the file name does not end in _T1w.nii or _T1w.nii.gz."
+    extension = found.group("extension") or "no extension"
     if extension.lower() in (".nii", ".nii.gz"):
         return "its suffix or extension is written in the wrong case (T1w.nii.gz is right)."
     return f"its extension ({extension}) is not .nii or .nii.gz."
 
 
-def _known(relative: str, entities: dict[str, str], extra: dict[str, str]) -> None:
+def _known(relative: str, entities: dict[str, str]) -> None:
     for key, value in entities.items():
         if key not in ENTITIES.values():
-            kind = "is not a BIDS entity" if key in extra else "belongs to a derivative or another kind of image"
+            other = "belongs to a derivative or another kind of image"
+            kind = other if key in _all_entities() else "is not a BIDS entity"
             remedy = "Move derivatives to derivatives/, or rename the file."
             raise InputError(f"{key}-{value} in its name {kind}.", relative, remedy)
         if key in INDICES and not value.isdigit():
@@ -81,6 +86,14 @@ def _known(relative: str, entities: dict[str, str], extra: dict[str, str]) -> No
         raise InputError(
             f"it is the {entities['part']} part of an image, not its magnitude.", relative, "Leave it out."
         )
+
+
+@functools.cache
+def _all_entities() -> frozenset[str]:
+    """Short names of every entity of the BIDS standard."""
+    from bidsschematools.schema import load_schema
+
+    return frozenset(str(entity["name"]) for entity in load_schema().objects.entities.values())
 
 
 def _placed(relative: str, folders: list[str], entities: dict[str, str]) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from anatcl.base.errors import InputError
+from anatcl.base.joins import some
+from anatcl.base.pointers import refuse_pointer
+from anatcl.bids import values
 from anatcl.bids.tables import Table, read_table
+from anatcl.bids.walk import refuse_unfetched
 from anatcl.spec.bids import Options, nearest
 
-AGE_RANGE = (0.0, 120.0)
 # Columns that every index has, and the names under which they are known without being configured.
 ALIASES = {
     "participant_id": ("participant_id",),
@@ -22,12 +24,6 @@ ALIASES = {
     "sex": ("sex", "gender"),
     "site": ("site", "site_id"),
 }
-SEXES = {
-    "M": {"m", "male", "man", "boy"},
-    "F": {"f", "female", "woman", "girl"},
-}
-UNITS = {"year": 1.0, "yr": 1.0, "y": 1.0, "month": 12.0, "week": 52.1775, "day": 365.25}  # per year
-
 Key = tuple[str, str]  # participant_id, session_id ("" where a row holds for every session)
 
 
@@ -74,13 +70,17 @@ def read(root: Path, sessions: Iterable[tuple[str, Table]], options: Options) ->
     if people.is_file():
         seen |= _add(found, read_table(people), options, sidecar)
     else:
+        refuse_unfetched(people)
         found.warn(people, "there is no such table: age, sex and site of everybody are unknown.")
+    sidecar = sidecar | _sidecar(root / "sessions.json", found)
     visits = root / "sessions.tsv"
+    refuse_unfetched(visits)
     if visits.is_file():
         seen |= _add(found, read_table(visits), options, sidecar)
     for participant, table in sessions:
         try:
-            seen |= _add(found, table, options, sidecar, participant)
+            own = sidecar | _sidecar(table.file.with_suffix(".json"), found)
+            seen |= _add(found, table, options, own, participant)
         except InputError as error:  # one participant's table costs that participant's values, not the cohort
             found.warn(table.file, f"the table is ignored: {error.reason}", error.remedy)
     absent = [name for name in options.columns.values() if name not in seen]
@@ -91,10 +91,15 @@ def read(root: Path, sessions: Iterable[tuple[str, Table]], options: Options) ->
 
 
 def _sidecar(path: Path, found: Phenotypes) -> dict[str, Any]:
-    if not path.is_file():
+    if not path.is_file() and not path.is_symlink():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        raw = path.read_bytes()
+        refuse_pointer(path, raw[:512], len(raw))
+        content = json.loads(raw.decode("utf-8-sig"))
+    except InputError as error:
+        found.warn(path, f"{error.reason} It is ignored.", error.remedy)
+        return {}
     except (OSError, ValueError) as error:
         found.warn(path, f"it cannot be read and is ignored ({error}).", "Correct it (a JSON validator says where).")
         return {}
@@ -113,15 +118,38 @@ def _add(
         remedy = f"Name its column of identifiers {required}, or set columns: {{{required}: <its name>}}."
         raise InputError(f"the table has no column {required} (it has: {', '.join(names)}).", table.file, remedy)
     rows = [{names[k]: v for k, v in row.items()} for row in table.rows]
-    values = [name for name in names.values() if name not in ("participant_id", "session_id")]
-    back = {new: old for old, new in names.items()}
-    if "age" in values:
-        _ages(rows, table.file, _description(sidecar, back["age"]), found)
-    if "sex" in values:
-        _sexes(rows, table.file, _description(sidecar, back["sex"]), options, found)
-    found.columns += [name for name in values if name not in found.columns]
+    for old, new in names.items():
+        if new not in ("participant_id", "session_id"):
+            _values(found, table.file, rows, (old, new), _description(sidecar, old), options)
+    known = [name for name in names.values() if name not in ("participant_id", "session_id")]
+    found.columns += [name for name in known if name not in found.columns]
     _merge(found, table.file, rows, participant)
     return set(names)
+
+
+def _values(
+    found: Phenotypes,
+    file: Path,
+    rows: values.Rows,
+    column: tuple[str, str],
+    description: Mapping[str, Any],
+    options: Options,
+) -> None:
+    """Bring one column into our form; `column` is its name in the file and its name here."""
+    old, new = column
+
+    def warn(text: str, cure: str) -> None:
+        found.warn(file, text, cure)
+
+    values.missing(rows, new, old, options, warn)
+    if new == "age":
+        values.ages(rows, old, description, options, warn)
+    elif new == "sex":
+        values.sexes(rows, description, options, warn)
+    else:
+        if values.HEAD_SIZE.fullmatch(new) or values.HEAD_SIZE.fullmatch(old):
+            values.sizes(rows, new, old, description, options, warn)
+        values.unparsed(rows, new, old, warn)
 
 
 def _rename(table: Table, options: Options) -> dict[str, str]:
@@ -173,84 +201,3 @@ def _merge(found: Phenotypes, file: Path, rows: list[dict[str, str]], participan
 
 def _prefixed(prefix: str, label: str) -> str:
     return f"{prefix}{label.removeprefix(prefix)}" if label else ""
-
-
-def some(names: list[str], limit: int = 5) -> str:
-    """Join names, and count those beyond the first few."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
-def _ages(rows: list[dict[str, str]], file: Path, description: dict[str, Any], found: Phenotypes) -> None:
-    """Bring ages to years; what cannot be an age is missing, and said."""
-    unit = str(description.get("Units", "year")).strip().lower()
-    per_year = UNITS.get(unit.removesuffix("s"), 1.0)
-    if per_year != 1.0:
-        found.warn(file, f"ages in {unit} (participants.json) were converted to years.")
-    bad: list[str] = []
-    capped = False
-    for row in rows:
-        text = row["age"]
-        if not text:
-            continue
-        capped |= text.endswith("+")
-        years = _age(text, per_year)
-        if years is None:
-            bad.append(f"{row.get('participant_id') or row.get('session_id', '')} ({text})")
-        row["age"] = years or ""
-    if capped:
-        found.warn(file, "ages such as 89+ were read as that number.")
-    if bad:
-        low, high = AGE_RANGE
-        reason = f"these are no ages from {low:g} to {high:g} years and count as missing: {some(bad)}."
-        found.warn(file, reason, "Correct them; the scans stay in and are left out of tasks that need age.")
-
-
-def _age(text: str, per_year: float) -> str | None:
-    """Return an age in years as text, unchanged where it is plain; None where it is none."""
-    plain = re.sub(r"^(\d+),(\d+)$", r"\1.\2", text.removesuffix("+").strip())
-    try:
-        years = float(plain.replace("_", "?")) / per_year  # Python would read 3_0 as 30
-    except ValueError:
-        return None
-    if not AGE_RANGE[0] <= years <= AGE_RANGE[1]:
-        return None
-    return (
-        plain
-        if per_year == 1.0 and re.fullmatch(r"[0-9]+(\.[0-9]+)?", plain)
-        else f"{years:.4f}".rstrip("0").rstrip(".")
-    )
-
-
-def _sexes(
-    rows: list[dict[str, str]], file: Path, description: dict[str, Any], options: Options, found: Phenotypes
-) -> None:
-    """Bring sexes to M and F: configured codes first, then those of participants.json, then plain words."""
-    levels = {str(k).lower(): _level(v) for k, v in _levels(description).items()}
-    chosen = {k.lower(): v for k, v in options.sex_levels.items()}
-    unknown: set[str] = set()
-    for row in rows:
-        text = row["sex"]
-        code = re.sub(r"\.0+$", "", text.lower())
-        sex = chosen.get(code) or levels.get(code) or _word(code)
-        if text and not sex:
-            unknown.add(text)
-        row["sex"] = "" if sex in (None, "n/a") else sex
-    if unknown:
-        reason = f"sex coded as {some(sorted(unknown))} is not known to be M or F and counts as missing."
-        found.warn(file, reason, "Describe the codes as Levels in participants.json, or set sex_levels in config.")
-
-
-def _levels(description: dict[str, Any]) -> dict[str, Any]:
-    levels = description.get("Levels")
-    return levels if isinstance(levels, dict) else {}
-
-
-def _level(value: Any) -> str | None:
-    """Read one entry of Levels: a text, or a mapping with a Description."""
-    text = value.get("Description", "") if isinstance(value, dict) else value
-    return _word(str(text).strip().lower())
-
-
-def _word(text: str) -> str | None:
-    return next((sex for sex, words in SEXES.items() if text in words), None)

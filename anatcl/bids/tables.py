@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from anatcl.base.errors import InputError
+from anatcl.base.pointers import refuse_pointer
 
 MISSING = frozenset({"", "n/a", "N/A", "NA", "#N/A", "NaN", "nan", "NAN", "null", "NULL"})
 DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
@@ -60,6 +61,7 @@ def _text(path: Path, warnings: list[str]) -> str:
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(f"the table cannot be read ({error.strerror}).", path, "Give read permission.") from error
+    refuse_pointer(path, raw[:512], len(raw))
     encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         text = raw.decode(encoding)

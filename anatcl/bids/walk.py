@@ -11,9 +11,12 @@ import os
 import stat
 from pathlib import Path
 
+from anatcl.base.errors import InputError
 from anatcl.bids.names import is_t1w
 
-DEPTH = 3  # sub-*/ses-*/anat
+DEPTH = 12  # folders below a participant; BIDS has two
+# Recordings that are folders of many files, none of them an image of ours.
+RECORDINGS = (".ds", ".zarr", ".mefd", ".mff", ".raw")
 FETCH = "Fetch its content with `datalad get` or `git annex get`, or restore the file that the link points to."
 
 
@@ -71,6 +74,18 @@ def explain(path: Path, error: OSError) -> str:
     return f"it cannot be read ({error.strerror or error})."
 
 
+def refuse_unfetched(path: Path) -> None:
+    """Raise where a table is a link whose content is not there.
+
+    Raises
+    ------
+    InputError
+        It has to be fetched.
+    """
+    if path.is_symlink() and not path.is_file():
+        raise InputError(explain(path, FileNotFoundError()), path, FETCH)
+
+
 def printable(path: str) -> str:
     """Return a path that can be written as UTF-8 in one line of a table."""
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -107,7 +122,8 @@ def _is_folder(entry: os.DirEntry[str], depth: int) -> bool:
     """Whether to go into an entry; other links than those named as BIDS does could lead anywhere, even to ``/``."""
     if entry.is_symlink():
         return entry.name == "anat" or (depth == 1 and entry.name.startswith("ses-"))
-    return depth < DEPTH and entry.is_dir() and "." not in entry.name
+    image = ".nii" in entry.name.lower()  # a folder in an image's place is named as one
+    return depth < DEPTH and entry.is_dir() and not image and not entry.name.endswith(RECORDINGS)
 
 
 def _file(participant: str, relative: str, name: str, found: Listing) -> None:

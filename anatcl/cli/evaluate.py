@@ -1,8 +1,10 @@
-"""``python -m anatcl evaluate embed | task | finetune | scores | table | audit | phenotypes``."""
+"""``python -m anatcl evaluate embed | task | finetune | interpret | scores | table | audit | phenotypes``."""
 
 from __future__ import annotations
 
 import argparse
+
+from anatcl.cli import evaluate_interpret
 
 
 def register(stages: argparse._SubParsersAction) -> None:
@@ -12,6 +14,7 @@ def register(stages: argparse._SubParsersAction) -> None:
     _embed(steps)
     _task(steps)
     _finetune(steps)
+    evaluate_interpret.register(steps)
     _scores(steps)
     _table(steps)
     _audit(steps)

@@ -15,8 +15,6 @@ def register(stages: argparse._SubParsersAction) -> None:
     _register_runtime(steps)
     _register_excluded(steps)
     _register_methods(steps)
-    _register_interpret(steps)
-    _register_interpret_measures(steps)
     _register_summary(steps)
 
 
@@ -42,7 +40,7 @@ def _register_page(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--excluded", metavar="TSV", help="joined exclusions (`report excluded`)")
     parser.add_argument("--runtime", metavar="TSV", help="time and memory per rule (`report runtime`)")
     parser.add_argument("--methods", metavar="MD", help="methods text (`report methods`)")
-    parser.add_argument("--interpretation-dir", metavar="DIR", help="maps of `report interpret`, when there are any")
+    parser.add_argument("--interpretation-dir", metavar="DIR", help="maps of `evaluate interpret`, when there are any")
     parser.add_argument("--config", metavar="YAML", help="resolved configuration, quoted in the page")
     parser.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
     parser.add_argument("--gallery-limit", type=int, default=200, metavar="N",
@@ -75,33 +73,6 @@ def _register_methods(steps: argparse._SubParsersAction) -> None:
                         help="run.json, model.json or folders of them, of the other stages")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="MD", help="the text, Markdown")
     parser.set_defaults(function=_methods)
-
-
-def _register_interpret(steps: argparse._SubParsersAction) -> None:
-    parser = steps.add_parser("interpret", help="attribution map of an encoder and its probe, in template space")
-    parser.add_argument("--task", required=True, metavar="TASK", help="shipped name, YAML file or JSON")
-    parser.add_argument("--arrays-dir", required=True, metavar="DIR", help="packed volumes")
-    parser.add_argument("--encoder-dir", required=True, metavar="DIR", help="folder of encoder.safetensors, model.json")
-    parser.add_argument("--embeddings", required=True, metavar="NPZ", help="embeddings of that encoder")
-    parser.add_argument("--folds", required=True, metavar="TSV", help="participant_id, fold")
-    parser.add_argument("--people", type=int, default=24, metavar="N", help="tested scans to average over (default 24)")
-    parser.add_argument("--steps", type=int, default=16, metavar="N", help="points of each path (default 16)")
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads")
-    parser.add_argument("--seed", type=int, default=0, help="of the probe's inner folds")
-    parser.add_argument("--out", required=True, metavar="NPZ", help="the map, {method}_{task}.npz for the page")
-    parser.set_defaults(function=_interpret)
-
-
-def _register_interpret_measures(steps: argparse._SubParsersAction) -> None:
-    parser = steps.add_parser("interpret-measures", help="attribution of each region in the measures baseline")
-    parser.add_argument("--task", required=True, metavar="TASK", help="shipped name, YAML file or JSON")
-    parser.add_argument("--scans", required=True, metavar="TSV", help="results/bids/scans.tsv")
-    parser.add_argument("--measures", required=True, metavar="TSV", help="results/measures/measures.tsv")
-    parser.add_argument("--folds", required=True, metavar="TSV", help="participant_id, fold")
-    parser.add_argument("--seed", type=int, default=0, help="of the probe's inner folds")
-    parser.add_argument("--out", required=True, metavar="TSV", help="regional-measures_{task}.tsv for the page")
-    parser.set_defaults(function=_interpret_measures)
 
 
 def _register_summary(steps: argparse._SubParsersAction) -> None:
@@ -157,27 +128,6 @@ def _methods(args: argparse.Namespace) -> None:
     from anatcl.report.records.methods import write_methods
 
     write_methods(args.preprocess_dir, args.run_records, args.out)
-
-
-def _interpret(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.steps.interpret import Effort, interpret_encoder
-
-    interpret_encoder(
-        args.task,
-        args.arrays_dir,
-        args.encoder_dir,
-        args.embeddings,
-        args.folds,
-        args.out,
-        effort=Effort(args.people, args.steps, args.device, args.threads),
-        seed=args.seed,
-    )
-
-
-def _interpret_measures(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.steps.interpret import interpret_measures
-
-    interpret_measures(args.task, args.scans, args.measures, args.folds, args.out, seed=args.seed)
 
 
 def _summary(args: argparse.Namespace) -> None:

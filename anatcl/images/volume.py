@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path
+from anatcl.base.nifti import affine_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +53,16 @@ def load(path: str | Path, dtype: DTypeLike = np.float32) -> Volume:
     InputError
         The file cannot be read, or is not 3-D (a fourth axis of length one is dropped).
     """
-    import nibabel as nib  # here, so that arrays can be worked on without it
+    import nibabel as nib  # in functions, so that arrays can be worked on without it
 
+    unreadable = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError)
     try:
-        image: Any = nib.load(path)
+        image = _open(path)
         data = np.asarray(image.get_fdata(dtype=np.float32), dtype=dtype)
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        affine = _affine(image)
+    except InputError as error:
+        raise InputError(error.reason, path, error.remedy) from error
+    except (OSError, EOFError, ValueError, *unreadable) as error:
         raise InputError(
             f"the image cannot be read ({error}).", path, "Copy the file again from its source."
         ) from error
@@ -65,7 +70,42 @@ def load(path: str | Path, dtype: DTypeLike = np.float32) -> Volume:
         data = data.reshape(data.shape[:3])
     if data.ndim != 3:
         raise InputError(f"the image has {data.ndim} axes of shape {data.shape}, not 3.", path, "Give a 3-D T1w image.")
-    return Volume(data, np.asarray(image.affine, dtype=np.float64))
+    return Volume(data, affine)
+
+
+def _open(path: str | Path) -> Any:
+    """An image as nibabel reads it; a header that it refuses and the standard does not is read unchecked."""
+    import nibabel as nib
+
+    try:
+        return nib.load(path)
+    except (nib.spatialimages.HeaderDataError, ValueError):
+        with nib.openers.ImageOpener(str(path)) as stream:
+            kind = nib.Nifti2Image if stream.read(4) in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nib.Nifti1Image
+            stream.seek(0)
+            header = kind.header_class.from_fileobj(stream, check=False)
+        _shorten(header)
+        return kind(nib.arrayproxy.ArrayProxy(str(path), header), affine_of(header)[0], header)
+
+
+def _shorten(header: Any) -> None:
+    """Bring a quaternion that is longer than one by rounding to length one, as the standard says."""
+    names = [f"quatern_{letter}" for letter in "bcd"]
+    length = float(np.linalg.norm([float(header[name]) for name in names]))
+    if length > 1:
+        for name in names:
+            header[name] = float(header[name]) / length * (1 - 1e-7)
+
+
+def _affine(image: Any) -> NDArray:
+    """Where an image lies: settled from all its header says where it is NIfTI."""
+    import nibabel as nib
+
+    if not isinstance(image.header, nib.Nifti1Header):
+        return np.asarray(image.affine, dtype=np.float64)
+    affine, _ = affine_of(image.header)
+    same = np.allclose(affine, image.affine, rtol=1e-6, atol=1e-4)
+    return np.asarray(image.affine if same else affine, dtype=np.float64)
 
 
 def save(path: str | Path, volume: Volume, dtype: DTypeLike | None = None, scaled: bool = False) -> None:

@@ -7,6 +7,15 @@ from torch import Tensor
 
 from anatcl.losses.base import Loss, Targets, check_labels, upcast
 
+METHOD = {
+    "name": "age-regression",
+    "label": "Age regression",
+    "order": 100,
+    "loss": "AgeRegression",
+    "views": 1,
+    "sentence": ("Age regression is supervised: the encoder is trained to predict age by its mean absolute error."),
+}
+
 
 class AgeRegression(Loss):
     """Mean absolute error in years.

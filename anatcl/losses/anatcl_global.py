@@ -7,6 +7,19 @@ from torch import Tensor
 from anatcl.losses.anatcl import Anatomical
 from anatcl.losses.kernels import cosine_mean, unit_vectors
 
+METHOD = {
+    "name": "anatcl-global",
+    "label": "AnatCL (global)",
+    "order": 10,
+    "loss": "AnatCLGlobal",
+    "options": {"temperature": "temperature", "sigma": "age_sigma", "lambda_": "lambda_", "alpha_age": "alpha_age"},
+    "sentence": (
+        "AnatCL (global) weights pairs of people by the likeness of each regional measure over all regions "
+        "and of their ages."
+    ),
+    "cite": ("anatcl",),
+}
+
 
 class AnatCLGlobal(Anatomical):
     """Weights ``beta_ij = (1/M) sum_m cos(omega_m^i, omega_m^j)``.

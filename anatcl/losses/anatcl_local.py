@@ -8,6 +8,18 @@ from torch import Tensor
 from anatcl.losses.anatcl import Anatomical
 from anatcl.losses.kernels import cosine_mean, unit_vectors
 
+METHOD = {
+    "name": "anatcl-local",
+    "label": "AnatCL (local)",
+    "order": 20,
+    "loss": "AnatCLLocal",
+    "options": {"temperature": "temperature", "sigma": "age_sigma", "lambda_": "lambda_", "alpha_age": "alpha_age"},
+    "sentence": (
+        "AnatCL (local) weights pairs of people by the likeness of their measures region by region and of their ages."
+    ),
+    "cite": ("anatcl",),
+}
+
 
 def min_max(measures: Tensor) -> Tensor:
     """Scale each measure to 0..1 across the regions of that subject; a constant measure becomes 0.

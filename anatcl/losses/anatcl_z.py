@@ -9,6 +9,19 @@ from anatcl.losses.anatcl import Anatomical
 from anatcl.losses.base import Targets
 from anatcl.losses.kernels import squared_distances
 
+METHOD = {
+    "name": "anatcl-z",
+    "label": "AnatCL-z",
+    "order": 30,
+    "loss": "AnatCLZ",
+    "options": {"temperature": "temperature", "sigma": "age_sigma", "lambda_": "lambda_", "alpha_age": "alpha_age"},
+    "sentence": (
+        "AnatCL-z replaces the cosine of raw measures by a Gaussian kernel on standardised measures, "
+        "residualised on age, sex and intracranial volume with training statistics; it is a variant of this "
+        "workflow, not of the paper."
+    ),
+}
+
 PAIRS_OF = 2000  # subjects from which the bandwidth is taken
 
 

@@ -8,6 +8,16 @@ from torch import Tensor
 from anatcl.losses.age import WeightedRatios
 from anatcl.losses.base import without_diagonal
 
+METHOD = {
+    "name": "expw",
+    "label": "ExpW",
+    "order": 50,
+    "loss": "ExpW",
+    "options": {"temperature": "temperature", "sigma": "age_sigma"},
+    "sentence": "ExpW lets people repel less the closer they are in age.",
+    "cite": ("expw",),
+}
+
 
 class ExpW(WeightedRatios):
     """``-(1/N) sum_i sum_{k != i} w~_ik log( exp(s_ik) / sum_{t != i} exp(s_it (1 - w_it)) )``, w the age kernel.

@@ -8,6 +8,28 @@ from torch import Tensor
 from anatcl.losses.base import Loss, Targets, check_labels, upcast, views_of, without_diagonal
 from anatcl.losses.ranked import ranked_log_sums
 
+METHOD = {
+    "name": "rank-n-contrast",
+    "label": "Rank-N-Contrast",
+    "order": 70,
+    "loss": "RankNContrast",
+    "options": {"temperature": "rank_temperature"},
+    "sentence": "Rank-N-Contrast orders pairs by their distance in age.",
+    "cite": ("rnc",),
+    "references": {
+        "rnc": {
+            "short": "Zha et al., 2023",
+            "bibtex": """@inproceedings{rnc,
+  author    = {Zha, Kaiwen and Cao, Peng and Son, Jeany and Yang, Yuzhe and Katabi, Dina},
+  title     = {Rank-{N}-Contrast: learning continuous representations for regression},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2023}, eprint = {2210.01189}, archiveprefix = {arXiv}
+}
+""",
+        },
+    },
+}
+
 
 class RankNContrast(Loss):
     """``(1/N) sum_i 1/(N-1) sum_{j != i} -log( exp(-|v_i - v_j| / t) / sum_{k in S_ij} exp(-|v_i - v_k| / t) )``.

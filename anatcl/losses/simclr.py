@@ -7,6 +7,29 @@ from torch import Tensor
 
 from anatcl.losses.base import Loss, Targets, soft_info_nce, upcast
 
+METHOD = {
+    "name": "simclr",
+    "label": "SimCLR",
+    "order": 90,
+    "loss": "SimCLR",
+    "options": {"temperature": "temperature"},
+    "augment": True,
+    "sentence": "SimCLR uses no label.",
+    "cite": ("simclr",),
+    "references": {
+        "simclr": {
+            "short": "Chen et al., 2020",
+            "bibtex": """@inproceedings{simclr,
+  author    = {Chen, Ting and Kornblith, Simon and Norouzi, Mohammad and Hinton, Geoffrey},
+  title     = {A simple framework for contrastive learning of visual representations},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2020}, eprint = {2002.05709}, archiveprefix = {arXiv}
+}
+""",
+        },
+    },
+}
+
 
 class SimCLR(Loss):
     """NT-Xent: ``L_w(w = identity)``, so that the positives of a row are its other views.

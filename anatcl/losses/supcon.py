@@ -7,6 +7,28 @@ from torch import Tensor
 
 from anatcl.losses.base import Loss, Targets, check_labels, soft_info_nce
 
+METHOD = {
+    "name": "supcon",
+    "label": "SupCon (age bins)",
+    "order": 80,
+    "loss": "SupCon",
+    "options": {"temperature": "temperature", "width": "age_bin"},
+    "sentence": "SupCon uses bins of age as classes.",
+    "cite": ("supcon",),
+    "references": {
+        "supcon": {
+            "short": "Khosla et al., 2020",
+            "bibtex": """@inproceedings{supcon,
+  author    = {Khosla, Prannay and Teterwak, Piotr and Wang, Chen and others},
+  title     = {Supervised contrastive learning},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2020}, eprint = {2004.11362}, archiveprefix = {arXiv}
+}
+""",
+        },
+    },
+}
+
 
 class SupCon(Loss):
     """Supervised contrastive loss (``L_out``) on age bins: ``L_w(w_ij = [bin_i == bin_j])``.

@@ -8,6 +8,16 @@ from torch import Tensor
 from anatcl.losses.age import WeightedRatios
 from anatcl.losses.ranked import ranked_log_sums
 
+METHOD = {
+    "name": "threshold",
+    "label": "Threshold",
+    "order": 60,
+    "loss": "Threshold",
+    "options": {"temperature": "temperature", "sigma": "age_sigma"},
+    "sentence": "The threshold loss lets a pair be repelled only by people who are further apart in age.",
+    "cite": ("expw",),
+}
+
 
 class Threshold(WeightedRatios):
     """``-(1/N) sum_i sum_{k != i} w~_ik log( exp(s_ik) / sum_{t != i, w_it < w_ik} exp(s_it) )``, w the age kernel.

@@ -7,6 +7,28 @@ from torch import Tensor
 from anatcl.losses.age import AgeLoss
 from anatcl.losses.base import Targets, check_labels, soft_info_nce
 
+METHOD = {
+    "name": "y-aware",
+    "label": "y-Aware",
+    "order": 40,
+    "loss": "YAware",
+    "options": {"temperature": "temperature", "sigma": "age_sigma"},
+    "sentence": "y-Aware weights pairs by a Gaussian kernel on age.",
+    "cite": ("yaware",),
+    "references": {
+        "yaware": {
+            "short": "Dufumier et al., 2021",
+            "bibtex": """@inproceedings{yaware,
+  author    = {Dufumier, Benoit and Gori, Pietro and Victor, Julie and others},
+  title     = {Contrastive learning with continuous proxy meta-data for {3D} {MRI} classification},
+  booktitle = {Medical Image Computing and Computer Assisted Intervention},
+  year      = {2021}, eprint = {2106.08808}, archiveprefix = {arXiv}
+}
+""",
+        },
+    },
+}
+
 
 class YAware(AgeLoss):
     """``L_w(w_ij = exp(-(y_i - y_j)^2 / (2 sigma^2)))``.

@@ -52,12 +52,15 @@ def build(
     """
     index = read_tsv(scans)
     parts = [read_tsv(path) for path in chunks]
+    unusable = pd.DataFrame(columns=tables.EXCLUDED)
     if freesurfer is not None:
         from anatcl.measures.freesurfer import replace_rows
 
-        parts = [replace_rows(pd.concat(parts, ignore_index=True), index, freesurfer)]
+        table, unusable = replace_rows(pd.concat(parts, ignore_index=True), index, freesurfer)
+        parts = [table]
     quality = None if qc is None else read_tsv(qc)
     table, excluded = tables.gate(_passed(tables.join(parts, index), quality), quality, query)
+    excluded = pd.concat([part for part in (excluded, unusable) if len(part)] or [excluded], ignore_index=True)
     if table.empty:
         raise InputError("no scan passed the quality limits.", qc, "Read excluded.tsv beside it; change the limits.")
     listed = outliers(table, _site(table, index))

@@ -29,8 +29,9 @@ TEXT: dict[str, str] = {
     "thickness_method": "distance (grey matter summed along normals), direct (DiReCT, own solver), kelly_kapowski "
     "(DiReCT, ANTs) or surface (FreeSurfer, FastSurfer)",
     "thickness_trust": "fine, or coarse when voxels exceed 1.5 mm: read thickness as a rank then, not in mm",
-    "source": "Program that the row comes from: anatcl, freesurfer or fastsurfer",
-    "flags": "Regions that are empty, tiny or without a surface, and outlying measures, separated by ;",
+    "source": "Program that the row comes from: anatcl, or freesurfer or fastsurfer with its version if known",
+    "flags": "Regions that are empty, tiny or without a surface, outlying measures, rows of another source than "
+    "most, separated by ;",
     "n_outliers": "Number of outlying measures of the scan (robust z beyond 5 against its own site)",
 }
 REGION_TABLE: dict[str, Any] = {

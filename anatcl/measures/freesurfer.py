@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from anatcl.base.errors import InputError
-from anatcl.measures.tables import widen
+from anatcl.base.joins import compare, some
+from anatcl.base.pointers import refuse_pointer
+from anatcl.measures import builds
+from anatcl.measures.tables import EXCLUDED, widen
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +31,15 @@ STRUCTURES = {
     "Lateral-Ventricle": "lateralventricle", "Cerebellum-Cortex": "cerebellum",
 }  # fmt: skip
 MIDDLE = {"Brain-Stem": "brainstem", "3rd-Ventricle": "thirdventricle"}
+# Names of the same measure in FreeSurfer 5.1, 5.3, 6 and later, and in FastSurfer.
+TIV = ("eTIV", "EstimatedTotalIntraCranialVol", "ICV", "IntraCranialVol")
+GREY = ("TotalGrayVol", "TotalGray")
+CEREBRAL = ("CerebralWhiteMatterVol", "CorticalWhiteMatterVol", "CerebralWhiteMatter", "CorticalWhiteMatter")
 WHITE = ("Left-Cerebellum-White-Matter", "Right-Cerebellum-White-Matter")
 
 
-def replace_rows(table: pd.DataFrame, scans: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
-    """Take the rows of scans that `folder` holds statistics of from there, and keep ours for the others.
+def replace_rows(table: pd.DataFrame, scans: pd.DataFrame, folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take the rows of scans that `folder` holds statistics of from there, and keep ours, flagged, for the others.
 
     Parameters
     ----------
@@ -41,20 +49,94 @@ def replace_rows(table: pd.DataFrame, scans: pd.DataFrame, folder: str | Path) -
         Index of scans: ``scan, participant_id, session_id``.
     folder : path
         ``SUBJECTS_DIR`` or a derivatives folder.
+
+    Returns
+    -------
+    table : DataFrame
+        Without the scans whose subject there is unusable.
+    excluded : DataFrame
+        These, with columns :data:`anatcl.measures.tables.EXCLUDED`.
     """
-    rows = []
+    rows, lost, used = [], [], set()
     for scan in scans.itertuples():
         subject = find(folder, str(scan.scan), str(scan.participant_id), getattr(scan, "session_id", None))
-        if subject is not None:
-            rows.append(widen(read(subject, str(scan.scan))))
+        if subject is None:
+            continue
+        used.add(subject)
+        try:
+            rows.append(_row(subject, str(scan.scan)))
+        except InputError as error:
+            lost.append(_lost(scan, subject, error))
+        except (OSError, ValueError, KeyError, IndexError) as error:  # a damaged file of this subject only
+            reason = f"its statistics cannot be read ({type(error).__name__}: {error})."
+            lost.append(_lost(scan, subject, InputError(reason, subject / "stats", builds.FINISH)))
     log.info("%d of %d scans have FreeSurfer statistics in %s", len(rows), len(scans), folder)
-    if not rows:
-        return table
-    theirs = pd.DataFrame(rows)
-    ours = table[~table["scan"].isin(theirs["scan"])]
-    joined = pd.concat([theirs, ours], ignore_index=True) if len(ours) else theirs
-    columns = [c for c in [*table.columns, *theirs.columns] if c in joined]
+    _say_unused(Path(folder), scans, used)
+    excluded = pd.DataFrame(lost, columns=EXCLUDED)
+    ours = table[~table["scan"].isin([row["scan"] for row in rows] + list(excluded["scan"]))]
+    return _joined(table, rows, ours), excluded
+
+
+def _row(subject: Path, scan: str) -> pd.Series:
+    """A scan's row from its subject's folder, if that is finished and plausible."""
+    builds.refuse_unfinished(subject)
+    regions = read(subject, scan)
+    builds.refuse_implausible(regions, subject)
+    row = widen(regions)
+    program, version = builds.made_by(subject)
+    if builds.known_bad(program, version):
+        log.warning("%s: %s %s can make collapsed surfaces; look at them.", scan, program, version)
+        row["flags"] = _flagged(row["flags"], "known-bad-version")
+    return row
+
+
+def _lost(scan: Any, subject: Path, error: InputError) -> dict[str, str]:
+    reason = f"FreeSurfer subject {subject.name}: {error.reason}"
+    log.warning("%s is left out: %s", scan.scan, reason)
+    return {
+        "scan": str(scan.scan),
+        "participant_id": str(scan.participant_id),
+        "stage": "measures freesurfer",
+        "reason": reason,
+        "file": error.file or str(subject),
+        "remedy": error.remedy or builds.FINISH,
+    }
+
+
+def _joined(table: pd.DataFrame, rows: list[pd.Series], ours: pd.DataFrame) -> pd.DataFrame:
+    """Their rows and ours; each row that is not like most others says so in ``flags``."""
+    parts = [pd.DataFrame(rows)] if rows else []
+    if len(ours):
+        before = ours["flags"] if "flags" in ours else pd.Series("", index=ours.index)
+        parts.append(ours.assign(flags=[_flagged(text, "not-from-freesurfer") for text in before]))
+    if not parts:
+        return table.iloc[:0]
+    joined = pd.concat(parts, ignore_index=True)
+    if rows:
+        usual = joined["source"].head(len(rows)).mode().iloc[0]
+        other = (joined["source"] != usual) & (joined.index < len(rows))
+        joined.loc[other, "flags"] = [_flagged(text, "other-version") for text in joined.loc[other, "flags"]]
+        counts = joined["source"].value_counts()
+        if len(counts) > 1:
+            log.warning("measures of several sources: %s", ", ".join(f"{k} ({n})" for k, n in counts.items()))
+    columns = [c for c in [*table.columns, *(rows[0].index if rows else []), "flags"] if c in joined]
     return joined[list(dict.fromkeys(columns))]
+
+
+def _flagged(flags: object, more: str) -> str:
+    return ";".join([*([str(flags)] if isinstance(flags, str) and flags else []), more])
+
+
+def _say_unused(folder: Path, scans: pd.DataFrame, used: set[Path]) -> None:
+    """Name the subjects that no scan has taken, with the likely repair."""
+    there = {p.name for p in folder.iterdir() if (p / "stats").is_dir() and not p.name.startswith("fsaverage")}
+    taken = {path.relative_to(folder).parts[0] for path in used}
+    wanted = set(map(str, scans["participant_id"])) | {str(s).rpartition("/")[2] for s in scans["scan"]}
+    found = compare(there - taken, wanted - taken)
+    if found.left:
+        log.warning(
+            "%d subjects in %s belong to no scan: %s.%s", len(found.left), folder, some(found.left), found.hint()
+        )
 
 
 def find(folder: str | Path, scan: str, participant: str, session: object = None) -> Path | None:
@@ -67,7 +149,12 @@ def find(folder: str | Path, scan: str, participant: str, session: object = None
         names += [f"{participant}_{session}", f"{participant}/{session}"]
     else:
         names.append(str(participant))
-    return next((folder / n for n in names if (folder / n / "stats").is_dir()), None)
+    return next((folder / n for n in names if _is_subject(folder / n)), None)
+
+
+def _is_subject(folder: Path) -> bool:
+    """Whether a folder is a subject's, finished or not."""
+    return any((folder / name).is_dir() for name in ("stats", "mri", "surf", "scripts"))
 
 
 def read(subject: Path, scan: str) -> pd.DataFrame:
@@ -92,8 +179,7 @@ def read(subject: Path, scan: str) -> pd.DataFrame:
     parts.insert(0, _globals(values, structures))
     parts.append(_deep(structures))
     table = pd.concat(parts, ignore_index=True)
-    fast = (stats / "aseg+DKT.stats").exists() or (subject / "scripts" / "deep-seg.log").exists()
-    source = "fastsurfer" if fast else "freesurfer"
+    source = " ".join(builds.made_by(subject)).strip()
     empty = (table["structure"] == "cortex") & ~(table["volume_mm3"] > 0)
     table.loc[empty, list(COLUMNS.values())] = np.nan
     flags = np.where(empty, "empty", "")
@@ -102,7 +188,7 @@ def read(subject: Path, scan: str) -> pd.DataFrame:
 
 def cortex(file: Path, side: str) -> pd.DataFrame:
     """Read one ``aparc.stats`` file; regions are named with `side` (``lh`` or ``rh``)."""
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = _text(file).splitlines()
     header = next((line.split()[2:] for line in lines if line.startswith("# ColHeaders")), None)
     rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
     if not header or not rows or any(len(r) != len(header) for r in rows):
@@ -120,14 +206,18 @@ def cortex(file: Path, side: str) -> pd.DataFrame:
 
 def _aseg(file: Path) -> tuple[dict[str, float], dict[str, float]]:
     """Values of the ``# Measure`` lines, and volumes of the structures, in mm3."""
-    measures, structures = {}, {}
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    measures: dict[str, float] = {}
+    structures: dict[str, float] = {}
+    for line in _text(file).splitlines():
         if line.startswith("# Measure"):
             fields = [f.strip() for f in line[len("# Measure") :].split(",")]
-            measures[fields[1]] = float(fields[-2])
+            measures |= dict.fromkeys(fields[:2], float(fields[-2]))
         elif line.strip() and not line.startswith("#"):
             fields = line.split()
             structures[fields[4]] = float(fields[3])
+    lengths = {len(line.split()) for line in _text(file).splitlines() if line.strip() and not line.startswith("#")}
+    if len(lengths) > 1:
+        raise InputError("a row of it is cut off.", file, builds.FINISH)
     if not structures:
         raise InputError("this is no table of segmented structures.", file, "Run FreeSurfer again for the subject.")
     return measures, structures
@@ -135,12 +225,29 @@ def _aseg(file: Path) -> tuple[dict[str, float], dict[str, float]]:
 
 def _globals(measures: dict[str, float], structures: dict[str, float]) -> pd.DataFrame:
     """TIV, grey and white matter; FreeSurfer has no measure of all CSF."""
-    white = measures.get("CerebralWhiteMatterVol", np.nan) + sum(structures.get(n, np.nan) for n in WHITE)
-    values = {"tiv": measures.get("eTIV", np.nan), "gm": measures.get("TotalGrayVol", np.nan), "wm": white}
+    white = _named(measures, CEREBRAL) + sum(structures.get(n, np.nan) for n in WHITE)
+    values = {"tiv": _named(measures, TIV), "gm": _named(measures, GREY), "wm": white}
     values["csf"] = np.nan
     return pd.DataFrame(
         {"region": list(values), "hemisphere": "B", "structure": "global", "volume_mm3": list(values.values())}
     )
+
+
+def _named(measures: dict[str, float], names: tuple[str, ...]) -> float:
+    """A measure by the first of its names that is there, or the sum of both sides'; NaN without one."""
+    for name in names:
+        if name in measures:
+            return measures[name]
+        if f"lh{name}" in measures and f"rh{name}" in measures:
+            return measures[f"lh{name}"] + measures[f"rh{name}"]
+    return float("nan")
+
+
+def _text(file: Path) -> str:
+    """Content of a table of statistics."""
+    raw = file.read_bytes()
+    refuse_pointer(file, raw[:512], len(raw))
+    return raw.decode("utf-8", "replace")
 
 
 def _deep(structures: dict[str, float]) -> pd.DataFrame:

@@ -282,7 +282,7 @@ class Plan:
 
         wanted = self.tasks if self.config.report.interpret else {}
         tasks = [name for name, text in wanted.items() if load_task(text).kind != "multiclass"]
-        folder = RESULTS / "report" / "interpretation"
+        folder = RESULTS / "evaluate" / "interpretation"
         encoders = [str(folder / f"{method}_{task}.npz") for task in tasks for method in self.trained]
         measured = "regional-measures" in self.config.evaluate.baselines
         return encoders + [str(folder / f"regional-measures_{task}.tsv") for task in tasks if measured]

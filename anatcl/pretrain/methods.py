@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from anatcl.base.errors import InputError
-from anatcl.losses.age_regression import AgeRegression
-from anatcl.losses.anatcl_global import AnatCLGlobal
-from anatcl.losses.anatcl_local import AnatCLLocal
-from anatcl.losses.anatcl_z import AnatCLZ
 from anatcl.losses.base import Loss
-from anatcl.losses.expw import ExpW
-from anatcl.losses.rank_n_contrast import RankNContrast
-from anatcl.losses.simclr import SimCLR
-from anatcl.losses.supcon import SupCon
-from anatcl.losses.threshold import Threshold
-from anatcl.losses.y_aware import YAware
+from anatcl.spec.methods import Declaration, declared_methods
 from anatcl.spec.training import Options
 
 
@@ -39,27 +32,45 @@ class Method:
     augment: bool = False
 
 
-def _anatomical(kind: type) -> Callable[[Options], Loss]:
-    return lambda o: kind(o.temperature, o.age_sigma, o.lambda_, o.alpha_age)
+def make_loss(declared: Declaration, options: Options) -> Loss:
+    """The loss of a method, made from the options that it declares.
+
+    Raises
+    ------
+    InputError
+        The file lacks the class, or the options have no such field.
+    """
+    module = importlib.import_module(f"anatcl.losses.{declared.module}")
+    kind = getattr(module, declared.loss, None)
+    if not (isinstance(kind, type) and issubclass(kind, Loss)):
+        raise InputError(
+            f"METHOD names the loss {declared.loss!r}, which is no Loss of this file.",
+            module.__file__,
+            "Mend the name.",
+        )
+    unknown = sorted(set(declared.options.values()) - set(Options.names()))
+    if unknown:
+        raise InputError(
+            f"METHOD takes the pretraining option {unknown[0]!r}, which there is not.",
+            module.__file__,
+            f"Known: {', '.join(Options.names())}.",
+        )
+    made: Loss = kind(**{parameter: getattr(options, name) for parameter, name in declared.options.items()})
+    return made
 
 
-METHODS: dict[str, Method] = {
-    "anatcl-global": Method(_anatomical(AnatCLGlobal)),
-    "anatcl-local": Method(_anatomical(AnatCLLocal)),
-    "anatcl-z": Method(_anatomical(AnatCLZ)),
-    "y-aware": Method(lambda o: YAware(o.temperature, o.age_sigma)),
-    "expw": Method(lambda o: ExpW(o.temperature, o.age_sigma)),
-    "threshold": Method(lambda o: Threshold(o.temperature, o.age_sigma)),
-    "simclr": Method(lambda o: SimCLR(o.temperature), augment=True),
-    "supcon": Method(lambda o: SupCon(o.temperature, o.age_bin)),
-    "rank-n-contrast": Method(lambda o: RankNContrast(o.rank_temperature)),
-    "age-regression": Method(lambda o: AgeRegression(), views=1),
-    "untrained": Method(None),
-}
+def _method(declared: Declaration) -> Method:
+    loss = (lambda options: make_loss(declared, options)) if declared.loss else None
+    return Method(loss, declared.views, declared.augment)
+
+
+METHODS: dict[str, Method] = {name: _method(declared) for name, declared in declared_methods().items()}
 
 
 def find_method(name: str) -> Method:
     """Return method `name`, or raise InputError that lists them."""
     if name not in METHODS:
-        raise InputError(f"pretraining method {name!r} is unknown.", remedy=f"Choose one of {', '.join(METHODS)}.")
+        near = difflib.get_close_matches(name, METHODS, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"Choose one of {', '.join(METHODS)}."
+        raise InputError(f"pretraining method {name!r} is unknown.", remedy=hint)
     return METHODS[name]

@@ -48,6 +48,12 @@ class Options:
         tables.
     sex_levels : dict of str to str
         Codes of the sex column to ``M`` or ``F``, where ``participants.json`` does not say (``{"1": "M"}``).
+    units : dict of str to str
+        Unit of a column (``age``, a head size), by its name here or in the dataset, where its JSON file does not say.
+    missing : dict of str to tuple of str
+        Codes for missing of a column, by its name here or in the dataset; ``*`` stands for all columns.
+    unoriented : {'exclude', 'accept'}
+        What becomes of a scan whose header does not say how it is oriented.
     verify : {'quick', 'full'}
         ``quick`` compares the header with the file's length; ``full`` also decompresses every file and checks its sum.
     voxel_mm : tuple of float
@@ -63,6 +69,9 @@ class Options:
     runs: str = "all"
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     sex_levels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    units: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    missing: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    unoriented: str = "exclude"
     verify: str = "quick"
     voxel_mm: tuple[float, float] = (0.2, 6.0)
     min_extent_mm: float = 60.0
@@ -76,6 +85,8 @@ class Options:
             "entities": entities,
             "columns": _named("columns", self.columns),
             "sex_levels": {k: _sex(v) for k, v in _named("sex_levels", self.sex_levels).items()},
+            "units": _named("units", self.units),
+            "missing": {k: _codes(f"missing.{k}", v) for k, v in _mapping("missing", self.missing).items()},
             "voxel_mm": _interval(self.voxel_mm),
         }
         for name, value in clean.items():
@@ -83,6 +94,7 @@ class Options:
         if not isinstance(self.query, str):
             raise InputError(f"query must be text, not {self.query!r}.")
         _choice("runs", self.runs, ("all", "first"))
+        _choice("unoriented", self.unoriented, ("exclude", "accept"))
         _choice("verify", self.verify, ("quick", "full"))
         if not isinstance(self.min_extent_mm, int | float) or not self.min_extent_mm >= 0:
             raise InputError(f"min_extent_mm must be a length of 0 mm or more, not {self.min_extent_mm!r}.")
@@ -108,7 +120,7 @@ class Options:
 
     def limits(self) -> list[Any]:
         """Return what the verdict over one image depends on."""
-        return [self.verify, *self.voxel_mm, self.min_extent_mm]
+        return [self.verify, *self.voxel_mm, self.min_extent_mm, self.unoriented]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -139,6 +151,14 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
     items = [value] if isinstance(value, str | int) else value
     if not isinstance(items, list | tuple) or any(isinstance(i, bool) or not isinstance(i, str | int) for i in items):
         raise InputError(f"{name} must be a list of names, not {value!r}.")
+    return tuple(str(item) for item in items)
+
+
+def _codes(name: str, value: Any) -> tuple[str, ...]:
+    """Codes of a column: a list of texts and numbers, or one alone."""
+    items = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(i, bool) or not isinstance(i, str | int | float) for i in items):
+        raise InputError(f"{name} must be a list of codes, not {value!r}.")
     return tuple(str(item) for item in items)
 
 

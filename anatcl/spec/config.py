@@ -48,6 +48,15 @@ class Bids(Section):
     runs: Literal["all", "first"] = Field("all", description="several runs of one session: all, or the first usable")
     columns: dict[str, str] = Field({}, description="our name (age, sex, site ...) to the name in the dataset's tables")
     sex_levels: dict[str, str] = Field({}, description="codes of the sex column to M or F, e.g. {'1': M, '2': F}")
+    units: dict[str, str] = Field(
+        {}, description="unit of a column where its JSON file does not say, e.g. {age: months}"
+    )
+    missing: dict[str, list[str | int | float]] = Field(
+        {}, description="codes for missing of a column ('*': of all), e.g. {age: [-9, 999]}"
+    )
+    unoriented: Literal["exclude", "accept"] = Field(
+        "exclude", description="scans whose header does not say how they are oriented: left and right are a guess"
+    )
     verify: Literal["quick", "full"] = Field("quick", description="compare lengths, or decompress every file")
     voxel_mm: tuple[float, float] = Field((0.2, 6.0), description="smallest and largest voxel side accepted, in mm")
     min_extent_mm: float = Field(60.0, ge=0, description="smallest field of view along each axis, in mm")

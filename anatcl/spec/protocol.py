@@ -25,8 +25,10 @@ class Design:
         dealt anew `repeats` times. ``leave-site-out``: each value of `column` is tested once. ``transfer``: rows whose
         `column` is in `train` are trained on, those in `test` are tested. ``few-shot``: the folds table (or dealt folds
         without one), but only `sizes` participants of each training part, drawn `repeats` times.
-    folds, repeats : int
-        Numbers of folds and of repetitions.
+    folds : int
+        Number of folds.
+    repeats : int
+        Repetitions; 0 chooses by the kind: 1 for repeated, 10 draws for few-shot.
     column : str
         Column of sites or cohorts.
     train, test : tuple of str
@@ -39,7 +41,7 @@ class Design:
 
     kind: str = "folds"
     folds: int = 5
-    repeats: int = 1
+    repeats: int = 0
     column: str = "site"
     train: tuple[str, ...] = ()
     test: tuple[str, ...] = ()

@@ -51,6 +51,7 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
     "singular affine": (packed(rotated(srow_x=[0, 6, 0, 0])), "its affine is singular"),
     "zero affine": (packed(rotated(srow_x=[0, 0, 0, 0])), "its affine is singular"),
     "sheared affine": (packed(rotated(srow_x=[5, 0, 0, 0], srow_y=[2, 5, 0, 0])), "not at right angles"),
+    "no orientation": (packed(edited(sform_code=0, qform_code=0)), "left and right are a guess"),
     "one slice": (packed(image((17, 18)).to_bytes()), "single slice"),
     "one slice in 3-D": (packed(image((17, 18, 1)).to_bytes()), "single slice"),
     "four axes": (packed(image((17, 18, 19, 3)).to_bytes()), "4 axes (17 x 18 x 19 x 3), not 3"),
@@ -76,7 +77,6 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
 ACCEPTED: dict[str, tuple[bytes, str]] = {
     "four axes, one volume": (packed(image((17, 18, 19, 1)).to_bytes()), "single volume"),
     "signed 8-bit": (packed(image(dtype="int8").to_bytes()), "may have wrapped"),
-    "no orientation": (packed(edited(sform_code=0, qform_code=0)), "left and right are a guess"),
     "sform and qform differ": (packed(edited(qform_code=1, qoffset_x=40)), "sform and qform differ"),
     "huge float64 values": (packed(of(image().get_fdata() * 1e300)), ""),
     "some NaN voxels": (packed(of(np.where(image().get_fdata() > 50, np.nan, 1))), ""),

@@ -18,7 +18,7 @@ for package in {packages!r}:
     for found in pkgutil.walk_packages(module.__path__, package + "."):
         importlib.import_module(found.name)
 """
-IMAGING = ("ants", "nipype", "nibabel", "nilearn", "abagen", "snakemake", "pydantic", "bids2table", "matplotlib")
+IMAGING = ("ants", "nipype", "nibabel", "nilearn", "abagen", "snakemake", "bidsschematools", "matplotlib")
 HEAVY = ("pandas", "torch", "sklearn", "nipype", "nibabel", "ants", "matplotlib", "pydantic", "snakemake")
 
 

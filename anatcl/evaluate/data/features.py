@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.spec.task import Task
 
+log = logging.getLogger(__name__)
 REGIONAL = re.compile(r"(thickness|thicknessstd|volume|area)_[lr]h_.+")
 TISSUES = ("tiv_mm3", "gm_mm3", "wm_mm3", "csf_mm3")
 GUESS = "majority-median"
@@ -93,6 +97,12 @@ def load_embeddings(folder: str | Path, scans: pd.Series) -> Features:
     return Features(matrices, present, [f"e{i:03d}" for i in range(matrix.shape[1])])
 
 
+def load_embeddings_of(file: str | Path, scans: pd.Series) -> Features:
+    """Read the embeddings of one encoder alone and align them with `scans`."""
+    matrix = _aligned(Path(file), scans)
+    return Features({-1: matrix}, np.isfinite(matrix).all(1), [f"e{i:03d}" for i in range(matrix.shape[1])])
+
+
 def _aligned(file: Path, scans: pd.Series) -> np.ndarray:
     with np.load(file, allow_pickle=False) as data:
         if not {"scan", "embedding"} <= set(data.files):
@@ -105,7 +115,17 @@ def _aligned(file: Path, scans: pd.Series) -> np.ndarray:
     return np.where(where[:, None] >= 0, embedding[where], np.nan)
 
 
-def load_table(path: str | Path, feature_set: str, scans: pd.DataFrame) -> Features:
+def used_columns(tasks: Iterable[Task]) -> set[str]:
+    """Columns that tasks use: no feature set that is not named by the user may take them."""
+    found: set[str] = set()
+    for task in tasks:
+        found |= {task.target, task.group, task.site, *task.covariates, *task.preserve}
+        found |= {group["column"] for group in task.gap_groups}
+        found |= set(re.findall(r"[^\W\d]\w*", f"{task.query} {task.train_query}"))
+    return found
+
+
+def load_table(path: str | Path, feature_set: str, scans: pd.DataFrame, used: Collection[str] = ()) -> Features:
     """Read features from a table and align them with the scans table.
 
     Parameters
@@ -114,23 +134,45 @@ def load_table(path: str | Path, feature_set: str, scans: pd.DataFrame) -> Featu
         TSV or CSV with a column ``scan``, or ``participant_id`` (and ``session_id``) where features are per person.
     feature_set : str
         ``regional-measures`` (every thickness, volume and area of a region), ``tissue-volumes`` (TIV, GM, WM, CSF),
-        ``majority-median`` (none), ``all`` (every numeric column), or a regular expression that whole column names
-        must match.
+        ``majority-median`` (none), ``all`` (every numeric column but those of `used` and of the scans table), or a
+        regular expression that whole column names must match.
     scans : DataFrame of n rows
         Columns ``scan``, ``participant_id`` and perhaps ``session_id``.
+    used : collection of str
+        Columns of the tasks, see `used_columns`.
     """
     if feature_set == GUESS:
         return no_features(len(scans))
     table = read_table(path)
+    if feature_set == "all":
+        table = without_answers(table, {*used, *scans.columns}, path)
     columns = select_columns(table, feature_set, path)
     keys = _keys(table, scans, path)
     table = table.dropna(subset=keys[:1])
     if table.duplicated(keys).any():
-        raise InputError(f"rows of the feature table repeat the same {keys}.", file=path)
+        twice = table.loc[table.duplicated(keys), keys[0]].iloc[0]
+        raise InputError(
+            f"rows of the feature table repeat the same {keys} ({twice}).",
+            path,
+            "Keep one row of each, or add the column that tells them apart (scan or session_id).",
+        )
     where = pd.Index(_joined(table, keys)).get_indexer(_joined(scans, keys))
     values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     matrix = np.where((where >= 0)[:, None], values[where] if len(values) else np.nan, np.nan)
     return Features({-1: matrix}, np.isfinite(matrix).any(1), columns)
+
+
+def without_answers(table: pd.DataFrame, used: Collection[str], path: str | Path = "") -> pd.DataFrame:
+    """The table without columns named as one of `used`, whatever their case and signs; measured volumes stay."""
+    names = {_plain(name) for name in used} - {_plain(name) for name in TISSUES}
+    left = [c for c in table.columns if c not in KEYS and _plain(c) in names]
+    if left:
+        log.warning("%s: %s are columns of a task or of the scans table and are not taken as features.", path, left)
+    return table.drop(columns=left)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", str(name)).casefold()
 
 
 def _joined(table: pd.DataFrame, keys: list[str]) -> pd.Series:

@@ -51,6 +51,9 @@ def evaluated_apart(design: Design, folds: pd.DataFrame | None) -> bool:
     return design.kind != "folds" and not (design.kind == "few-shot" and folds is not None)
 
 
+# Draws of a few-shot protocol where the configuration names no number: one draw says little of another.
+DRAWS = 10
+LEAST_PER_CLASS, LEAST_REGRESSION = 2, 4
 Named = Iterator[tuple[str, Iterator[Split] | list[Split]]]
 
 
@@ -76,9 +79,9 @@ def _folds(design: Design, problem: Problem, folds: pd.DataFrame | None, seed: i
 def _repeated(design: Design, problem: Problem, folds: pd.DataFrame | None, seed: int) -> Named:
     rng = np.random.default_rng([seed, 1])
     continuous = problem.task.kind == "regression"
-    k = min(design.folds, len(set(problem.groups)))
-    dealt = [deal(problem.groups, problem.y, k, rng, continuous) for _ in range(design.repeats)]
-    yield f"{design.repeats}x{k}-fold", [s for r, fold in enumerate(dealt) for s in _fixed(fold, r)]
+    k, repeats = min(design.folds, len(set(problem.groups))), design.repeats or 1
+    dealt = [deal(problem.groups, problem.y, k, rng, continuous) for _ in range(repeats)]
+    yield f"{repeats}x{k}-fold", [s for r, fold in enumerate(dealt) for s in _fixed(fold, r)]
 
 
 def _column(design: Design, problem: Problem) -> np.ndarray:
@@ -112,38 +115,79 @@ def _transfer(design: Design, problem: Problem, folds: pd.DataFrame | None, seed
 
 
 def _few_shot(design: Design, problem: Problem, folds: pd.DataFrame | None, seed: int) -> Named:
-    if folds is None:
-        ((_, dealt),) = _repeated(dataclasses.replace(design, repeats=1), problem, folds, seed)
-        splits = list(dealt)
-    else:
-        splits = _pretraining_folds(problem, folds)
-    smallest = min(len(set(problem.groups[s.train])) for s in splits)
-    for size in [n for n in design.sizes if n < smallest]:
-        yield f"few-shot-{size}", [_draw(problem, s, size, r, seed) for r in range(design.repeats) for s in splits]
+    splits, unfit = _training_parts(design, problem, folds, seed), too_small(design, problem, folds, seed)
+    repeats = design.repeats or DRAWS
+    for size in [n for n in design.sizes if few_shot_name(design, n) not in unfit]:
+        yield f"few-shot-{size}", [_draw(problem, s, size, r, seed) for r in range(repeats) for s in splits]
     yield "few-shot-all", splits
 
 
+def few_shot_name(design: Design, size: int) -> str:
+    """Name in the tables."""
+    return f"few-shot-{size}" + ("" if design.probe == "linear" else f"-{design.probe}")
+
+
+def _training_parts(design: Design, problem: Problem, folds: pd.DataFrame | None, seed: int) -> list[Split]:
+    """Splits that are drawn from, with the rows that may be trained on."""
+    if folds is not None:
+        splits = _pretraining_folds(problem, folds)
+    else:
+        ((_, dealt),) = _repeated(dataclasses.replace(design, repeats=1), problem, folds, seed)
+        splits = list(dealt)
+    return [_only_trainable(problem, s) for s in splits]
+
+
+def too_small(design: Design, problem: Problem, folds: pd.DataFrame | None, seed: int) -> dict[str, str]:
+    """Sizes of a few-shot protocol that do not fit, by the protocol's name, with a sentence."""
+    if design.kind != "few-shot":
+        return {}
+    splits = _training_parts(design, problem, folds, seed)
+    most = min(len(set(problem.groups[s.train])) for s in splits)
+    classes = len(problem.classes) if problem.task.kind != "regression" else 0
+    least = max(LEAST_PER_CLASS * classes, LEAST_REGRESSION)
+    found = {}
+    for size in design.sizes:
+        if size >= most:
+            found[few_shot_name(design, size)] = f"size {size} skipped: {most} to draw from, see few-shot-all."
+        elif size < least:
+            why = f"{classes} classes need {least}" if classes else f"a regression needs {least}"
+            found[few_shot_name(design, size)] = f"size {size} skipped: {why}."
+    return found
+
+
 def _draw(problem: Problem, split: Split, size: int, repeat: int, seed: int) -> Split:
-    """Keep `size` training participants, stratified by label."""
+    """Keep `size` training units, stratified by label."""
     groups, y = problem.groups[split.train], problem.y[split.train]
     rng = np.random.default_rng([seed, 2, size, repeat, split.fold])
-    chosen = _stratified(groups, y, size, rng, problem.task.kind == "regression")
+    chosen = stratified(groups, y, size, rng, problem.task.kind == "regression")
     return dataclasses.replace(split, train=split.train[np.isin(groups, chosen)], repeat=repeat)
 
 
-def _stratified(groups: np.ndarray, y: np.ndarray, size: int, rng: np.random.Generator, continuous: bool) -> np.ndarray:
-    """Names of `size` participants: one of each of `size` ranks of the target, or classes in proportion."""
-    names, first = np.unique(groups, return_index=True)
-    label, tie = y[first], rng.random(len(names))
-    if continuous:
-        bins = np.array_split(np.lexsort((tie, label)), size)
-        return names[[b[int(rng.integers(len(b)))] for b in bins]]
-    rank = np.empty(len(names))
-    for c in np.unique(label):
-        where = np.flatnonzero(label == c)[np.argsort(tie[label == c])]
-        # Fractional ranks keep the proportions; the first two of each class come before all others.
-        rank[where] = (np.arange(len(where)) + 0.5) / len(where) - 2.0 * (np.arange(len(where)) < 2)
-    return names[np.argsort(rank, kind="stable")[:size]]
+def stratified(groups: np.ndarray, y: np.ndarray, size: int, rng: np.random.Generator, continuous: bool) -> np.ndarray:
+    """Names of `size` units, of every part of the target in proportion.
+
+    Units are sorted by their target (mean of a unit's rows; its first row's class), ties at random, and taken at equal
+    steps from a random start, so that each has the same probability. A class with fewer than two then gets two at the
+    cost of the largest: without two no penalty can be chosen.
+    """
+    names, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    label = np.bincount(inverse, weights=y) / np.bincount(inverse) if continuous else y[first]
+    order = np.lexsort((rng.random(len(names)), label))
+    step = len(names) / size
+    taken = np.zeros(len(names), bool)
+    taken[order[np.floor((rng.random() + np.arange(size)) * step).astype(int).clip(max=len(names) - 1)]] = True
+    return names[taken if continuous else _two_of_each(taken, label, rng)]
+
+
+def _two_of_each(taken: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The choice with at least two units of each class that has them."""
+    taken, classes = taken.copy(), np.unique(label)
+    for c in classes:
+        while (taken & (label == c)).sum() < min(LEAST_PER_CLASS, (label == c).sum()):
+            richest = max(classes, key=lambda k: (taken & (label == k)).sum())
+            taken[rng.choice(np.flatnonzero(taken & (label == richest)))] = False
+            taken[rng.choice(np.flatnonzero(~taken & (label == c)))] = True
+    return taken
 
 
 def _only_trainable(problem: Problem, split: Split) -> Split:

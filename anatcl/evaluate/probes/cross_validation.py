@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,7 @@ from tqdm import tqdm
 from anatcl.evaluate.data.features import Features
 from anatcl.evaluate.data.problem import Problem, Refused
 from anatcl.evaluate.data.split import Split
-from anatcl.evaluate.probes.prepare import prepare
-from anatcl.evaluate.probes.probe import Classifier, ConstantProbe, LogisticProbe, NeighbourProbe, Regressor, RidgeProbe
+from anatcl.evaluate.probes.probe import Make, Probe, maker
 from anatcl.evaluate.statistics.dependence import LARGEST, Dependence
 
 COLUMNS = ["method", "task", "protocol", "scan", "participant_id", "repeat", "encoder", "fold", "y_true", "y_pred"]
@@ -45,20 +44,6 @@ class Outcome:
 def rng_for(seed: int, task: str, *numbers: int) -> np.random.Generator:
     """Source of random numbers of one task, equal for every method (so that their splits are)."""
     return np.random.default_rng([seed, zlib.crc32(task.encode()), *numbers])
-
-
-def make_regressor(kind: str, n_features: int) -> Regressor:
-    """Ridge or neighbours; the median where there are no features."""
-    if n_features == 0:
-        return ConstantProbe(True)
-    return NeighbourProbe(True) if kind == "knn" else RidgeProbe()
-
-
-def make_classifier(kind: str, n_features: int) -> Classifier:
-    """Logistic regression or neighbours; the class frequencies where there are no features."""
-    if n_features == 0:
-        return ConstantProbe(False)
-    return NeighbourProbe(False) if kind == "knn" else LogisticProbe()
 
 
 def check_answerable(problem: Problem, splits: Sequence[Split]) -> None:
@@ -98,7 +83,12 @@ def shuffled_labels(problem: Problem, splits: Sequence[Split], n: int, seed: int
 
 
 def cross_validate(
-    problem: Problem, features: Features, splits: list[Split], seed: int, shuffles: int = 0, probe: str = "linear"
+    problem: Problem,
+    features: Features,
+    splits: list[Split],
+    seed: int,
+    shuffles: int = 0,
+    make: Callable[[Split], Make] | None = None,
 ) -> Outcome:
     """Predict every tested row with a probe fitted on the training rows of its split.
 
@@ -114,8 +104,8 @@ def cross_validate(
         Seed of the inner folds and shuffles.
     shuffles : int
         How often the protocol is repeated with shuffled labels.
-    probe : {"linear", "knn"}
-        Kind of probe.
+    make : callable, optional
+        What makes the model of a split's probe; linear models when not given.
     """
     check_answerable(problem, splits)
     wrong = shuffled_labels(problem, splits, shuffles, seed)
@@ -124,15 +114,20 @@ def cross_validate(
     ordered = sorted(splits, key=lambda s: (s.repeat, s.encoder))
     with tqdm(total=len(splits), desc=problem.task.name, disable=None, leave=False) as progress:
         for _, run in itertools.groupby(ordered, key=lambda s: (s.repeat, s.encoder)):
-            parts, moved = [], _Moved(problem)
+            fits, parts = _Fits(problem, features, wrong, seed, make or every(problem)), []
             for split in run:
-                parts.append(_one_split(problem, features, split, wrong, seed, probe, moved))
+                parts.append(fits.tables(split))
                 progress.update()
             table = [_sorted([p[i] for p in parts]) for i in range(1 + wrong.shape[1])]
-            moved.add_to(dependence, table[0])
+            fits.moved.add_to(dependence, table[0])
             tables.append(table)
     joined = [pd.concat([t[i] for t in tables], ignore_index=True) for i in range(1 + wrong.shape[1])]
     return Outcome(joined[0], joined[1:], dependence.variance())
+
+
+def every(problem: Problem, kind: str = "linear") -> Callable[[Split], Make]:
+    """Models of one kind for all splits, see `anatcl.evaluate.probes.probe.maker`."""
+    return lambda split: maker(problem.task, kind)
 
 
 def _sorted(parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -180,69 +175,82 @@ def frame_of(problem: Problem, split: Split) -> pd.DataFrame:
     )
 
 
-def _one_split(
-    problem: Problem, features: Features, split: Split, wrong: np.ndarray, seed: int, probe: str, moved: _Moved
-) -> list[pd.DataFrame]:
-    """Predictions of one split: with the labels first, then with each of the shuffled ones."""
-    x = features.of(split.fold if split.encoder < 0 else split.encoder)
-    train, test = prepare(problem.task, x, problem.rows, split.train, split.test)
-    frame = frame_of(problem, split)
-    one = _regress if problem.task.kind == "regression" else _classify
-    return one(problem, frame, split, train, test, wrong, seed, probe, moved)
+def fit_probe(problem: Problem, x: np.ndarray, y: np.ndarray, split: Split, seed: int, make: Make) -> Probe:
+    """The probe of one split, as the tables have it.
 
-
-def _regress(
-    problem: Problem,
-    frame: pd.DataFrame,
-    split: Split,
-    train: np.ndarray,
-    test: np.ndarray,
-    wrong: np.ndarray,
-    seed: int,
-    probe: str,
-    moved: _Moved,
-) -> list[pd.DataFrame]:
-    """All targets at once: they share the decompositions."""
-    targets = np.column_stack([problem.y, wrong])
-    model = make_regressor(probe, train.shape[1])
+    Parameters
+    ----------
+    problem : Problem of n rows
+        The task.
+    x : ndarray of shape (n, d)
+        Features of all rows; those of the training rows are read.
+    y : ndarray of shape (n,) or (n, t)
+        Labels of all rows; those of the training rows are read.
+    split : Split
+        Says which rows are trained on.
+    seed : int
+        Of the inner folds.
+    make : callable
+        See `Probe`.
+    """
+    train = split.train
     rng = rng_for(seed, problem.task.name, split.repeat, split.fold)
-    model.fit(train, targets[split.train], problem.groups[split.train], rng)
-    moved.set(split, model.leverage(test) if moved.matrix is not None else None)
-    predicted = model.predict(test)
-    found = [frame.assign(y_true=targets[split.test, i], y_pred=predicted[:, i]) for i in range(targets.shape[1])]
-    if problem.task.bias_correction:
-        bias = age_bias(problem.y[split.train], model.inner_prediction_)
-        found[0]["y_corrected"] = predicted[:, 0] - np.polyval(bias, problem.y[split.test])
-    return found
+    return Probe(problem.task, make).fit(x[train], problem.rows.iloc[train], y[train], problem.groups[train], rng)
 
 
-def _classify(
-    problem: Problem,
-    frame: pd.DataFrame,
-    split: Split,
-    train: np.ndarray,
-    test: np.ndarray,
-    wrong: np.ndarray,
-    seed: int,
-    probe: str,
-    moved: _Moved,
-) -> list[pd.DataFrame]:
-    found = []
-    for i, y in enumerate([problem.y, *wrong.T.astype(np.int64)]):
-        model = make_classifier(probe, train.shape[1])
-        rng = rng_for(seed, problem.task.name, split.repeat, split.fold)
-        model.fit(train, y[split.train], problem.groups[split.train], rng)
-        if i == 0:
-            moved.set(split, model.leverage(test) if moved.matrix is not None else None)
-        found.append(classified(frame, problem, model.decision(test), model.probability(test), y[split.test]))
-    return found
+@dataclasses.dataclass
+class _Fits:
+    """The probes of one run (repetition, encoder): with the labels, and with each column (n, shuffles) of `wrong`."""
+
+    problem: Problem
+    features: Features
+    wrong: np.ndarray
+    seed: int
+    make: Callable[[Split], Make]
+
+    def __post_init__(self) -> None:
+        self.moved = _Moved(self.problem)
+
+    def tables(self, split: Split) -> list[pd.DataFrame]:
+        """Predictions of one split: with the labels first, then with each of the shuffled ones."""
+        x = self.features.of(split.fold if split.encoder < 0 else split.encoder)
+        return (self._regress if self.problem.task.kind == "regression" else self._classify)(split, x)
+
+    def _tested(self, probe: Probe, split: Split, x: np.ndarray) -> np.ndarray:
+        """What the probe's model reads of the tested rows; their leverages are noted."""
+        tested = probe.prepare(x[split.test], self.problem.rows.iloc[split.test])
+        self.moved.set(split, probe.model_.leverage(tested) if self.moved.matrix is not None else None)
+        return tested
+
+    def _regress(self, split: Split, x: np.ndarray) -> list[pd.DataFrame]:
+        """All targets at once: they share the decompositions."""
+        problem, targets = self.problem, np.column_stack([self.problem.y, self.wrong])
+        probe = fit_probe(problem, x, targets, split, self.seed, self.make(split))
+        predicted = probe.model_.predict(self._tested(probe, split, x))
+        frame = frame_of(problem, split)
+        found = [frame.assign(y_true=targets[split.test, i], y_pred=predicted[:, i]) for i in range(targets.shape[1])]
+        if problem.task.bias_correction and probe.model_.inner_prediction_ is not None:
+            bias = age_bias(problem.y[split.train], probe.model_.inner_prediction_)
+            found[0]["y_corrected"] = predicted[:, 0] - np.polyval(bias, problem.y[split.test])
+        return found
+
+    def _classify(self, split: Split, x: np.ndarray) -> list[pd.DataFrame]:
+        problem, frame = self.problem, frame_of(self.problem, split)
+        probe = fit_probe(problem, x, problem.y, split, self.seed, self.make(split))
+        tested, found = self._tested(probe, split, x), []
+        for i, y in enumerate([problem.y, *self.wrong.T.astype(np.int64)]):
+            if i:
+                probe.refit(y[split.train], rng_for(self.seed, problem.task.name, split.repeat, split.fold))
+            decision, probability = probe.model_.decision(tested), probe.model_.probability(tested)
+            found.append(classified(frame, problem, decision, probability, y[split.test]))
+        return found
 
 
 def predict_split(problem: Problem, features: Features, split: Split, seed: int, probe: str = "linear") -> pd.DataFrame:
     """Predictions of one split alone, without control and leverage."""
-    moved = _Moved(problem)
-    moved.matrix = None
-    return _one_split(problem, features, split, np.empty((len(problem.y), 0)), seed, probe, moved)[0]
+    fits = _Fits(problem, features, np.empty((len(problem.y), 0)), seed, every(problem, probe))
+    fits.moved.matrix = None
+    return fits.tables(split)[0]
 
 
 def classified(

@@ -6,6 +6,7 @@ fold. For fold k it starts from the encoder that was pretrained without fold k.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 from collections.abc import Callable
@@ -19,9 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anatcl.evaluate.data.features import Features
-from anatcl.evaluate.data.problem import Problem
+from anatcl.evaluate.data.problem import Problem, Refused
 from anatcl.evaluate.data.split import Split
-from anatcl.evaluate.probes.cross_validation import Outcome, check_answerable, classified, frame_of
+from anatcl.evaluate.probes.cross_validation import Outcome, cross_validate
+from anatcl.evaluate.probes.prepare import steps_of
+from anatcl.evaluate.probes.probe import Make
 from anatcl.pretrain.arrays import PackedArrays
 from anatcl.pretrain.batches import Reader, epoch_order
 from anatcl.pretrain.bundle import load_encoder
@@ -73,72 +76,113 @@ class FineTune:
         self.learning_rate = learning_rate
 
     def __call__(self, problem: Problem, features: Features, splits: list[Split], seed: int) -> Outcome:
-        """Predictions of all splits, as `anatcl.evaluate.probes.cross_validation.cross_validate` gives them."""
-        check_answerable(problem, splits)
-        volume = features.matrices[-1][:, 0].astype(int)
-        parts = [self._one_split(problem, volume, split, seed) for split in splits]
-        table = pd.concat(parts).sort_values(["repeat", "encoder", "scan"], kind="stable").reset_index(drop=True)
-        return Outcome(table, [], {})
+        """Predictions of all splits, as `anatcl.evaluate.probes.cross_validation.cross_validate` gives them.
 
-    def _one_split(self, problem: Problem, volume: np.ndarray, split: Split, seed: int) -> pd.DataFrame:
+        Raises
+        ------
+        Refused
+            The task prepares features by covariates or sites: a network that reads volumes has none to prepare.
+        """
+        if steps_of(problem.task):
+            raise Refused("fine-tuning cannot take covariates or sites out of volumes; the probe can.", problem)
+        return cross_validate(problem, features, splits, seed, make=lambda split: self._make(problem, split, seed))
+
+    def _make(self, problem: Problem, split: Split, seed: int) -> Make:
         encoder = split.fold if split.encoder < 0 else split.encoder
-        model, _ = load_encoder(self.pretrained / f"fold-{encoder}", self.arrays)
-        y = problem.y[split.train]
-        seed_everything(seed)
-        n_out = 1 if problem.task.kind == "regression" else len(problem.classes)
-        body = copy.deepcopy(model.encoder)
-        net = nn.Sequential(body, nn.Linear(int(body.out_features), n_out))  # type: ignore[arg-type]
-        net.to(self.device.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        rows = np.unique(volume[np.concatenate([split.train, split.test])])
-        reader = Reader(self.arrays, self.device.device, workers=4, resident=rows)
-        frame = frame_of(problem, split)
-        if problem.task.kind == "regression":
-            centre, spread = y.mean(), y.std()
-            self._train(net, reader, volume[split.train], (y - centre) / spread, F.l1_loss, seed)
-            found = self._predict(net, reader, volume[split.test])[:, 0] * spread + centre
-            table = frame.assign(y_true=problem.y[split.test], y_pred=found)
-        else:
-            count = np.bincount(y, minlength=n_out)
-            weight = torch.tensor(len(y) / (n_out * count), dtype=torch.float32, device=self.device.device)
-            loss = nn.CrossEntropyLoss(weight)
-            self._train(net, reader, volume[split.train], y, loss, seed)
-            decision = log_softmax(self._predict(net, reader, volume[split.test]), axis=1)
-            probability = softmax(decision + np.log(count / count.sum()), axis=1)
-            table = classified(frame, problem, decision, probability, problem.y[split.test])
-        reader.close()
-        return table
+        n_out = 0 if problem.task.kind == "regression" else len(problem.classes)
+        return lambda n_features: Network(self, self.pretrained / f"fold-{encoder}", n_out, seed)
 
-    def _train(self, net: nn.Module, reader: Reader, volume: np.ndarray, y: np.ndarray, loss: Loss, seed: int) -> None:
-        """Adam over `epochs`; targets (n,) are standardised numbers or codes."""
+
+class Network:
+    """An encoder with one new layer as a model of `anatcl.evaluate.probes.probe.Probe`; features are rows of volumes.
+
+    Parameters
+    ----------
+    how : FineTune
+        Volumes, place and options.
+    encoder : Path
+        Folder of the encoder to start from.
+    n_classes : int
+        0 for a regression.
+    seed : int
+        Of the new layer and of the order of the batches.
+    """
+
+    inner_prediction_ = None
+
+    def __init__(self, how: FineTune, encoder: Path, n_classes: int, seed: int) -> None:
+        self.how, self.encoder, self.n_classes, self.seed = how, encoder, n_classes, seed
+
+    def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> Network:
+        """Train on rows of volumes `x` (n, 1), targets `y` (n, 1) or codes (n,); the other arguments are not read."""
+        device = self.how.device.device
+        model, _ = load_encoder(self.encoder, self.how.arrays)
+        seed_everything(self.seed)
+        body = copy.deepcopy(model.encoder)
+        head = nn.Linear(int(body.out_features), self.n_classes or 1)  # type: ignore[arg-type]
+        self.net_ = nn.Sequential(body, head)
+        self.net_.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        if self.n_classes:
+            count = np.bincount(y, minlength=self.n_classes)
+            weight = torch.tensor(len(y) / (self.n_classes * count), dtype=torch.float32, device=device)
+            self.log_prior_ = np.log(count / count.sum())
+            self._train(x[:, 0].astype(int), y, nn.CrossEntropyLoss(weight))
+        else:
+            self.centre_, self.spread_ = y[:, 0].mean(), y[:, 0].std()
+            self._train(x[:, 0].astype(int), (y[:, 0] - self.centre_) / self.spread_, F.l1_loss)
+        return self
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """See `anatcl.evaluate.probes.probe.Regressor`."""
+        return self._outputs(x) * self.spread_ + self.centre_
+
+    def decision(self, x: np.ndarray) -> np.ndarray:
+        """See `anatcl.evaluate.probes.probe.Classifier`."""
+        found: np.ndarray = log_softmax(self._outputs(x), axis=1)
+        return found
+
+    def probability(self, x: np.ndarray) -> np.ndarray:
+        """See `anatcl.evaluate.probes.probe.Classifier`."""
+        found: np.ndarray = softmax(self.decision(x) + self.log_prior_, axis=1)
+        return found
+
+    def leverage(self, x: np.ndarray) -> None:
+        """A network has no linear leverage."""
+
+    def _train(self, volume: np.ndarray, y: np.ndarray, loss: Loss) -> None:
+        """Adam over the epochs; targets (n,) are standardised numbers or codes."""
+        how, net = self.how, self.net_
         body, head = net.children()
         groups = [
-            {"params": body.parameters(), "lr": self.learning_rate},
-            {"params": head.parameters(), "lr": 10 * self.learning_rate},
+            {"params": body.parameters(), "lr": how.learning_rate},
+            {"params": head.parameters(), "lr": 10 * how.learning_rate},
         ]
         optimizer = torch.optim.Adam(groups, weight_decay=5e-5)
-        target = torch.as_tensor(y if y.dtype.kind == "i" else y.astype(np.float32)).to(self.device.device)
+        target = torch.as_tensor(y if y.dtype.kind == "i" else y.astype(np.float32)).to(how.device.device)
         net.train()
-        for epoch in range(self.epochs):
-            order = epoch_order(len(volume), self.batch_size, seed, epoch)
-            total = torch.zeros((), device=self.device.device)
-            for rows, x in zip(order, reader.batches([volume[o] for o in order]), strict=True):
-                with self.device.autocast():
-                    out = net(x).float()
-                value = loss(
-                    out if out.shape[1] > 1 else out[:, 0],
-                    target[torch.as_tensor(rows).to(target.device, non_blocking=True)],
-                )
-                optimizer.zero_grad(set_to_none=True)
-                value.backward()
-                optimizer.step()
-                total += value.detach()
-            log.info("epoch %d of %d: loss %.4f", epoch + 1, self.epochs, float(total) / len(order))
+        with contextlib.closing(Reader(how.arrays, how.device.device, 4, np.unique(volume))) as reader:
+            for epoch in range(how.epochs):
+                order = epoch_order(len(volume), how.batch_size, self.seed, epoch)
+                total = torch.zeros((), device=how.device.device)
+                for rows, x in zip(order, reader.batches([volume[o] for o in order]), strict=True):
+                    with how.device.autocast():
+                        out = net(x).float()
+                    wanted = target[torch.as_tensor(rows).to(target.device, non_blocking=True)]
+                    value = loss(out if out.shape[1] > 1 else out[:, 0], wanted)
+                    optimizer.zero_grad(set_to_none=True)
+                    value.backward()
+                    optimizer.step()
+                    total += value.detach()
+                log.info("epoch %d of %d: loss %.4f", epoch + 1, how.epochs, float(total) / len(order))
 
-    def _predict(self, net: nn.Module, reader: Reader, volume: np.ndarray) -> np.ndarray:
-        """Outputs for volumes, shape (m, outputs)."""
-        net.eval()
-        parts = [volume[i : i + self.batch_size] for i in range(0, len(volume), self.batch_size)]
-        found: list[Tensor] = []
-        with torch.inference_mode(), self.device.autocast():
-            found += [net(x).float() for x in reader.batches(parts)]
-        return torch.cat(found).cpu().numpy()
+    def _outputs(self, x: np.ndarray) -> np.ndarray:
+        """Outputs of the network for rows of volumes (m, 1), shape (m, outputs)."""
+        self.net_.eval()
+        volume, size = x[:, 0].astype(int), self.how.batch_size
+        parts = [volume[i : i + size] for i in range(0, len(volume), size)]
+        with (
+            contextlib.closing(Reader(self.how.arrays, self.how.device.device, workers=4)) as reader,
+            torch.inference_mode(),
+            self.how.device.autocast(),
+        ):
+            return torch.cat([self.net_(batch).float() for batch in reader.batches(parts)]).cpu().numpy()

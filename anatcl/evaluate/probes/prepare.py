@@ -23,6 +23,9 @@ class Step(Protocol):
     def transform(self, x: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
         """Apply to features (m, d) and their rows."""
 
+    def affine(self, rows: pd.DataFrame, d: int) -> tuple[np.ndarray, np.ndarray]:
+        """Slope and offset (m, d) of what `transform` does to features that are not missing, given their rows."""
+
 
 class Covariates:
     """Columns as numbers: numeric ones standardised, others as indicators of the training levels; missing = mean.
@@ -86,6 +89,10 @@ class Residualise:
         """Residuals, with the training mean kept."""
         return x - (self.covariates_.transform(rows) - self.centre_) @ self.slope_
 
+    def affine(self, rows: pd.DataFrame, d: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Step.affine`."""
+        return np.ones((len(rows), d)), -(self.covariates_.transform(rows) - self.centre_) @ self.slope_
+
 
 class Combat:
     """ComBat (Johnson 2007, Fortin 2018) by the package `combatlearn`, learned from the training sites.
@@ -110,7 +117,8 @@ class Combat:
             raise InputError("ComBat needs the package combatlearn.", remedy="pip install combatlearn.") from error
         self.mean_ = np.nan_to_num(np.nanmean(np.vstack([x, np.full(x.shape[1], np.nan)]), axis=0))
         filled = self._filled(x)
-        self.alive_ = filled.std(0) > 1e-9 * np.maximum(np.abs(filled.mean(0)), 1e-12)
+        self.spread_ = filled.std(0)
+        self.alive_ = self.spread_ > 1e-9 * np.maximum(np.abs(filled.mean(0)), 1e-12)
         self.covariates_ = Covariates(self.preserve).fit(rows)
         self.model_ = ComBatModel(method="fortin" if self.preserve else "johnson")
         self.sites_ = set(rows[self.site].astype(str))
@@ -150,6 +158,14 @@ class Combat:
         out[:, self.alive_] = np.asarray(self.model_.transform(frame, batch=batch, **extra))
         return out
 
+    def affine(self, rows: pd.DataFrame, d: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Step.affine`: within a site ComBat is a straight line for each feature, so two points say it."""
+        low = np.tile(self.mean_, (len(rows), 1))
+        width = np.where(self.alive_, self.spread_, 1.0)
+        start = self.transform(low, rows)
+        slope = (self.transform(low + width, rows) - start) / width
+        return slope, start - slope * low
+
 
 def steps_of(task: Task) -> list[Step]:
     """Steps that a task asks for, in their order."""
@@ -161,12 +177,34 @@ def steps_of(task: Task) -> list[Step]:
     return steps
 
 
-def prepare(
-    task: Task, x: np.ndarray, rows: pd.DataFrame, train: np.ndarray, test: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features of training and of tested rows after the task's steps, fitted on the training rows."""
-    trained, tested = x[train], x[test]
-    for step in steps_of(task):
-        step.fit(trained, rows.iloc[train])
-        trained, tested = step.transform(trained, rows.iloc[train]), step.transform(tested, rows.iloc[test])
-    return trained, tested
+class Preparation:
+    """All steps of a task, learned one after the other.
+
+    Parameters
+    ----------
+    task : Task
+        Names the steps.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.steps = steps_of(task)
+
+    def fit_transform(self, x: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+        """Learn from training features (n, d) and their rows; return them prepared."""
+        for step in self.steps:
+            x = step.fit(x, rows).transform(x, rows)
+        return x
+
+    def transform(self, x: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+        """Features (m, d) after all steps."""
+        for step in self.steps:
+            x = step.transform(x, rows)
+        return x
+
+    def affine(self, rows: pd.DataFrame, d: int) -> tuple[np.ndarray, np.ndarray]:
+        """Slope and offset (m, d): prepared = slope * raw + offset, feature by feature, given the people's rows."""
+        slope, offset = np.ones((len(rows), d)), np.zeros((len(rows), d))
+        for step in self.steps:
+            a, b = step.affine(rows, d)
+            slope, offset = a * slope, a * offset + b
+        return slope, offset

@@ -1,33 +1,26 @@
-"""Probes on frozen features: scaling, penalty and coefficients are learned from the training rows only.
-
-All follow scikit-learn's manners: ``__init__`` stores, ``fit`` learns, learned attributes end in ``_``. ``leverage``
-says how much each training row moves each prediction per unit of its residual; intervals need it.
-"""
+"""What a prediction is made with: the preparation of the features and the model, one object from fit to readout."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
-from scipy import linalg
-from scipy.special import expit, log_softmax, softmax
+import pandas as pd
 
-from anatcl.evaluate.data.split import inner_folds
-from anatcl.evaluate.probes.logistic import ROUGH, LogisticPath, balanced_weights
-
-RIDGE_PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4)
-LOGISTIC_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-NEIGHBOURS = (1, 3, 5, 11, 21)
-INNER_FOLDS = 3
-# Weaker penalties cost most. A log loss that has grown this much over its least only grows further: they are left out.
-HOPELESS = 1.25
+from anatcl.evaluate.probes.linear import LogisticProbe, RidgeProbe
+from anatcl.evaluate.probes.prepare import Preparation
+from anatcl.evaluate.probes.simple import ConstantProbe, NeighbourProbe
+from anatcl.spec.task import Task
 
 
 class Regressor(Protocol):
     """A probe of numbers."""
 
-    inner_prediction_: np.ndarray
+    @property
+    def inner_prediction_(self) -> np.ndarray | None:
+        """Out-of-fold predictions (n,) of the first target; None where the probe makes none."""
 
     def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> Regressor:
         """Learn from features (n, d), targets (n, t) and participants (n,)."""
@@ -55,311 +48,124 @@ class Classifier(Protocol):
         """Change of the log odds per unit residual of each training row, (m, n); None unless binary and linear."""
 
 
-class Standardise:
-    """Zero mean and unit variance per feature; missing values become the mean, constant features zero."""
-
-    def fit(self, x: np.ndarray) -> Standardise:
-        """Learn means and standard deviations of the columns of `x`, shape (n, d)."""
-        known = np.isfinite(x)
-        count = np.maximum(known.sum(0), 1)
-        self.mean_ = np.where(known, x, 0.0).sum(0) / count
-        centred = np.where(known, x - self.mean_, 0.0)
-        deviation = np.sqrt((centred**2).sum(0) / count)
-        # Rounding makes a constant column's deviation tiny rather than zero.
-        dead = deviation <= 1e-9 * np.abs(self.mean_)
-        self.inverse_ = np.where(dead, 0.0, 1.0 / np.where(dead, 1.0, deviation))
-        return self
-
-    def transform(self, x: np.ndarray) -> np.ndarray:
-        """Return the standardised copy of `x`, shape (n, d), float64."""
-        scaled = (x - self.mean_) * self.inverse_
-        return np.where(np.isfinite(scaled), scaled, 0.0)
+Make = Callable[[int], Any]
 
 
-class Ridge:
-    """Ridge regression for many penalties from one Gram matrix.
+def maker(task: Task, kind: str = "linear") -> Make:
+    """What makes the model of a task from the number of features: ridge or logistic regression, or neighbours.
 
-    Minimises ``||y - b - X w||^2 + penalty ||w||^2`` as scikit-learn's ``Ridge`` does.
+    Without features it is the guess that needs none: the median, or the class frequencies.
+    """
+    regression = task.kind == "regression"
+
+    def make(n_features: int) -> Regressor | Classifier:
+        if n_features == 0:
+            return ConstantProbe(regression)
+        if kind == "knn":
+            return NeighbourProbe(regression)
+        if regression:
+            return RidgeProbe()
+        return LogisticProbe()
+
+    return make
+
+
+@dataclasses.dataclass(frozen=True)
+class Readout:
+    """A linear probe in the space of the raw features, for some people: ``prediction = sum(weights * x) + constant``.
+
+    Covariates and sites are those of the people and stay as they are.
 
     Parameters
     ----------
-    x : ndarray of shape (n, d)
-        Features, columns of zero mean.
+    weights : ndarray of shape (m, d)
+        Change of a person's prediction per unit of a raw feature; 0 where the person lacks the feature.
+    constant : ndarray of shape (m,)
+        Prediction where every raw feature is 0.
     """
 
-    def __init__(self, x: np.ndarray) -> None:
-        self.x = x
-        self.primal = x.shape[0] >= x.shape[1]
-        self.gram = x.T @ x if self.primal else x @ x.T
+    weights: np.ndarray
+    constant: np.ndarray
 
-    def _factor(self, penalty: float) -> tuple[np.ndarray, bool]:
-        shifted = self.gram + penalty * np.eye(len(self.gram))
-        return linalg.cho_factor(shifted, lower=True, overwrite_a=True, check_finite=False)
-
-    def coefficients(self, y: np.ndarray, penalty: float) -> np.ndarray:
-        """Coefficients (d, t) for targets (n, t)."""
-        centred = y - y.mean(0)
-        if self.primal:
-            return linalg.cho_solve(self._factor(penalty), self.x.T @ centred, check_finite=False)
-        return self.x.T @ linalg.cho_solve(self._factor(penalty), centred, check_finite=False)
-
-    def leverage(self, new: np.ndarray, penalty: float) -> np.ndarray:
-        """Derivative of the predictions at `new` (m, d) by the training targets, shape (m, n)."""
-        if self.primal:
-            moved = new @ linalg.cho_solve(self._factor(penalty), self.x.T, check_finite=False)
-        else:
-            moved = linalg.cho_solve(self._factor(penalty), self.x @ new.T, check_finite=False).T
-        return moved + 1.0 / len(self.x)
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Predictions for raw features (m, d) of the same people, shape (m,)."""
+        return (np.where(self.weights != 0, x, 0.0) * self.weights).sum(1) + self.constant
 
 
-class RidgeProbe:
-    """Standardised ridge regression; penalty by cross-validation over participants inside the training rows.
-
-    Several targets share the decompositions, and each has its own penalty; the inner folds are stratified by the first.
+class Probe:
+    """Preparation and model of one task: everything that is learned from training rows, in one object.
 
     Parameters
     ----------
-    penalties : sequence of float
-        Candidates.
-    inner : int
-        Inner folds; fewer when there are fewer participants.
+    task : Task
+        Says which steps come first, and what is predicted.
+    make : callable
+        Makes a `Regressor` or a `Classifier` from the number of features, see `maker`.
     """
 
-    def __init__(self, penalties: Sequence[float] = RIDGE_PENALTIES, inner: int = INNER_FOLDS) -> None:
-        self.penalties = penalties
-        self.inner = inner
+    def __init__(self, task: Task, make: Make) -> None:
+        self.task = task
+        self.make = make
 
-    def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> RidgeProbe:
-        """Choose penalties and fit; see `Regressor.fit`."""
-        folds = inner_folds(groups, y[:, 0], self.inner, rng, continuous=True)
-        chosen = np.full(y.shape[1], len(self.penalties) // 2)
-        self.inner_prediction_ = np.full(len(y), np.nan)
-        if folds is not None:
-            inner = self._inner_predictions(x, y, folds)
-            chosen = ((inner - y) ** 2).sum(1).argmin(0)
-            self.inner_prediction_ = inner[chosen[0], :, 0]
-        self.penalty_ = np.asarray(self.penalties)[chosen]
-        self.scaler_ = Standardise().fit(x)
-        self.ridge_ = Ridge(self.scaler_.transform(x))
-        self.mean_ = y.mean(0)
-        self.coefficient_ = np.empty((x.shape[1], y.shape[1]))
-        for penalty in np.unique(self.penalty_):
-            targets = self.penalty_ == penalty
-            self.coefficient_[:, targets] = self.ridge_.coefficients(y[:, targets], penalty)
+    def fit(
+        self, x: np.ndarray, rows: pd.DataFrame, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator
+    ) -> Probe:
+        """Learn the preparation, then the model.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n, d)
+            Raw features of the training rows.
+        rows : DataFrame of n rows
+            Their rows of the scans table: covariates and sites.
+        y : ndarray of shape (n, t) or (n,)
+            Targets (regression) or codes.
+        groups : ndarray of shape (n,)
+            Participant of each row; the inner folds keep a participant together.
+        rng : Generator
+            Of the inner folds.
+        """
+        self.preparation_ = Preparation(self.task)
+        self.prepared_ = self.preparation_.fit_transform(x, rows)
+        self.groups_ = groups
+        return self.refit(y, rng)
+
+    def refit(self, y: np.ndarray, rng: np.random.Generator) -> Probe:
+        """Learn the model anew for other labels of the same rows; the preparation knows no label and stays."""
+        self.model_ = self.make(self.prepared_.shape[1])
+        y = y[:, None] if self.task.kind == "regression" and y.ndim == 1 else y
+        self.model_.fit(self.prepared_, y, self.groups_, rng)
         return self
 
-    def _inner_predictions(self, x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        """Out-of-fold predictions for every penalty, shape (p, n, t)."""
-        found = np.empty((len(self.penalties), *y.shape))
-        for k in np.unique(folds):
-            train, test = folds != k, folds == k
-            scaler = Standardise().fit(x[train])
-            ridge, new = Ridge(scaler.transform(x[train])), scaler.transform(x[test])
-            for i, penalty in enumerate(self.penalties):
-                found[i, test] = new @ ridge.coefficients(y[train], penalty) + y[train].mean(0)
+    def prepare(self, x: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+        """Raw features (m, d) and their rows as the model takes them, (m, d)."""
+        return self.preparation_.transform(x, rows)
+
+    def predict(self, x: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+        """Numbers (m, t), or log probabilities at equal class frequencies (m, classes), from raw features."""
+        z = self.prepare(x, rows)
+        found: np.ndarray = self.model_.predict(z) if self.task.kind == "regression" else self.model_.decision(z)
         return found
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Predictions for `x` (m, d), shape (m, t)."""
-        return self.scaler_.transform(x) @ self.coefficient_ + self.mean_
+    def readout(self, x: np.ndarray, rows: pd.DataFrame) -> Readout:
+        """The prediction for some people as a linear function of their raw features.
 
-    def leverage(self, x: np.ndarray) -> np.ndarray:
-        """See `Regressor.leverage`."""
-        return self.ridge_.leverage(self.scaler_.transform(x), float(self.penalty_[0]))
+        The prediction is the first target's number, or the log odds of the second of two classes.
 
-
-class _InnerFold:
-    """One inner fold of a logistic regression: the log loss of its tested part, strength after strength."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray, tested: np.ndarray, n_classes: int) -> None:
-        scaler = Standardise().fit(x[~tested])
-        self.path = LogisticPath(scaler.transform(x[~tested]), y[~tested], n_classes, ROUGH)
-        self.new, self.y = scaler.transform(x[tested]), y[tested]
-
-    def loss(self, strength: float) -> float:
-        """Balanced log loss."""
-        w, b = self.path.solve(strength)
-        return balanced_log_loss(log_probability(self.new @ w + b), self.y)
-
-
-class LogisticProbe:
-    """Standardised logistic regression with balanced classes; penalty by inner cross-validation on the log loss.
-
-    Parameters
-    ----------
-    strengths : sequence of float
-        Candidate inverse penalties (scikit-learn's C), increasing.
-    inner : int
-        Inner folds; fewer when a class has fewer participants.
-    """
-
-    def __init__(self, strengths: Sequence[float] = LOGISTIC_C, inner: int = INNER_FOLDS) -> None:
-        self.strengths = strengths
-        self.inner = inner
-
-    def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> LogisticProbe:
-        """Choose the penalty and fit; see `Classifier.fit`."""
-        n_classes = int(y.max()) + 1
-        folds = inner_folds(groups, y, self.inner, rng, continuous=False)
-        chosen = len(self.strengths) // 2
-        if folds is not None:
-            chosen = int(np.nanargmin(self._inner_losses(x, y, folds, n_classes)))
-        self.strength_ = self.strengths[chosen]
-        self.scaler_ = Standardise().fit(x)
-        self.x_, self.y_ = self.scaler_.transform(x), y
-        path = LogisticPath(self.x_, y, n_classes)
-        for strength in self.strengths[max(chosen - 1, 0) : chosen + 1]:  # the smaller one is a warm start
-            self.coefficient_, self.intercept_ = path.solve(strength)
-        self.log_prior_ = np.log(np.bincount(y, minlength=n_classes) / len(y))
-        return self
-
-    def _inner_losses(self, x: np.ndarray, y: np.ndarray, folds: np.ndarray, n_classes: int) -> np.ndarray:
-        """Log loss of each strength, summed over the folds; NaN for those beyond what is worth trying."""
-        parts = [_InnerFold(x, y, folds == k, n_classes) for k in np.unique(folds)]
-        losses = np.full(len(self.strengths), np.nan)
-        for i, strength in enumerate(self.strengths):
-            losses[i] = sum(part.loss(strength) for part in parts)
-            if losses[i] > HOPELESS * np.nanmin(losses):
-                break
-        return losses
-
-    def decision(self, x: np.ndarray) -> np.ndarray:
-        """See `Classifier.decision`."""
-        return log_probability(self.scaler_.transform(x) @ self.coefficient_ + self.intercept_)
-
-    def probability(self, x: np.ndarray) -> np.ndarray:
-        """See `Classifier.probability`."""
-        return softmax(self.decision(x) + self.log_prior_, axis=1)
-
-    def leverage(self, x: np.ndarray) -> np.ndarray | None:
-        """See `Classifier.leverage`."""
-        if self.coefficient_.shape[1] > 1:
-            return None
-        weight = balanced_weights(self.y_, 2) * self.strength_
-        p = expit(self.x_ @ self.coefficient_ + self.intercept_)[:, 0]
-        curvature = weight * p * (1 - p)
-        centre = curvature @ self.x_ / curvature.sum()
-        a, new = self.x_ - centre, self.scaler_.transform(x) - centre
-        n, d = a.shape
-        if n >= d:
-            hessian = (a.T * curvature) @ a + np.eye(d)
-            moved = new @ linalg.solve(hessian, a.T, assume_a="pos")
-        else:  # Woodbury: (I + A'DA)^-1 A' = A' (I + D AA')^-1
-            root = np.sqrt(curvature)
-            kernel = np.eye(n) + root[:, None] * (a @ a.T) * root
-            moved = (linalg.solve(kernel, (root[:, None] * (a @ new.T)), assume_a="pos") / root[:, None]).T
-        return (moved + 1.0 / curvature.sum()) * weight
-
-
-def log_probability(z: np.ndarray) -> np.ndarray:
-    """Log probabilities (m, classes) from scores: (m, 1) is the log odds of the second of two classes."""
-    return log_softmax(np.hstack([np.zeros_like(z), z]) if z.shape[1] == 1 else z, axis=1)
-
-
-def balanced_log_loss(log_p: np.ndarray, y: np.ndarray) -> float:
-    """Sum over classes of the mean log loss of their rows; `log_p` (n, classes), `y` codes (n,)."""
-    each = -log_p[np.arange(len(y)), y]
-    return float(sum(each[y == c].mean() for c in np.unique(y)))
-
-
-class ConstantProbe:
-    """What is known without features: the training median (regression) or the majority class.
-
-    Parameters
-    ----------
-    regression : bool
-        Which of the two.
-    """
-
-    def __init__(self, regression: bool) -> None:
-        self.regression = regression
-
-    def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> ConstantProbe:
-        """Learn the medians of `y` (n, t) or the class frequencies of `y` (n,)."""
-        if self.regression:
-            self.median_ = np.median(y, axis=0)
-            self.inner_prediction_ = np.full(len(y), np.nan)
-        else:
-            self.frequency_ = np.bincount(y) / len(y)
-        return self
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """The medians for each row of `x`, shape (m, t)."""
-        return np.tile(self.median_, (len(x), 1))
-
-    def decision(self, x: np.ndarray) -> np.ndarray:
-        """Log frequencies for each row of `x`: the largest is the majority class."""
-        return np.tile(np.log(self.frequency_), (len(x), 1))
-
-    def probability(self, x: np.ndarray) -> np.ndarray:
-        """Class frequencies for each row of `x`."""
-        return np.tile(self.frequency_, (len(x), 1))
-
-    def leverage(self, x: np.ndarray) -> None:
-        """A constant has no linear leverage."""
-
-
-class NeighbourProbe:
-    """Mean of the k nearest training rows (standardised, Euclidean); k by inner cross-validation.
-
-    Parameters
-    ----------
-    regression : bool
-        Average targets, or class shares weighted to equal class frequencies.
-    neighbours : sequence of int
-        Candidates for k.
-    inner : int
-        Inner folds.
-    """
-
-    def __init__(self, regression: bool, neighbours: Sequence[int] = NEIGHBOURS, inner: int = INNER_FOLDS) -> None:
-        self.regression = regression
-        self.neighbours = neighbours
-        self.inner = inner
-
-    def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> NeighbourProbe:
-        """Choose k and keep the training rows."""
-        folds = inner_folds(groups, y[:, 0] if self.regression else y, self.inner, rng, self.regression)
-        self.inner_prediction_ = np.full(len(y), np.nan)
-        self.k_ = self.neighbours[len(self.neighbours) // 2]
-        if folds is not None:
-            self.k_ = self.neighbours[int(np.argmin(sum(self._losses(x, y, folds, k) for k in np.unique(folds))))]
-        self._keep(x, y)
-        return self
-
-    def _keep(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.scaler_ = Standardise().fit(x)
-        self.x_ = self.scaler_.transform(x)
-        self.y_ = y if self.regression else np.eye(int(y.max()) + 1)[y]
-        self.prior_ = None if self.regression else self.y_.mean(0)
-
-    def _losses(self, x: np.ndarray, y: np.ndarray, folds: np.ndarray, fold: int) -> np.ndarray:
-        inner = NeighbourProbe(self.regression)
-        inner._keep(x[folds != fold], y[folds != fold])
-        losses = []
-        for k in self.neighbours:
-            inner.k_ = k
-            if self.regression:
-                losses.append(((inner.predict(x[folds == fold]) - y[folds == fold]) ** 2).sum())
-            else:
-                losses.append(balanced_log_loss(inner.decision(x[folds == fold]), y[folds == fold]))
-        return np.array(losses)
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Means of the neighbours' targets (regression, (m, t)) or class shares ((m, classes))."""
-        new = self.scaler_.transform(x)
-        distance = (self.x_**2).sum(1) - 2 * new @ self.x_.T
-        nearest = np.argsort(distance, axis=1, kind="stable")[:, : self.k_]
-        return self.y_[nearest].mean(1)
-
-    def decision(self, x: np.ndarray) -> np.ndarray:
-        """See `Classifier.decision`; one pseudo-neighbour per class keeps the logarithm finite."""
-        shares = (self.predict(x) * self.k_ + self.prior_) / (self.k_ + 1) / self.prior_
-        return np.log(shares / shares.sum(1, keepdims=True))
-
-    def probability(self, x: np.ndarray) -> np.ndarray:
-        """See `Classifier.probability`."""
-        return (self.predict(x) * self.k_ + self.prior_) / (self.k_ + 1)
-
-    def leverage(self, x: np.ndarray) -> None:
-        """Neighbours have no linear leverage."""
+        Parameters
+        ----------
+        x : ndarray of shape (m, d)
+            Their raw features; only which are missing matters.
+        rows : DataFrame of m rows
+            Their rows of the scans table.
+        """
+        if not isinstance(self.model_, RidgeProbe | LogisticProbe):
+            raise TypeError(f"{type(self.model_).__name__} is not linear")
+        coefficient, intercept = self.model_.line
+        scaler = self.model_.scaler_
+        slope, offset = self.preparation_.affine(rows, x.shape[1])
+        weights = coefficient * scaler.inverse_ * slope
+        shift = coefficient * scaler.inverse_ * (offset - scaler.mean_)
+        missing = ~np.isfinite(x)
+        filled = coefficient * scaler.transform(self.prepare(x, rows))
+        return Readout(np.where(missing, 0.0, weights), np.where(missing, filled, shift).sum(1) + intercept)

@@ -1,13 +1,16 @@
-"""Intervals by resampling participants, with all their scans and repetitions."""
+"""Intervals by resampling units of independence, with all their scans and repetitions."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
-RUN = ["repeat", "encoder"]
+from anatcl.evaluate.data import units
+
 Evaluate = Callable[[pd.DataFrame, np.ndarray], dict[str, np.ndarray]]
 
 
@@ -36,26 +39,80 @@ def draw(participants: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.nd
     return names, np.vstack([np.ones(len(names)), counts])
 
 
+@dataclasses.dataclass(frozen=True)
+class Replicates:
+    """A score in the sample and in each resample.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n + 1,)
+        Mean over fits; the first is the sample itself.
+    draws : tuple of ndarray
+        For each level that is a random sample of fits (see `units.drawn`): the sample's score by draw.
+    """
+
+    values: np.ndarray
+    draws: tuple[np.ndarray, ...] = ()
+
+    def __sub__(self, other: Replicates) -> Replicates:
+        """The paired difference."""
+        return Replicates(
+            self.values - other.values, tuple(a - b for a, b in zip(self.draws, other.draws, strict=True))
+        )
+
+    @property
+    def draw_variance(self) -> tuple[float, float]:
+        """Variance of the mean that is due to the draws, and its degrees of freedom (infinite without draws)."""
+        known = [d[np.isfinite(d)] for d in self.draws]
+        parts = [(float(d.var(ddof=1)) / len(d), len(d) - 1) for d in known if len(d) > 1]
+        total = sum(v for v, _ in parts)
+        return total, (total**2 / sum(v**2 / f for v, f in parts) if total > 0 else np.inf)
+
+
 def replicate(
     predictions: pd.DataFrame, evaluate: Evaluate, names: np.ndarray, counts: np.ndarray
 ) -> dict[str, np.ndarray]:
+    """Metrics of the sample (first value) and of each resample, shape (n + 1,) each; see `replicate_draws`."""
+    return {m: r.values for m, r in replicate_draws(predictions, evaluate, names, counts).items()}
+
+
+def replicate_draws(
+    predictions: pd.DataFrame, evaluate: Evaluate, names: np.ndarray, counts: np.ndarray
+) -> dict[str, Replicates]:
     """Metrics of the sample (first value) and of each resample.
 
-    Each run (repetition, encoder) is scored apart and the scores are averaged.
+    Each run (repetition, encoder, seed) is scored apart and the scores are averaged.
 
     Returns
     -------
-    dict of str to ndarray of shape (n + 1,)
+    dict of str to Replicates
         Replicates of each metric.
     """
-    runs = []
-    for _, run in predictions.groupby(RUN, sort=True):
-        weights = counts[:, np.searchsorted(names, run["participant_id"].to_numpy(str))]
-        runs.append(evaluate(run, weights))
-    return {m: np.mean([run[m] for run in runs], axis=0) for m in runs[0]}
+    keys, found = [], []
+    levels = units.runs(predictions)
+    for key, run in predictions.groupby(levels, sort=True):
+        keys.append(key)
+        found.append(evaluate(run, counts[:, np.searchsorted(names, units.of(run))]))
+    table = pd.DataFrame(keys, columns=levels)
+    drawn = units.drawn(predictions)
+    return {m: _averaged(np.stack([run[m] for run in found]), table, drawn) for m in found[0]}
 
 
-def interval(replicates: np.ndarray, missing_variance: float = 0.0, level: float = 0.95) -> tuple[float, float]:
+def _averaged(values: np.ndarray, keys: pd.DataFrame, drawn: list[str]) -> Replicates:
+    """Mean over runs (rows of `values`), and the sample's scores by value of each drawn level."""
+    draws = tuple(pd.Series(values[:, 0]).groupby(keys[level]).mean().to_numpy() for level in drawn)
+    return Replicates(values.mean(0), draws)
+
+
+def interval(
+    replicates: np.ndarray,
+    missing_variance: float = 0.0,
+    level: float = 0.95,
+    *,
+    n: float = np.inf,
+    extra: float = 0.0,
+    extra_freedom: float = np.inf,
+) -> tuple[float, float]:
     """Percentile interval, widened about the value for variance that the resamples lack.
 
     Parameters
@@ -68,11 +125,34 @@ def interval(replicates: np.ndarray, missing_variance: float = 0.0, level: float
         (more features than people) and counts as that variance.
     level : float
         Coverage that is aimed at.
+    n : float
+        Effective number of units: a bootstrap of `n` units has ``(n - 1) / n`` of the variance, known with ``n - 1``
+        degrees of freedom.
+    extra, extra_freedom : float
+        Variance from draws of fits, and its degrees of freedom.
     """
     value, resamples = replicates[0], replicates[1:][np.isfinite(replicates[1:])]
-    if len(resamples) < 2 or 2 * len(resamples) < len(replicates) - 1:
+    if len(resamples) < 2 or 2 * len(resamples) < len(replicates) - 1 or n <= 1:
         return np.nan, np.nan
     low, high = np.quantile(resamples, [(1 - level) / 2, (1 + level) / 2])
     spread = resamples.var(ddof=1)
-    widen = np.sqrt(1 + np.clip(missing_variance / spread, 0.0, 1.0)) if spread > 0 else 1.0
+    if spread <= 0:
+        return float(low), float(high)
+    people = (1.0 if np.isinf(n) else n / (n - 1)) * (1 + np.clip(missing_variance / spread, 0.0, 1.0))
+    more = extra / spread
+    freedom = pooled_freedom(people, n - 1, more, extra_freedom)
+    widen = np.sqrt(people + more) * quantile_ratio(freedom, level)
     return float(value - (value - low) * widen), float(value + (high - value) * widen)
+
+
+def pooled_freedom(a: float, freedom_a: float, b: float, freedom_b: float) -> float:
+    """Satterthwaite's degrees of freedom of the sum of two variances."""
+    weight = a**2 / freedom_a + b**2 / freedom_b
+    return float((a + b) ** 2 / weight) if weight > 0 else np.inf
+
+
+def quantile_ratio(freedom: float, level: float = 0.95) -> float:
+    """Student's quantile over the normal one."""
+    if np.isinf(freedom):
+        return 1.0
+    return float(special.stdtrit(freedom, (1 + level) / 2) / special.ndtri((1 + level) / 2))

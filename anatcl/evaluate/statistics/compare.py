@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
+from anatcl.evaluate.data import units
 from anatcl.evaluate.statistics import bootstrap, metrics
+from anatcl.evaluate.statistics.scores import TESTABLE
 
 COMPARED = {
     "regression": ("mae", "r2", "pearson_r"),
@@ -16,7 +20,7 @@ COMPARED = {
     "multiclass": ("balanced_accuracy",),
 }
 COLUMNS = ["task", "protocol", "metric", "method_a", "method_b", "difference", "low", "high", "p", "p_holm", "n",
-           "n_participants"]  # fmt: skip
+           "n_participants", "n_effective", "note"]  # fmt: skip
 
 
 # Methods that see the same scans err partly alike. Chosen so that six metrics keep the level in 400 simulated cohorts.
@@ -27,7 +31,7 @@ Pairs = dict[tuple[str, str, str, str], float]
 def compare_all(
     predictions: list[pd.DataFrame], kinds: dict[str, str], n_bootstrap: int, seed: int, pairs: Pairs | None = None
 ) -> pd.DataFrame:
-    """Compare the methods of each task two by two, on the scans that all of them predicted.
+    """Compare the methods of each task two by two, each pair on the scans that both predicted.
 
     Parameters
     ----------
@@ -56,39 +60,99 @@ def compare_all(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+@dataclasses.dataclass
+class _Shared:
+    """Replicates of each method on sets of scans, each computed once.
+
+    Attributes
+    ----------
+    tables : dict of str to DataFrame
+        Predictions by method.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    kind: str
+    n_bootstrap: int
+    seed: int
+    found: dict[tuple[str, frozenset[str]], dict[str, bootstrap.Replicates]] = dataclasses.field(default_factory=dict)
+
+    def on(self, method: str, scans: frozenset[str]) -> dict[str, bootstrap.Replicates]:
+        """Replicates of a method on some scans; equal scans give equal resamples to every method."""
+        if (method, scans) not in self.found:
+            part = self.part(method, scans)
+            names, counts = bootstrap.draw(units.of(part), self.n_bootstrap, self.seed)
+            self.found[method, scans] = bootstrap.replicate_draws(
+                part, lambda run, w: metrics.evaluate(run, self.kind, w), names, counts
+            )
+        return self.found[method, scans]
+
+    def part(self, method: str, scans: frozenset[str]) -> pd.DataFrame:
+        """Predictions of a method for some scans."""
+        table = self.tables[method]
+        return table if len(scans) == table["scan"].nunique() else table[table["scan"].isin(scans)]
+
+
 def _compare_task(
     part: pd.DataFrame, kind: str, n_bootstrap: int, seed: int, lacking: dict[tuple[str, str], float]
 ) -> dict[str, list[dict[str, Any]]]:
-    methods = {str(m): t for m, t in part.groupby("method", sort=True)}
-    shared = set.intersection(*(set(t["scan"]) for t in methods.values()))
-    methods = {m: t[t["scan"].isin(shared)] for m, t in methods.items()}
-    if not shared:
-        return {}
-    people = part.loc[part["scan"].isin(shared), "participant_id"].to_numpy(str)
-    names, counts = bootstrap.draw(people, n_bootstrap, seed)
-    found = {
-        m: bootstrap.replicate(t, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
-        for m, t in methods.items()
-    }
+    """Rows by metric: every pair of methods on the scans that these two predicted."""
+    shared = _Shared({str(m): t for m, t in part.groupby("method", sort=True)}, kind, n_bootstrap, seed)
+    scans = {m: frozenset(t["scan"]) for m, t in shared.tables.items()}
     folds = part["fold"].nunique()
-    order, rows = list(methods), {}
-    for metric in COMPARED[kind]:
-        missing = {m: lacking.get((m, metric), np.nan) for m in order}
-        rows[metric] = [
-            {
-                "method_a": a,
-                "method_b": b,
-                "n": len(shared),
-                "n_participants": len(names),
-                **difference(found[a][metric] - found[b][metric], len(names), folds, missing[a] + missing[b]),
-            }
-            for i, a in enumerate(order)
-            for b in order[i + 1 :]
-        ]
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for a, b in itertools.combinations(shared.tables, 2):
+        both = scans[a] & scans[b]
+        if both:
+            for metric, row in _pair(shared, (a, b), both, folds, lacking).items():
+                rows.setdefault(metric, []).append({"method_a": a, "method_b": b, **row})
     return rows
 
 
-def difference(replicates: np.ndarray, n_participants: int, folds: int, pairs: float = np.nan) -> dict[str, float]:
+def _pair(
+    shared: _Shared,
+    pair: tuple[str, str],
+    scans: frozenset[str],
+    folds: int,
+    lacking: dict[tuple[str, str], float],
+) -> dict[str, dict[str, Any]]:
+    """Tests of two methods by metric."""
+    one, other = (shared.on(method, scans) for method in pair)
+    table = shared.part(pair[0], scans)
+    first = next(iter(table.groupby(units.runs(table), sort=True)))[1]
+    n, fewest = units.effective_n(first, shared.kind), units.smallest(first, shared.kind)
+    counts = {"n": len(scans), "n_participants": first["participant_id"].nunique(), "n_effective": n}
+    note = "" if fewest >= TESTABLE else f"not tested: {fewest} independent units{_whose(shared.kind)}"
+    site_means = [m + metrics.SITE_MEAN for m in COMPARED[shared.kind]] if units.sites(first) is not None else []
+    rows = {}
+    for metric in [*COMPARED[shared.kind], *site_means]:
+        missing = lacking.get((pair[0], metric), np.nan) + lacking.get((pair[1], metric), np.nan)
+        made = paired(one[metric] - other[metric], n, folds, missing)
+        rows[metric] = counts | made | ({"p": np.nan, "note": note} if note else {"note": ""})
+    return rows
+
+
+def _whose(kind: str) -> str:
+    return "" if kind == "regression" else " in the smallest class"
+
+
+def paired(found: bootstrap.Replicates, n: float, folds: int, pairs: float = np.nan) -> dict[str, float]:
+    """`difference` for paired replicates with their draws; a bootstrap of `n` units has (n - 1) / n of the variance."""
+    values = found.values
+    if n > 1:
+        values = np.r_[values[0], values[0] + (values[1:] - values[0]) * np.sqrt(n / (n - 1))]
+    extra, freedom = found.draw_variance
+    return difference(values, n, folds, pairs, extra=extra, extra_freedom=freedom)
+
+
+def difference(
+    replicates: np.ndarray,
+    n_participants: float,
+    folds: int,
+    pairs: float = np.nan,
+    *,
+    extra: float = 0.0,
+    extra_freedom: float = np.inf,
+) -> dict[str, float]:
     """Difference with interval and two-sided p value.
 
     The paired bootstrap takes the fitted models as given. What it lacks, because models of different folds share
@@ -103,10 +167,14 @@ def difference(replicates: np.ndarray, n_participants: int, folds: int, pairs: f
     ----------
     replicates : ndarray of shape (n + 1,)
         Difference in the sample, then in each paired resample.
-    n_participants, folds : int
-        Sizes.
+    n_participants : float
+        Effective number of units of independence, see `units.effective_n`.
+    folds : int
+        Number of folds.
     pairs : float
         Sum of both methods' missing variances; NaN where not known.
+    extra, extra_freedom : float
+        Variance of the difference between draws of fits, and its degrees of freedom.
     """
     known = replicates[1:][np.isfinite(replicates[1:])]
     value = float(replicates[0])
@@ -115,10 +183,11 @@ def difference(replicates: np.ndarray, n_participants: int, folds: int, pairs: f
         return nothing
     variance = known.var(ddof=1)
     most = variance * (1 - 1 / folds)
-    spread = np.sqrt(variance + (most if np.isnan(pairs) else min(max((1 - SHARED) * pairs, 0.0), most)))
+    people = variance + (most if np.isnan(pairs) else min(max((1 - SHARED) * pairs, 0.0), most))
+    spread = np.sqrt(people + extra)
     if spread <= 1e-12:
-        return {"difference": value, "low": value, "high": value, "p": 1.0} if value == 0 else nothing
-    freedom = n_participants - 1
+        return nothing | {"p": 1.0} if value == 0 else nothing
+    freedom = bootstrap.pooled_freedom(people, n_participants - 1, extra, extra_freedom)
     half = float(special.stdtrit(freedom, 0.975) * spread)
     p = float(2 * special.stdtr(freedom, -abs(value) / spread))
     return {"difference": value, "low": value - half, "high": value + half, "p": p}

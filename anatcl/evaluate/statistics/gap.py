@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
+from anatcl.evaluate.data import units
 from anatcl.evaluate.data.problem import Problem, in_groups
 from anatcl.evaluate.statistics.metrics import Array, divide
 
@@ -46,13 +48,39 @@ def site_share(gap: Array, site: Array, w: Array) -> Array:
     return 1 - (1 - divide(between, total)) * divide(n - 1, n - used)
 
 
+def share_of_f(f: float, n: int, k: int) -> float:
+    """Adjusted share of the variance between `k` sites that an F statistic of a one-way model stands for."""
+    return (k - 1) * (f - 1) / ((k - 1) * f + n - k)
+
+
+def site_share_interval(gap: Array, site: Array, unit: Array, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the share of the gap's variance between sites, from the F distribution.
+
+    Resampling people adds differences between sites that are none, so that a bootstrap excludes zero where sites are
+    alike. The limits are those at which the F statistic lies at a quantile of its distribution without a site effect
+    (the exact interval of an intraclass correlation of a balanced design, Searle 1971); below zero stands for no
+    effect. A unit with several scans counts once.
+    """
+    mean = pd.DataFrame({"gap": gap, "site": site, "unit": unit}).groupby(["site", "unit"], sort=True)["gap"].mean()
+    values, names = mean.to_numpy(), mean.index.get_level_values("site").to_numpy()
+    n, k = len(values), len(np.unique(names))
+    if k < 2 or n - k < 2:
+        return np.nan, np.nan
+    share = float(site_share(values, names, np.ones((1, n)))[0])
+    if not share < 1:
+        return np.nan, np.nan
+    f = (share * (n - k) / (k - 1) + 1) / (1 - share)
+    low, high = (f / special.fdtri(k - 1, n - k, q) for q in ((1 + level) / 2, (1 - level) / 2))
+    return share_of_f(low, n, k), share_of_f(high, n, k)
+
+
 def evaluate(run: pd.DataFrame, problem: Problem, w: Array) -> dict[str, Array]:
     """Gap metrics of one run's predictions: ``gap_g_<group>`` and ``gap_site_share``, where the task asks for them."""
     task = problem.task
     if task.kind != "regression" or not (task.gap_groups or task.bias_correction):
         return {}
     rows = problem.rows.set_index("scan").loc[run["scan"]]
-    gap = (run["y_corrected" if "y_corrected" in run else "y_pred"] - run["y_true"]).to_numpy()
+    gap = _gap(run)
     found = {}
     for group in task.gap_groups:
         if group["column"] in rows:
@@ -62,3 +90,18 @@ def evaluate(run: pd.DataFrame, problem: Problem, w: Array) -> dict[str, Array]:
     if task.site in rows and rows[task.site].nunique() > 1:
         found["gap_site_share"] = site_share(gap, rows[task.site].astype(str).to_numpy(), w)
     return found
+
+
+def _gap(run: pd.DataFrame) -> Array:
+    return (run["y_corrected" if "y_corrected" in run else "y_pred"] - run["y_true"]).to_numpy()
+
+
+def site_interval(predictions: pd.DataFrame, problem: Problem) -> tuple[float, float]:
+    """`site_share_interval` of a predictions table, the mean over its runs."""
+    site = problem.rows.set_index("scan")[problem.task.site].astype(str)
+    found = []
+    for _, run in predictions.groupby(units.runs(predictions), sort=True):
+        person = problem.groups[pd.Index(problem.rows["scan"]).get_indexer(run["scan"])]
+        found.append(site_share_interval(_gap(run), site.loc[run["scan"]].to_numpy(), person))
+    low, high = np.mean(found, axis=0)
+    return float(low), float(high)

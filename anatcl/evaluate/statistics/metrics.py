@@ -7,12 +7,15 @@ area compare only rows of one fold (``block``), as the mean over folds does, but
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 
+from anatcl.evaluate.data import units
+
 Array = np.ndarray
+SITE_MEAN = "_site_mean"
 LOWER_IS_BETTER = ("mae", "rmse", "brier", "mae_corrected")
 PRIMARY = {"regression": "mae", "binary": "roc_auc", "multiclass": "balanced_accuracy"}
 NEWTON_STEPS = 25
@@ -55,10 +58,13 @@ def _moments(a: Array, b: Array, w: Array) -> tuple[Array, Array, Array]:
     return np.where(va > 1e-12 * (a @ a), va, 0.0), np.where(vb > 1e-12 * (b @ b), vb, 0.0), covariance
 
 
-def r2(y: Array, pred: Array, w: Array) -> Array:
-    """Coefficient of determination; 0 is as good as the mean of the tested people."""
-    variance, _, _ = _moments(y, y, w)
-    return 1.0 - divide(divide(w @ (pred - y) ** 2, w.sum(1)), variance)
+def r2(y: Array, pred: Array, w: Array, block: Array | None = None) -> Array:
+    """Coefficient of determination; 0 is as good as the mean of the tested people, or of those of the same block."""
+    spread = np.zeros(len(w))
+    for rows in _blocks(block, len(y)):
+        variance, _, _ = _moments(y[rows], y[rows], w[:, rows])
+        spread += np.nan_to_num(variance) * w[:, rows].sum(1)
+    return 1.0 - divide(w @ (pred - y) ** 2, spread)
 
 
 def _blocks(block: Array | None, n: int) -> Iterator[Array]:
@@ -163,7 +169,46 @@ def calibration_slope(y: Array, prob: Array, w: Array) -> Array:
     return np.where(settled, coefficient[1] / scale, np.nan)
 
 
+# Metrics of which the mean over left-out sites is given, and whether they take the score or the prediction.
+SITE_METRICS: dict[str, dict[str, tuple[Callable[..., Array], bool]]] = {
+    "regression": {f.__name__: (f, False) for f in (mae, rmse, r2, pearson_r)},
+    "binary": {
+        "roc_auc": (roc_auc, True),
+        "balanced_accuracy": (balanced_accuracy, False),
+        "average_precision": (average_precision, True),
+    },
+    "multiclass": {"balanced_accuracy": (balanced_accuracy, False)},
+}
+
+
 def evaluate(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
+    """Every metric of one run's predictions; where whole sites are left out, also its mean over sites.
+
+    Pooled over sites, R squared and the correlation take each site's own mean, and an ROC area weighs a site by its
+    pairs of cases and controls; in the mean (``<metric>_site_mean``) every site counts alike.
+    Parameters and returned values are those of `pooled`.
+    """
+    found = pooled(table, kind, w)
+    site = units.sites(table)
+    return found if site is None else found | site_means(table, kind, w, site)
+
+
+def site_means(table: pd.DataFrame, kind: str, w: Array, site: Array) -> dict[str, Array]:
+    """Mean over sites of the main metrics within the site; a site drawn twice counts twice."""
+    y, pred = table["y_true"].to_numpy(float), table["y_pred"].to_numpy(float)
+    score = table["score"].to_numpy(float) if kind == "binary" else pred
+    names, first, code = np.unique(site, return_index=True, return_inverse=True)
+    rows = [np.flatnonzero(code == i) for i in range(len(names))]
+    times, found = w[:, first], {}
+    for metric, (function, of_score) in SITE_METRICS[kind].items():
+        shown = score if of_score else pred
+        values = np.array([function(y[r], shown[r], np.ones((1, len(r))))[0] for r in rows])
+        known = np.isfinite(values)
+        found[metric + SITE_MEAN] = divide(times[:, known] @ values[known], times[:, known].sum(1))
+    return found
+
+
+def pooled(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
     """Every metric of one run's predictions.
 
     Parameters
@@ -192,7 +237,8 @@ def evaluate(table: pd.DataFrame, kind: str, w: Array) -> dict[str, Array]:
             constant = table.groupby("fold")["prob"].nunique().max() <= 1
             found["calibration_slope"] = np.full(len(w), np.nan) if constant else calibration_slope(y, prob, w)
         return found
-    found = {f.__name__: f(y, pred, w) for f in (mae, rmse, r2)}
+    found = {f.__name__: f(y, pred, w) for f in (mae, rmse)}
+    found["r2"] = r2(y, pred, w, None if units.sites(table) is None else fold)
     found |= {"pearson_r": pearson_r(y, pred, w, fold)}
     found |= {f.__name__: f(y, pred, w) for f in (bias_slope, bias_mean)}
     if "y_corrected" in table:

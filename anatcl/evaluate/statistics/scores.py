@@ -11,30 +11,106 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.evaluate.data import units
 from anatcl.evaluate.data.problem import Problem
-from anatcl.evaluate.statistics import bootstrap, gap, metrics
+from anatcl.evaluate.statistics import bootstrap, boundary, gap, metrics
 
 COLUMNS = [
     "method", "task", "kind", "group", "protocol", "metric", "value", "low", "high", "n", "n_participants", "n_sites",
-    "n_dropped", "folds", "seed", "flags",
+    "n_dropped", "n_units", "n_effective", "folds", "seed", "flags",
 ]  # fmt: skip
 # What the bootstrap lacks: stands in the table of a single task for the paired tests, not in the joint one.
 PAIRS = "missing_variance"
 SKIPPED = "skipped"
 SMALL = 50
+# Effective units below which a bounded score has an interval of its own kind, see `boundary`.
+FEW = 20
+# Units (of the smaller class) below which no test between methods is offered.
+TESTABLE = 10
 SMALLEST_SUBGROUP = 10
 AGE_BAND = 20
 
 
-def describe(problem: Problem) -> dict[str, Any]:
-    """Counts of a problem, as they stand in every row of the table."""
+def describe(problem: Problem, predictions: pd.DataFrame | None = None) -> dict[str, Any]:
+    """Counts as they stand in every row of the table: of who was tested, or of a refused problem's rows."""
     rows, site = problem.rows, problem.task.site
-    return {
+    if predictions is not None:
+        rows = rows[rows["scan"].isin(predictions["scan"])]
+    found = {
         "n": len(rows),
         "n_participants": rows["participant_id"].nunique() if len(rows) else 0,
         "n_sites": rows[site].nunique() if site in rows else np.nan,
         "n_dropped": problem.n_dropped,
     }
+    if predictions is None:
+        return found
+    first = _first_run(predictions)
+    return found | {"n_units": units.count(first), "n_effective": units.effective_n(first, problem.task.kind)}
+
+
+def flags(problem: Problem, predictions: pd.DataFrame) -> list[str]:
+    """Warnings that belong beside every figure of a protocol."""
+    first, found = _first_run(predictions), []
+    kind, what = problem.task.kind, units.describe(problem.task, predictions)
+    number = units.count(first)
+    limit = TESTABLE if what == "sites" else SMALL
+    if number < limit:
+        found.append(f"small: {number} {what}")
+    fewest = units.smallest(first, kind)
+    if fewest < TESTABLE:
+        whose = "" if kind == "regression" else " in the smallest class"
+        found.append(f"few: {fewest} {what}{whose}, so intervals are rough and methods are not tested")
+    if any(predictions[level].nunique() < 2 for level in units.drawn(predictions)):
+        found.append("one draw: the interval does not hold what another draw would change")
+    return found
+
+
+def _first_run(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of one fit; every fit tests the same people."""
+    levels = units.runs(predictions)
+    if not levels or not len(predictions):
+        return predictions
+    return next(iter(predictions.groupby(levels, sort=True)))[1]
+
+
+def estimate(
+    metric: str, found: bootstrap.Replicates, table: pd.DataFrame, kind: str, missing: float = 0.0
+) -> tuple[float, float]:
+    """95 % interval of one score: the bootstrap's, or where that cannot hold, one that is valid at the boundary.
+
+    Parameters
+    ----------
+    metric : str
+        Its name.
+    found : Replicates
+        Of the score.
+    table : DataFrame
+        One run's predictions.
+    kind : str
+        Kind of the task.
+    missing : float
+        Variance that the bootstrap lacks.
+    """
+    values, n = found.values, units.effective_n(table, kind)
+    extra, freedom = found.draw_variance
+    low, high = bootstrap.interval(values, missing, n=n, extra=extra, extra_freedom=freedom)
+    base = metric.removesuffix(metrics.SITE_MEAN)
+    rule = boundary.variance_of(base, table) if kind == "binary" else None
+    if rule is None and kind == "multiclass" and base == "balanced_accuracy":
+        rule = boundary.accuracy_variance(units.per_class(table).astype(float))
+    flat = not (low < values[0] < high)
+    if rule is None or not np.isfinite(values[0]):
+        return (np.nan, np.nan) if flat else _clipped(base, low, high)
+    if not flat and (n >= FEW or base not in boundary.EXACT):
+        return _clipped(base, low, high)
+    spread = np.nanvar(values[1:], ddof=1) if len(values) > 2 else 0.0
+    inflation = 1 + float(np.clip(missing / spread, 0.0, 1.0)) if spread > 0 and np.isfinite(missing) else 1.0
+    return boundary.score_interval(float(values[0]), rule, inflation, extra)
+
+
+def _clipped(metric: str, low: float, high: float) -> tuple[float, float]:
+    ends = metrics.RANGES.get(metric, (-np.inf, np.inf))
+    return float(np.clip(low, *ends)), float(np.clip(high, *ends))
 
 
 def score_rows(
@@ -46,23 +122,23 @@ def score_rows(
 ) -> list[dict[str, Any]]:
     """Metric, value and interval of one method's predictions for one task."""
     kind, wanted = problem.task.kind, problem.task.metrics
-    names, counts = bootstrap.draw(predictions["participant_id"].to_numpy(str), n_bootstrap, seed)
+    names, counts = bootstrap.draw(units.of(predictions), n_bootstrap, seed)
 
     def evaluate(run: pd.DataFrame, w: np.ndarray) -> dict[str, np.ndarray]:
         return metrics.evaluate(run, kind, w) | gap.evaluate(run, problem, w)
 
-    replicates = bootstrap.replicate(predictions, evaluate, names, counts)
-    unknown = set(wanted) - set(replicates)
+    found = bootstrap.replicate_draws(predictions, evaluate, names, counts)
+    unknown = set(wanted) - set(found)
     if unknown:
-        raise InputError(f"unknown metrics {sorted(unknown)} of a {kind} task.", remedy=f"Known: {sorted(replicates)}.")
-    rows = []
-    for metric in wanted or replicates:
-        low, high = np.clip(
-            bootstrap.interval(replicates[metric], missing_variance.get(metric, 0.0)),
-            *metrics.RANGES.get(metric, (-np.inf, np.inf)),
-        )
+        raise InputError(f"unknown metrics {sorted(unknown)} of a {kind} task.", remedy=f"Known: {sorted(found)}.")
+    rows, table = [], _first_run(predictions)
+    for metric in wanted or found:
         lacking = missing_variance.get(metric, np.nan)
-        rows.append({"metric": metric, "value": replicates[metric][0], "low": low, "high": high, PAIRS: lacking})
+        if metric == "gap_site_share":
+            low, high = gap.site_interval(predictions, problem)
+        else:
+            low, high = estimate(metric, found[metric], table, kind, missing_variance.get(metric, 0.0))
+        rows.append({"metric": metric, "value": found[metric].values[0], "low": low, "high": high, PAIRS: lacking})
     return rows
 
 
@@ -126,15 +202,16 @@ def subgroup_rows(
     rows = []
     for label, scans_of in _subgroups(scans, columns):
         part = predictions[predictions["scan"].isin(scans_of)]
-        names, counts = bootstrap.draw(part["participant_id"].to_numpy(str), n_bootstrap, seed)
-        if len(names) < SMALLEST_SUBGROUP:
-            continue
-        found = bootstrap.replicate(part, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
+        people = part["participant_id"].nunique()
+        if people < SMALLEST_SUBGROUP:
+            continue  # often nobody: the task tests other people
+        names, counts = bootstrap.draw(units.of(part), n_bootstrap, seed)
+        found = bootstrap.replicate_draws(part, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
         for metric, replicates in found.items():
-            low, high = bootstrap.interval(replicates)
+            low, high = estimate(metric, replicates, _first_run(part), kind)
             rows.append(
-                {"subgroup": label, "metric": metric, "value": replicates[0], "low": low, "high": high,
-                 "n": part["scan"].nunique(), "n_participants": len(names)}
+                {"subgroup": label, "metric": metric, "value": replicates.values[0], "low": low, "high": high,
+                 "n": part["scan"].nunique(), "n_participants": people}
             )  # fmt: skip
     return rows
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,41 +16,33 @@ import yaml
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json
+from anatcl.evaluate.data import identity, leaky
 from anatcl.evaluate.data.features import Features
 from anatcl.evaluate.data.problem import Problem
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation as protocol
 
 log = logging.getLogger(__name__)
-HASH = re.compile(r"[0-9a-f]{64}")
+digest = identity.digest
 THUMBNAIL = 8
 SUSPECT, SAME = 0.999, 0.99995
 COLUMNS = ["method", "check", "encoder", "n_train", "n_test", "n_overlap", "overlap", "verdict"]
+NOT_CHECKED = "not checked"
 
 
 class LeakError(InputError):
     """Something tested was also trained on."""
 
 
-def digest(participant: str) -> str:
-    """SHA-256 of a participant's identifier, for cohorts that share hashes only."""
-    return hashlib.sha256(participant.encode()).hexdigest()
-
-
 def overlap(trained: Iterable[str], tested: Iterable[str], aliases: dict[str, str] | None = None) -> list[str]:
-    """Tested participants that were trained on, by name, by another name (alias), or by hash."""
-    known = set(map(str, trained))
-    hashed = any(HASH.fullmatch(t) for t in known)
-    found = []
-    for person in sorted(set(map(str, tested))):
-        names = {person, (aliases or {}).get(person, person)}
-        if names & known or (hashed and {digest(n) for n in names} & known):
-            found.append(person)
-    return found
+    """Tested participants that were trained on, by any spelling of a name or alias, or by hash."""
+    return identity.compare(trained, tested, aliases).same
 
 
-def trained_on(folder: str | Path) -> dict[int, list[str]]:
+def trained_on(folder: str | Path, strict: bool = True) -> dict[int, list[str]]:
     """Training participants of each encoder ``fold-*/model.json`` of a method.
+
+    Where an encoder does not say, nobody is listed if not `strict`.
 
     Raises
     ------
@@ -66,26 +56,52 @@ def trained_on(folder: str | Path) -> dict[int, list[str]]:
     for file in files:
         description = read_json(file)
         people = description.get("train_participants")
-        if people is None:
+        if not people and strict:
             raise InputError("the encoder does not say whom it was trained on (train_participants).", file)
-        found[int(file.parent.name.removeprefix("fold-"))] = [str(p) for p in people]
+        found[int(file.parent.name.removeprefix("fold-"))] = [str(p) for p in people or []]
     return found
 
 
-def check_encoders(problem: Problem, splits: list[Split], folder: str | Path) -> None:
-    """Abort when a split tests someone whom its encoder was trained on."""
-    people = trained_on(folder)
+def check_encoders(problem: Problem, splits: list[Split], folder: str | Path) -> list[str]:
+    """Abort when a split tests someone whom its encoder was trained on; warnings where names could not tell."""
+    people, warnings = trained_on(folder), set()
     for split in splits:
         encoder = split.fold if split.encoder < 0 else split.encoder
         if encoder not in people:
             raise InputError(f"no model.json of the encoder of fold {encoder}.", folder)
-        found = overlap(people[encoder], problem.rows["participant_id"].iloc[split.test])
-        if found:
+        compared = identity.compare(people[encoder], problem.rows["participant_id"].iloc[split.test])
+        if compared.same:
             raise LeakError(
-                f"encoder {encoder} was trained on {len(found)} of the people it is tested on: {_some(found)}.",
+                f"encoder {encoder} was trained on {len(compared.same)} of the people it is tested on: "
+                f"{_some(compared.same)}.",
                 folder,
                 "Use the folds of pretraining, or leave these people out.",
             )
+        if compared.why_not:
+            warnings.add(f"overlap with pretraining not checked: {compared.why_not}")
+    return sorted(warnings)
+
+
+def check_features(problem: Problem, features: Features, splits: list[Split]) -> list[str]:
+    """Abort when a split trains on and tests the same features under two names; warn of features that tell the target.
+
+    Every door is looked at: our encoders, others', and tables.
+    """
+    if not features.names:
+        return []
+    pairs = leaky.same_rows(problem, features)
+    for split in splits if pairs else ():
+        train, test = set(split.train.tolist()), set(split.test.tolist())
+        both = [(i, j) for i, j in pairs if (i in train and j in test) or (j in train and i in test)]
+        if both:
+            names = problem.rows["participant_id"].astype(str).tolist()
+            raise LeakError(
+                f"{len(both)} pairs of different participants have the same features, so fold {split.fold} trains on "
+                f"and tests the same people: {_some([f'{names[i]} = {names[j]}' for i, j in both])}.",
+                remedy="Give one person one participant_id, or name a column of the scans table that joins them as the "
+                "task's group.",
+            )
+    return leaky.determined(problem, features)
 
 
 def check_apart(problem: Problem, folds: pd.DataFrame, pretrained: str | Path | None) -> None:
@@ -230,26 +246,56 @@ def audit(
     Returns
     -------
     DataFrame
-        One row per method, check and encoder (`COLUMNS`); verdict is ``clean`` or ``LEAK``.
+        One row per method, check and encoder (`COLUMNS`); verdict is ``clean``, ``LEAK``, or ``not checked`` where
+        nothing could be compared (then overlap says why).
+
+    Raises
+    ------
+    InputError
+        `known` without a cohort, or without one of that name.
     """
+    rules = rules_of(known, cohort) if known is not None else []
     rows = []
     people = scans["participant_id"].astype(str)
     fold = None if folds is None else dict(zip(folds["participant_id"].astype(str), folds["fold"], strict=True))
     twins = _twins(volumes) if volumes is not None else []
     for folder in [pretrained] if isinstance(pretrained, str | Path) else pretrained:
         method = Path(folder).name
-        for encoder, trained in trained_on(folder).items():
+        for encoder, trained in trained_on(folder, strict=False).items():
             tested = people if fold is None else people[people.map(fold) == encoder]
             row = functools.partial(_row, method, encoder=encoder, trained=trained, tested=tested)
-            rows.append(row("participant", found=overlap(trained, tested, aliases)))
+            compared = identity.compare(trained, tested, aliases)
+            why = compared.why_not if trained else "the encoder does not say whom it was trained on"
+            rows.append(row("participant", found=compared.same, why_not=why))
             if volumes is not None:
-                rows.append(row("volume", found=_same_scans(twins, trained, set(tested))))
-    for rule in known or []:
-        if rule.get("cohort") == cohort:
-            found = sorted(set(scans.query(rule["query"])["participant_id"].astype(str)))
-            check = f"known overlap: {rule.get('reason', rule['query'])}"
-            rows.append(_row("all", check, encoder="all", trained=[], tested=people, found=found))
+                seen = set(volumes[1]["participant_id"].astype(str)) & set(trained)
+                why = "" if seen else "no volume of anybody it was trained on is among the arrays"
+                rows.append(row("volume", found=_same_scans(twins, trained, set(tested)), why_not=why))
+    for rule in rules:
+        check = f"known overlap: {rule.get('reason', rule['query'])}"
+        rows.append(_row("all", check, encoder="all", trained=[], tested=people, found=_known_people(scans, rule)))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def rules_of(known: list[dict[str, Any]], cohort: str) -> list[dict[str, Any]]:
+    """Known overlaps with one pretraining cohort; a cohort that no rule names would check nothing."""
+    names = sorted({str(rule["cohort"]) for rule in known})
+    found = [r for r in known if identity.normal(str(r["cohort"])) == identity.normal(cohort)]
+    if not found:
+        given = f"no known overlap is with the cohort {cohort!r}" if cohort else "known overlaps need a cohort"
+        raise InputError(f"{given}.", remedy=f"Name one of {names} with --cohort, or leave out --known-overlaps.")
+    return found
+
+
+def _known_people(scans: pd.DataFrame, rule: dict[str, Any]) -> list[str]:
+    try:
+        hit = scans.query(rule["query"])
+    except Exception as error:  # pandas raises many kinds for a wrong expression
+        raise InputError(
+            f"the known overlap {rule['query']!r} cannot be looked for: {error}.",
+            remedy=f"Columns of the scans table: {list(scans.columns)}.",
+        ) from error
+    return sorted(set(hit["participant_id"].astype(str)))
 
 
 def _twins(volumes: tuple[np.ndarray, pd.DataFrame]) -> list[tuple[str, str]]:
@@ -266,8 +312,16 @@ def _same_scans(twins: list[tuple[str, str]], trained: list[str], tested: set[st
 
 
 def _row(
-    method: str, check: str, *, encoder: int | str, trained: Iterable[str], tested: Iterable[str], found: list[str]
+    method: str,
+    check: str,
+    *,
+    encoder: int | str,
+    trained: Iterable[str],
+    tested: Iterable[str],
+    found: list[str],
+    why_not: str = "",
 ) -> dict[str, Any]:
+    listed = " ".join(found) if len(found) <= 20 else " ".join(found[:20]) + " ..."
     return {
         "method": method,
         "check": check,
@@ -275,8 +329,8 @@ def _row(
         "n_train": len(set(trained)),
         "n_test": len(set(tested)),
         "n_overlap": len(found),
-        "overlap": " ".join(found) if len(found) <= 20 else " ".join(found[:20]) + " ...",
-        "verdict": "LEAK" if found else "clean",
+        "overlap": listed or why_not,
+        "verdict": "LEAK" if found else (NOT_CHECKED if why_not else "clean"),
     }
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import special
 
+from anatcl.evaluate.data import units
 from anatcl.evaluate.data.problem import Problem
 from anatcl.evaluate.probes.cross_validation import Outcome
-from anatcl.evaluate.statistics import metrics
-from anatcl.evaluate.statistics.bootstrap import RUN
+from anatcl.evaluate.statistics import boundary, metrics
 
 METRIC = {"regression": "pearson_r", "binary": "roc_auc", "multiclass": "balanced_accuracy"}
 # Folds correlate, so that the spread is wider than that of independent people; see `compare.difference`.
 ALARM = 3.5
+FALSE_ALARM = 0.005  # one-sided, of the shuffles' own spread; both conditions must hold
 
 
 def shuffle_count(n_participants: int) -> int:
@@ -21,16 +24,25 @@ def shuffle_count(n_participants: int) -> int:
     return int(np.clip(1000 // max(n_participants, 1), 1, 20))
 
 
-def chance(problem: Problem) -> tuple[float, float]:
-    """Chance level of the control's metric and its standard error over participants."""
-    people, first = np.unique(problem.groups, return_index=True)
+def chance(problem: Problem, tested: pd.DataFrame) -> tuple[float, float]:
+    """Chance level of the control's metric and its standard error over the units that were tested.
+
+    Parameters
+    ----------
+    problem : Problem
+        The task.
+    tested : DataFrame
+        One run's predictions; who was only trained on does not count.
+    """
+    unit = problem.groups[pd.Index(problem.rows["scan"]).get_indexer(tested["scan"])]
+    table = tested.assign(**{units.UNIT: unit})
     if problem.task.kind == "regression":
-        return 0.0, 1 / np.sqrt(len(people) - 1)
-    count = np.bincount(problem.y[first], minlength=len(problem.classes))
+        return 0.0, 1 / np.sqrt(max(units.count(table) - 1, 1))
     if problem.task.kind == "binary":
-        return 0.5, float(np.sqrt((count.sum() + 1) / (12 * count[0] * count[1])))
-    level = 1 / len(count)
-    return level, float(np.sqrt((level * (1 - level) / count).sum()) / len(count))
+        variance = boundary.variance_of("roc_auc", table)
+        return 0.5, float(np.sqrt(variance(0.5))) if variance else np.inf
+    level = 1 / max(len(problem.classes), 1)
+    return level, float(np.sqrt(boundary.accuracy_variance(units.per_class(table).astype(float))(level)))
 
 
 def control_rows(problem: Problem, outcome: Outcome, value: float, folds: int) -> tuple[list[dict[str, Any]], str]:
@@ -54,14 +66,23 @@ def control_rows(problem: Problem, outcome: Outcome, value: float, folds: int) -
     known = found[np.isfinite(found)]
     if not len(known):
         return [], ""
-    level, error = chance(problem)
+    _, first = next(iter(outcome.predictions.groupby(units.runs(outcome.predictions), sort=True)))
+    level, error = chance(problem, first)
     half = error * np.sqrt((2 - 1 / folds) / len(known))
     rows = [{"metric": f"{metric}_shuffled", "value": known.mean(), "low": known.mean() - 1.96 * half,
              "high": known.mean() + 1.96 * half}]  # fmt: skip
     if len(known) >= 99:
         rows.append({"metric": "p_chance", "value": permutation_p(value, known)})
-    leak = known.mean() - level > ALARM * half
-    return rows, f"shuffled labels reach {known.mean():.3f}, chance is {level:.3f}: leak?" if leak else ""
+    leak = known.mean() - level > max(ALARM * half, own_limit(known))
+    text = f"shuffled labels reach {known.mean():.3f}, chance is {level:.3f}: leak? (at most 1 in 100 clean tables)"
+    return rows, text if leak else ""
+
+
+def own_limit(known: np.ndarray) -> float:
+    """How far above chance the mean of the shuffles may lie by their own spread; nothing is known of a single one."""
+    if len(known) < 2:
+        return 0.0
+    return float(special.stdtrit(len(known) - 1, 1 - FALSE_ALARM) * known.std(ddof=1) / np.sqrt(len(known)))
 
 
 def permutation_p(value: float, shuffled: np.ndarray) -> float:
@@ -75,5 +96,7 @@ def shuffled_scores(outcome: Outcome, kind: str) -> np.ndarray:
 
 
 def _mean_metric(table: Any, kind: str, metric: str) -> float:
-    values = [metrics.evaluate(run, kind, np.ones((1, len(run))))[metric][0] for _, run in table.groupby(RUN)]
+    values = [
+        metrics.evaluate(run, kind, np.ones((1, len(run))))[metric][0] for _, run in table.groupby(units.runs(table))
+    ]
     return float(np.mean(values))

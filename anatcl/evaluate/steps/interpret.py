@@ -1,4 +1,7 @@
-"""Attribution maps from files to files: of an encoder in template space, and of the measures baseline by region."""
+"""Attribution maps from files to files: of an encoder in template space, and of the measures baseline by region.
+
+What is interpreted is the very probe that the tables hold for the fold.
+"""
 
 from __future__ import annotations
 
@@ -13,62 +16,119 @@ from tqdm import tqdm
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, read_tsv, write_tsv
-from anatcl.evaluate.data.problem import Problem, Refused, make_problem
-from anatcl.evaluate.probes.attribution import Readout, fit_readout, integrated_gradients, linear_attributions, spread
-from anatcl.measures.age_effects import MEASURES, regional
-from anatcl.spec.task import load_task
+from anatcl.evaluate.data.features import REGIONAL, Features, load_embeddings_of, load_table
+from anatcl.evaluate.data.problem import Problem, Refused
+from anatcl.evaluate.data.protocols import make_splits
+from anatcl.evaluate.data.split import Split
+from anatcl.evaluate.probes import cross_validation
+from anatcl.evaluate.probes.attribution import integrated_gradients, linear_attributions, spread
+from anatcl.evaluate.probes.probe import Probe, Readout, maker
+from anatcl.evaluate.steps.task import join, scans_table, task_at
+from anatcl.spec.protocol import load_design
+from anatcl.spec.task import Task
 
 log = logging.getLogger(__name__)
 # An attribution that misses the predicted difference by more than this share needs more steps.
 LARGEST_GAP = 0.1
-REGION_COLUMNS = ["region", "attribution", "thickness", "volume", "area", "people", "unit"]
+MEASURES = ("thickness", "thicknessstd", "volume", "area")
+REGION_COLUMNS = ["region", "attribution", *MEASURES, "people", "unit"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """The rows of a task, in those that the probe is fitted on and those that it never sees.
+class Cohort:
+    """Files that the evaluation of a task reads, and its seed: they give the tables' probes again.
 
     Parameters
     ----------
-    problem : Problem
-        n rows with their labels.
-    tested : ndarray of shape (n,), bool
-        Rows of the fold's people.
+    scans : path
+        scans.tsv.
+    folds : path
+        folds.tsv.
+    measures : path, optional
+        measures.tsv: its global volumes join the scans.
+    site_column : str
+        Column of the site where the task names none.
+    seed : int
+        Of the inner folds.
+    """
+
+    scans: str | Path
+    folds: str | Path
+    measures: str | Path | None = None
+    site_column: str = "site"
+    seed: int = 0
+
+    def task(self, task: str | dict[str, Any]) -> Task:
+        """The task, which must have one direction."""
+        wanted = task_at(task, self.site_column)
+        if wanted.kind == "multiclass":
+            raise InputError(
+                f"task {wanted.name} is multiclass: no map.", remedy="Interpret a binary task or a regression."
+            )
+        return wanted
+
+    def table(self) -> pd.DataFrame:
+        """The scans with their global volumes."""
+        return scans_table(self.scans, self.measures)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """A task's rows in one fold of pretraining, and the probe that the tables have for it.
+
+    Parameters
+    ----------
+    problem : Problem of n rows
+    x : ndarray of shape (n, d)
+        Raw features.
+    split : Split
+        Rows that the probe was fitted on, and rows that it never saw.
+    probe : Probe
     """
 
     problem: Problem
-    tested: np.ndarray
+    x: np.ndarray
+    split: Split
+    probe: Probe
 
-    def readout(self, features: np.ndarray, seed: int) -> Readout:
-        """The evaluation's probe, fitted on the rows that are not tested; `features` (n, d) has a row for each."""
-        problem, train = self.problem, ~self.tested
-        unit = problem.task.unit or ("years" if problem.task.target == "age" else "")
-        return fit_readout(features[train], problem.y[train], problem.groups[train], problem.task.kind, unit, seed)
+    @property
+    def unit(self) -> str:
+        """Unit of the prediction."""
+        task = self.problem.task
+        return "log odds" if task.kind == "binary" else task.unit or ("years" if task.target == "age" else "")
+
+    def readout(self, rows: np.ndarray) -> Readout:
+        """The prediction for some rows as a linear function of their raw features."""
+        return self.probe.readout(self.x[rows], self.problem.rows.iloc[rows])
 
 
-def problem_of(task: str, rows: pd.DataFrame, folds: str | Path, fold: int) -> Part:
-    """The task's rows and which of them the fold tests.
+def folds_of(
+    task: Task, table: pd.DataFrame, features: Features, folds: pd.DataFrame, seed: int
+) -> tuple[Problem, Features, dict[int, Split]]:
+    """The task's rows with their features, and its splits by pretraining fold, as the evaluation has them.
 
     Raises
     ------
-    InputError
-        The task is multiclass (it has no single direction).
     Refused
-        The cohort or the fold cannot answer the task.
+        The cohort cannot answer the task.
     """
-    wanted = load_task(task)
-    if wanted.kind == "multiclass":
-        raise InputError(
-            f"task {wanted.name} is multiclass: no map.", remedy="Interpret a binary task or a regression."
-        )
-    problem = make_problem(wanted, rows)
-    table = read_tsv(folds).drop_duplicates("participant_id").set_index("participant_id")["fold"]
-    tested = problem.rows["participant_id"].map(table).to_numpy() == fold
-    if not tested.any() or tested.all():
-        raise Refused(f"fold {fold} holds none or all of the people of task {wanted.name}.", problem)
-    if wanted.kind == "binary" and len(np.unique(problem.y[~tested])) < 2:
-        raise Refused(f"outside fold {fold}, all people of task {wanted.name} are of one class.", problem)
-    return Part(problem, tested)
+    problem, features = join(task, table, features)
+    ((_, splits),) = make_splits(load_design("folds"), problem, folds, list(features.matrices), seed).items()
+    return problem, features, {split.fold: split for split in splits}
+
+
+def fit_fold(problem: Problem, features: Features, split: Split, seed: int) -> Fold:
+    """Fit the probe of one fold again.
+
+    Raises
+    ------
+    Refused
+        The fold's training part cannot answer the task.
+    """
+    cross_validation.check_answerable(problem, [split])
+    x = features.of(split.fold)
+    probe = cross_validation.fit_probe(problem, x, problem.y, split, seed, maker(problem.task))
+    return Fold(problem, x, split, probe)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,15 +154,13 @@ class Effort:
 
 
 def interpret_encoder(
-    task: str,
+    task: str | dict[str, Any],
+    cohort: Cohort,
     arrays: str | Path,
     encoder: str | Path,
     embeddings: str | Path,
-    folds: str | Path,
     out: str | Path,
-    *,
     effort: Effort | None = None,
-    seed: int = 0,
 ) -> None:
     """Write the mean absolute attribution over people whom neither encoder nor probe has seen.
 
@@ -113,53 +171,51 @@ def interpret_encoder(
     from anatcl.pretrain.arrays import open_arrays
     from anatcl.pretrain.bundle import load_encoder
 
-    effort = effort or Effort()
-    packed = open_arrays(arrays)
+    packed, table, wanted = open_arrays(arrays), cohort.table(), cohort.task(task)
     model, about = load_encoder(encoder, packed)
     try:
-        part = problem_of(task, packed.rows, folds, int(about["fold"]))
+        features = load_embeddings_of(embeddings, table["scan"])
+        problem, features, splits = folds_of(wanted, table, features, read_tsv(cohort.folds), cohort.seed)
+        if int(about["fold"]) not in splits:
+            raise Refused(f"fold {about['fold']} tests nobody of task {wanted.name}.", problem)
+        fold = fit_fold(problem, features, splits[int(about["fold"])], cohort.seed)
     except Refused as refusal:
         log.warning("no map: %s", refusal.reason)
         _save(out, skipped=refusal.reason)
         return
-    scans = part.problem.rows["scan"]
-    place = pd.Index(packed.rows["scan"]).get_indexer(scans)
-    with np.load(embeddings, allow_pickle=False) as found:
-        features = found["embedding"][pd.Index(found["scan"]).get_indexer(scans)].astype(float)
-    readout = part.readout(features, seed)
-    average = mean_volume(packed, place[~part.tested])
-    tested = place[part.tested]
+    place = pd.Index(packed.rows["scan"]).get_indexer(fold.problem.rows["scan"])
+    average = mean_volume(packed, place[fold.split.train])
+    effort = effort or Effort()
+    tested = fold.split.test
     chosen = tested[np.linspace(0, len(tested) - 1, min(effort.people, len(tested))).round().astype(int)]
-    density, gap = _mean_attribution(model, readout, packed, average, chosen, effort)
+    weights = fold.readout(chosen).weights
+    density, gap = _mean_attribution(model, weights, packed, average, place[chosen], effort)
     affine = np.asarray(packed.meta["affine"], float)
-    _save(out, attribution=density, average=average, affine=affine, people=len(chosen), unit=readout.unit, gap=gap)
+    _save(out, attribution=density, average=average, affine=affine, people=len(chosen), unit=fold.unit, gap=gap)
 
 
 def _mean_attribution(
-    model: Any, readout: Readout, packed: Any, average: np.ndarray, chosen: np.ndarray, effort: Effort
+    model: Any, weights: np.ndarray, packed: Any, average: np.ndarray, chosen: np.ndarray, effort: Effort
 ) -> tuple[np.ndarray, np.float64]:
-    """Mean absolute attribution of some packed volumes, unit per cm3, and the mean gap."""
+    """Mean absolute attribution of some packed volumes, each by its own weights, unit per cm3, and the mean gap."""
     from anatcl.pretrain.device import applied, resolve
 
     with applied(resolve(effort.device, precision="fp32", threads=effort.threads)) as place:
-        return _attributed(model, readout, packed, average, chosen, effort, place.device)
+        return _attributed(model, weights, packed, average, chosen, effort.steps, place.device)
 
 
 def _attributed(
-    model: Any, readout: Readout, packed: Any, average: np.ndarray, chosen: np.ndarray, effort: Effort, where: Any
+    model: Any, weights: np.ndarray, packed: Any, average: np.ndarray, chosen: np.ndarray, steps: int, where: Any
 ) -> tuple[np.ndarray, np.float64]:
     import torch
 
-    model = model.to(where)
-    weights, centre = (
-        torch.from_numpy(readout.weights.astype(np.float32)).to(where),
-        torch.from_numpy(average).to(where),
-    )
+    model, centre = model.to(where), torch.from_numpy(average).to(where)
     affine, total, gaps = np.asarray(packed.meta["affine"], float), np.zeros_like(average), []
-    for index in tqdm(chosen, desc="attributions", disable=None):
+    for index, own in tqdm(list(zip(chosen, weights, strict=True)), desc="attributions", disable=None):
         x = torch.from_numpy(packed.true(int(index))).to(where)
-        found = integrated_gradients(model.embed, x, centre, weights, effort.steps)
-        gaps.append(_gap(model, x, centre, weights, found))
+        w = torch.from_numpy(own.astype(np.float32)).to(where)
+        found = integrated_gradients(model.embed, x, centre, w, steps)
+        gaps.append(_gap(model, x, centre, w, found))
         total += np.abs(spread(found.cpu().numpy(), affine))
     missed, moved = np.sum(gaps, axis=0)
     gap = missed / max(moved, 1e-6)
@@ -192,41 +248,45 @@ def _gap(model: Any, x: Any, average: Any, weights: Any, attribution: Any) -> tu
     return abs(float(attribution.sum()) - difference), abs(difference)
 
 
-def interpret_measures(
-    task: str, scans: str | Path, measures: str | Path, folds: str | Path, out: str | Path, *, seed: int = 0
-) -> None:
+def interpret_measures(task: str | dict[str, Any], cohort: Cohort, out: str | Path) -> None:
     """Write the mean absolute attribution of each region in the measures baseline, over all folds' tested people.
 
-    Columns ``region``, ``attribution`` (unit of the prediction; thickness, volume and area of a region together),
-    ``thickness``, ``volume``, ``area`` (each alone), ``people``, ``unit``; no rows where no fold can answer the task.
+    Columns ``region``, ``attribution`` (unit of the prediction; all measures of a region together), ``thickness``,
+    ``thicknessstd``, ``volume``, ``area`` (each alone), ``people``, ``unit``; no rows where no fold can answer the
+    task.
     """
-    table = read_tsv(measures)
-    rows = read_tsv(scans).merge(table[["scan"]], on="scan")
-    names, columns = _region_columns(table)
-    values = table.set_index("scan")[columns].apply(pd.to_numeric, errors="coerce")
+    if cohort.measures is None:
+        raise InputError("the measures baseline needs the measures.", remedy="Give --measures.")
+    table = cohort.table()
+    features = load_table(cohort.measures, "regional-measures", table)
     found, unit = [], ""
-    for fold in sorted(read_tsv(folds)["fold"].unique()):
+    try:
+        problem, features, splits = folds_of(cohort.task(task), table, features, read_tsv(cohort.folds), cohort.seed)
+    except Refused as refusal:
+        log.warning("no regions: %s", refusal.reason)
+        splits = {}
+    for number, split in splits.items():
         try:
-            part = problem_of(task, rows, folds, int(fold))
+            fold = fit_fold(problem, features, split, cohort.seed)
         except Refused as refusal:
-            log.warning("fold %d left out: %s", fold, refusal.reason)
+            log.warning("fold %d left out: %s", number, refusal.reason)
             continue
-        x = values.loc[part.problem.rows["scan"]].to_numpy(float)
-        average = np.nanmean(x[~part.tested], axis=0)
-        x = np.where(np.isfinite(x), x, average)
-        readout = part.readout(x, seed)
-        found.append(linear_attributions(readout, x[part.tested], average))
-        unit = readout.unit
-    write_tsv(out, _by_region(np.vstack(found), names, unit) if found else pd.DataFrame(columns=REGION_COLUMNS))
+        average = column_means(fold.x[split.train])
+        found.append(linear_attributions(fold.readout(split.test), fold.x[split.test], average))
+        unit = fold.unit
+    rows = _by_region(np.vstack(found), features.names, unit) if found else pd.DataFrame(columns=REGION_COLUMNS)
+    write_tsv(out, rows)
 
 
-def _region_columns(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[str]]:
-    """(measure, region) pairs of the cortical measures that are there, and their columns."""
-    pairs = [(measure, str(region)) for measure in MEASURES for region in regional(table, measure)]
-    return pairs, [f"{measure}_{region}" for measure, region in pairs]
+def column_means(x: np.ndarray) -> np.ndarray:
+    """Means (d,) of the values that are known; NaN where none is."""
+    known = np.isfinite(x)
+    count = known.sum(0)
+    return np.where(count > 0, np.where(known, x, 0.0).sum(0) / np.maximum(count, 1), np.nan)
 
 
-def _by_region(attributions: np.ndarray, names: list[tuple[str, str]], unit: str) -> pd.DataFrame:
+def _by_region(attributions: np.ndarray, columns: list[str], unit: str) -> pd.DataFrame:
+    names = [tuple(column.split("_", 1)) for column in columns if REGIONAL.fullmatch(column)]
     each = pd.DataFrame(attributions, columns=pd.MultiIndex.from_tuples(names, names=["measure", "region"]))
     whole = each.T.groupby(level="region").sum().T.abs().mean()
     parts = each.abs().mean().unstack("measure").reindex(columns=list(MEASURES))

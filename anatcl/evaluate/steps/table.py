@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate.data.features import DEMOGRAPHIC, Features
+from anatcl.evaluate.data.features import DEMOGRAPHIC, Features, used_columns
 from anatcl.evaluate.steps.gather import FLOATS, gather
 from anatcl.evaluate.steps.task import Settings, evaluate_task, load_features, scans_table
 from anatcl.spec.task import Task, load_task
@@ -140,9 +140,9 @@ def run_table(file: str | Path, out_dir: str | Path, places: dict[str, str] | No
     with tqdm(total=len(spec.methods) * len(tasks), desc="methods x tasks", disable=None) as progress:
         for name, source in spec.methods.items():
             chosen = dataclasses.replace(settings, pretrained=source.pretrained or None)
-            common = None if source.columns == DEMOGRAPHIC else _features(scans, source, tasks[0])
+            common = None if source.columns == DEMOGRAPHIC else _features(scans, source, tasks[0], tasks)
             for task in tasks:
-                features = common or _features(scans, source, task)
+                features = common or _features(scans, source, task, tasks)
                 made = evaluate_task(task, name, scans, features, folds, chosen)
                 stem = out / name / task.name
                 predictions.append(f"{stem}_predictions.tsv")
@@ -163,5 +163,6 @@ def run_table(file: str | Path, out_dir: str | Path, places: dict[str, str] | No
     )
 
 
-def _features(scans: Any, source: Source, task: Task) -> Features:
-    return load_features(scans, source.embeddings or None, source.features or None, source.columns, task.target)
+def _features(scans: Any, source: Source, task: Task, tasks: list[Task]) -> Features:
+    places = source.embeddings or None, source.features or None
+    return load_features(scans, *places, source.columns, task.target, used_columns(tasks))

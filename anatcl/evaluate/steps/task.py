@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate.data import phenotypes
+from anatcl.evaluate.data import phenotypes, units
 from anatcl.evaluate.data.features import (
     DEMOGRAPHIC,
     TISSUES,
@@ -22,9 +22,10 @@ from anatcl.evaluate.data.features import (
     load_embeddings,
     load_table,
     no_features,
+    used_columns,
 )
 from anatcl.evaluate.data.problem import Problem, Refused, make_problem
-from anatcl.evaluate.data.protocols import evaluated_apart, make_splits
+from anatcl.evaluate.data.protocols import evaluated_apart, make_splits, too_small
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation as protocol
 from anatcl.evaluate.statistics import scores
@@ -36,6 +37,10 @@ from anatcl.spec.task import Task, load_task
 log = logging.getLogger(__name__)
 # What must stand beside a figure that reads better than it is.
 NOTES = {"mae_corrected": "MAE after bias correction uses the tested person's own age, so it is no measure of accuracy"}
+SITE_NOTES = {
+    "roc_auc": "pairs of one site; a site weighs by its cases times its controls, in the mean over sites all alike",
+    "r2": "around each site's own mean, as the correlation",
+}
 Runner = Callable[[Problem, Features, list[Split], int], protocol.Outcome]
 
 
@@ -87,15 +92,19 @@ def run_task(
     See ``python -m anatcl evaluate task --help`` for the parameters.
     """
     settings = settings or Settings()
-    wanted = load_task(task)
-    if wanted.site == "site":
-        wanted = dataclasses.replace(wanted, site=settings.site_column)
+    wanted = task_at(task, settings.site_column)
     table = scans_table(scans, measures)
-    given = load_features(table, embeddings_dir, features, feature_set, wanted.target)
+    given = load_features(table, embeddings_dir, features, feature_set, wanted.target, used_columns([wanted]))
     dealt = read_tsv(folds) if folds else None
     predictions, found = evaluate_task(wanted, method, table, given, dealt, settings)
     write_tsv(out_predictions, predictions, FLOATS)
     write_tsv(out_scores, found, FLOATS)
+
+
+def task_at(task: str | dict[str, Any], site_column: str) -> Task:
+    """The task, its site read from `site_column` where it names no other."""
+    wanted = load_task(task)
+    return dataclasses.replace(wanted, site=site_column) if wanted.site == "site" else wanted
 
 
 def evaluate_task(
@@ -138,11 +147,11 @@ def _one_design(
         if folds is not None and encoders != [-1] and evaluated_apart(design, folds):
             audit.check_apart(problem, folds, settings.pretrained)
         splits = make_splits(design, problem, folds, encoders, settings.seed)
-        found = [_evaluate(problem, features, design, n, s, settings, runner) for n, s in splits.items()]
+        unfit = too_small(design, problem, folds, settings.seed)
+        found = [_skipped(method, name, Refused(why, problem)) for name, why in unfit.items()]
+        found += [_or_skipped(method, problem, features, design, n, s, settings, runner) for n, s in splits.items()]
     except Refused as refusal:
-        log.warning("%s, %s skipped: %s", method, task.name, refusal.reason)
-        rows = [{"protocol": design.kind, "metric": scores.SKIPPED, "flags": refusal.reason, "folds": 0}]
-        found, problem = [(pd.DataFrame(columns=protocol.COLUMNS), rows)], refusal.problem
+        found = [_skipped(method, design.kind, refusal)]
     defaults = {
         "method": method,
         "task": task.name,
@@ -155,7 +164,34 @@ def _one_design(
     }
     made = [predictions for predictions, _ in found if len(predictions)]
     predictions = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=protocol.COLUMNS)
-    return predictions, [defaults | row | scores.describe(problem) for _, part in found for row in part]
+    return predictions, [defaults | row for _, part in found for row in part]
+
+
+Found = tuple[pd.DataFrame, list[dict[str, Any]]]
+
+
+def _skipped(method: str, name: str, refusal: Refused) -> Found:
+    """No predictions and a row that says why."""
+    log.warning("%s, %s, %s skipped: %s", method, refusal.problem.task.name, name, refusal.reason)
+    row = {"protocol": name, "metric": scores.SKIPPED, "flags": refusal.reason, "folds": 0}
+    return pd.DataFrame(columns=protocol.COLUMNS), [row | scores.describe(refusal.problem)]
+
+
+def _or_skipped(
+    method: str,
+    problem: Problem,
+    features: Features,
+    design: Design,
+    name: str,
+    splits: list[Split],
+    settings: Settings,
+    runner: Runner | None,
+) -> Found:
+    """`_evaluate`; a protocol that cannot be answered does not take the others of its kind with it."""
+    try:
+        return _evaluate(problem, features, design, name, splits, settings, runner)
+    except Refused as refusal:
+        return _skipped(method, name, refusal)
 
 
 def _evaluate(
@@ -166,11 +202,11 @@ def _evaluate(
     splits: list[Split],
     settings: Settings,
     runner: Runner | None,
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+) -> Found:
     """Predictions and rows of one protocol, audited."""
-    if settings.pretrained:
-        audit.check_encoders(problem, splits, settings.pretrained)
+    warnings = audit.check_encoders(problem, splits, settings.pretrained) if settings.pretrained else []
     audit.check_splits(problem, splits)
+    warnings += audit.check_features(problem, features, splits)
     if runner:
         name += "-finetune"
         outcome = runner(problem, features, splits, settings.seed)
@@ -178,21 +214,20 @@ def _evaluate(
         people = len(set(problem.groups))
         shuffles = control.shuffle_count(people) if settings.shuffles < 0 else settings.shuffles
         shuffles = shuffles if features.names else 0
-        outcome = protocol.cross_validate(problem, features, splits, settings.seed, shuffles, design.probe)
+        make = protocol.every(problem, design.probe)
+        outcome = protocol.cross_validate(problem, features, splits, settings.seed, shuffles, make)
         audit.check_untouched(problem, features, splits[0], settings.seed, design.probe)
-    rows = scores.score_rows(
-        problem, outcome.predictions, outcome.missing_variance, settings.n_bootstrap, settings.seed
-    )
+    labelled = units.label(outcome.predictions, problem, name, design.column)
+    rows = scores.score_rows(problem, labelled, outcome.missing_variance, settings.n_bootstrap, settings.seed)
     folds = len({s.fold for s in splits})
     value = {r["metric"]: r["value"] for r in rows}.get(control.METRIC[problem.task.kind], np.nan)
     extra, warning = control.control_rows(problem, outcome, value, folds)
     if warning:
         log.warning("%s: %s", problem.task.name, warning)
-    marks = _joined(flags(problem), warning)
-    rows = [
-        {"protocol": name, "folds": folds, "flags": _joined(marks, NOTES.get(r["metric"])), **r} for r in rows + extra
-    ]
-    return outcome.predictions.assign(protocol=name), rows
+    marks = _joined(*scores.flags(problem, labelled), *warnings, warning)
+    counts = {"protocol": name, "folds": folds, **scores.describe(problem, labelled)}
+    notes = NOTES | (SITE_NOTES if units.sites(labelled) is not None else {})
+    return labelled, [counts | {"flags": _joined(marks, notes.get(r["metric"]))} | r for r in rows + extra]
 
 
 def _joined(*marks: str | None) -> str:
@@ -205,11 +240,19 @@ def scans_table(scans: str | Path, measures: str | Path | None) -> pd.DataFrame:
     missing = {"scan", "participant_id"} - set(table.columns)
     if missing:
         raise InputError(f"the scans table lacks the columns {sorted(missing)}.", file=scans)
+    _once(table, scans)
     if measures is None:
         return table
     volumes = read_tsv(measures)
+    _once(volumes, measures)
     columns = [c for c in TISSUES if c in volumes and c not in table]
     return table.merge(volumes[["scan", *columns]], on="scan", how="left", validate="one_to_one")
+
+
+def _once(table: pd.DataFrame, file: str | Path) -> None:
+    twice = table["scan"][table["scan"].duplicated()]
+    if len(twice):
+        raise InputError(f"the scan {twice.iloc[0]} stands in the table more than once.", file, "Keep one row of it.")
 
 
 def load_features(
@@ -218,15 +261,16 @@ def load_features(
     features: str | Path | None,
     feature_set: str,
     target: str,
+    used: Collection[str] = (),
 ) -> Features:
-    """Features of a method: embeddings, a table, age + sex + TIV less the target, or none."""
+    """Features of a method: embeddings, a table (see `load_table`), age + sex + TIV less the target, or none."""
     if feature_set == DEMOGRAPHIC:
         return demographics(table, target)
     if embeddings_dir and features:
         raise InputError("a method has embeddings or a feature table, not both.")
     if embeddings_dir:
         return load_embeddings(embeddings_dir, table["scan"])
-    return load_table(features, feature_set, table) if features else no_features(len(table))
+    return load_table(features, feature_set, table, used) if features else no_features(len(table))
 
 
 def join(task: Task, table: pd.DataFrame, features: Features) -> tuple[Problem, Features]:
@@ -234,12 +278,6 @@ def join(task: Task, table: pd.DataFrame, features: Features) -> tuple[Problem, 
     problem = make_problem(task, table, features.present)
     where = pd.Index(table["scan"]).get_indexer(problem.rows["scan"])
     return problem, features.take(where)
-
-
-def flags(problem: Problem) -> str:
-    """Warnings that belong beside every figure of a problem."""
-    people = len(set(problem.groups))
-    return f"small: {people} participants" if people < scores.SMALL else ""
 
 
 def run_audit(
@@ -277,6 +315,8 @@ def run_audit(
         volumes=volumes,
     )
     write_tsv(out, table)
+    for row in table[table["verdict"] == audit.NOT_CHECKED].itertuples():
+        log.warning("%s, encoder %s: %s not checked: %s.", row.method, row.encoder, row.check, row.overlap)
     leaks = table[table["verdict"] == "LEAK"]
     if len(leaks):
         first = leaks.iloc[0]

@@ -89,7 +89,9 @@ def _regions(regions: pd.DataFrame) -> Map | None:
     if regions.empty or not cortex.views():
         return None
     unit, people = str(regions["unit"].iloc[0]), int(regions["people"].iloc[0])
-    values = regions.set_index("region")["attribution"]
+    surface = regions["thickness"].notna() if "thickness" in regions else pd.Series(True, regions.index)
+    shown = regions[surface] if surface.any() else regions  # the hippocampus has no place on the cortex
+    values = shown.set_index("region")["attribution"]
     return sequential(words.method_label(BASELINE), f"{people} unseen scans", values, unit)
 
 

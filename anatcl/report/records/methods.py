@@ -18,6 +18,7 @@ import yaml
 from anatcl import __version__
 from anatcl.base.files import read_json, read_tsv, write_text
 from anatcl.report.tables import vocabulary as words
+from anatcl.spec.methods import declared_methods, declared_references
 
 STAGES = ("preprocess", "measures", "pretrain", "evaluate")
 # Numbers that stand alone differ from scan to scan and are searched by no pattern; those inside names (N4) stay.
@@ -158,6 +159,24 @@ def _data(name: str) -> Any:
     return yaml.safe_load(resources.files("anatcl.report.records").joinpath(name).read_text(encoding="utf-8"))
 
 
+def _references() -> dict[str, Any]:
+    """Works by key, those that the pretraining methods bring along included."""
+    return _data("references.yaml") | {key: work.model_dump() for key, work in declared_references().items()}
+
+
+def _rules_of_methods() -> list[dict[str, Any]]:
+    """A sentence for each pretraining method, in the form of those in ``methods.yaml``."""
+    return [
+        {
+            "text": method.sentence.replace("{", "{{").replace("}", "}}"),
+            "when": [f'"method": "{re.escape(method.name)}"'],
+            "cite": method.cite,
+        }
+        for method in declared_methods().values()
+        if method.sentence
+    ]
+
+
 def methods_text(preprocess_dir: str | Path | None, run_records: Sequence[str | Path]) -> str:
     """Methods text as Markdown: paragraphs by stage, versions, BibTeX.
 
@@ -168,7 +187,7 @@ def methods_text(preprocess_dir: str | Path | None, run_records: Sequence[str | 
     run_records : sequence of path
         ``run.json`` and ``model.json`` files, or folders of them; their stage is read off their path.
     """
-    references = _data("references.yaml")
+    references = _references()
     files = find_records(preprocess_dir, run_records)
     lines, cited = ["# Methods", ""], list[str]()
     versions: dict[str, set[str]] = {}
@@ -178,7 +197,8 @@ def methods_text(preprocess_dir: str | Path | None, run_records: Sequence[str | 
         records = read_records(files[stage["stage"]])
         facts = {name: ", ".join(sorted(values)) for name, values in records.facts.items()}
         facts |= {"version": __version__, "scans": str(_count_scans(files[stage["stage"]]))}
-        written = [(rule, _sentence(rule, records, facts, references)) for rule in stage["sentences"]]
+        rules = stage["sentences"] + (_rules_of_methods() if stage.get("methods") else [])
+        written = [(rule, _sentence(rule, records, facts, references)) for rule in rules]
         lines += [f"## {stage['title']}", "", " ".join(text for _, text in written if text), ""]
         cited += [key for rule, text in written if text for key in rule.get("cite", ())]
         for name, seen in records.versions.items():

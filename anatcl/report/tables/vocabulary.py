@@ -6,6 +6,8 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
+from anatcl.spec.methods import declared_methods
+
 GROUPS = {
     "brain_age": "Brain age",
     "diagnosis": "Diagnosis",
@@ -15,25 +17,16 @@ GROUPS = {
     "other": "Other tasks",
 }
 
-METHODS = {
-    "anatcl-global": "AnatCL (global)",
-    "anatcl-local": "AnatCL (local)",
-    "anatcl-z": "AnatCL-z",
-    "y-aware": "y-Aware",
-    "expw": "ExpW",
-    "threshold": "Threshold",
-    "rank-n-contrast": "Rank-N-Contrast",
-    "supcon": "SupCon (age bins)",
-    "simclr": "SimCLR",
-    "age-regression": "Age regression",
-    "untrained": "Untrained encoder",
+TRAINED = {name: declared.label for name, declared in declared_methods().items() if declared.loss}
+# Methods that learn nothing from volumes: they stand below a line in every table.
+_NOTHING_LEARNT = {name: declared.label for name, declared in declared_methods().items() if not declared.loss} | {
     "regional-measures": "Regional measures",
     "tissue-volumes": "Tissue volumes",
     "age-sex-tiv": "Age, sex, head size",
     "majority-median": "Majority / median",
 }
-# Rivals that learn nothing from volumes: they stand below a line in every table.
-BASELINES = ("untrained", "regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median")
+BASELINES = tuple(_NOTHING_LEARNT)
+METHODS = TRAINED | _NOTHING_LEARNT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +117,7 @@ def _order(names: Iterable[str], known: Iterable[str]) -> list[str]:
 def order_methods(names: Iterable[str]) -> list[str]:
     """Trained methods first, methods that are not known next, baselines last."""
     names = set(names)
-    first = [name for name in METHODS if name not in BASELINES]
-    return _order(names - set(BASELINES), first) + [name for name in BASELINES if name in names]
+    return _order(names - set(BASELINES), TRAINED) + [name for name in BASELINES if name in names]
 
 
 def order_metrics(names: Iterable[str]) -> list[str]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from anatcl.base.errors import InputError
 from anatcl.bids import phenotypes
-from anatcl.bids.phenotypes import AGE_RANGE
 from anatcl.bids.tables import as_text, from_texts, read_table, typed
+from anatcl.bids.values import AGE_RANGE
 from anatcl.spec.bids import Options
 
 PLAIN = "participant_id\tage\tsex\nsub-01\t31.5\tM\nsub-02\tn/a\tF\n"

@@ -10,8 +10,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json, write_tsv
 from anatcl.evaluate.data.features import Features
 from anatcl.evaluate.data.protocols import make_splits
-from anatcl.evaluate.probes import cross_validation as protocol
-from anatcl.evaluate.probes import prepare, probe
+from anatcl.evaluate.probes import linear, prepare
 from anatcl.evaluate.steps import audit
 from anatcl.evaluate.steps.task import Settings, evaluate_task, run_audit
 from anatcl.pretrain.arrays import array_meta, write_arrays
@@ -35,8 +34,8 @@ def test_the_protocol_is_untouched_by_tested_people(rng, spec, kind):
 def test_a_scaler_fitted_on_everybody_is_caught(rng, spec, monkeypatch):
     problem, features = make(*make_cohort(rng, 40), spec)
     # The probe's own scaler would undo a linear scaling done before; it must be out of the way.
-    monkeypatch.setattr(probe.Standardise, "fit", _identity)
-    monkeypatch.setattr(protocol, "prepare", _scaled_by_everybody)
+    monkeypatch.setattr(linear.Standardise, "fit", _identity)
+    monkeypatch.setattr(Features, "of", lambda self, fold: _scaled_by_everybody(self.matrices[-1]))
     with pytest.raises(audit.LeakError, match="outside the training part"):
         audit.check_untouched(problem, features, splits_of(problem)[0], 0)
 
@@ -46,9 +45,8 @@ def _identity(self, x):
     return self
 
 
-def _scaled_by_everybody(task, x, rows, train, test):
-    z = (x - x.mean(0)) / x.std(0)
-    return z[train], z[test]
+def _scaled_by_everybody(x):
+    return (x - x.mean(0)) / x.std(0)
 
 
 def test_combat_fitted_on_everybody_is_caught(rng, monkeypatch):
@@ -57,11 +55,10 @@ def test_combat_fitted_on_everybody_is_caught(rng, monkeypatch):
     split = splits_of(problem)[0]
     audit.check_untouched(problem, features, split, 0)
 
-    def leaky(task, x, rows, train, test):
-        z = prepare.Combat(task.site).fit(x, rows).transform(x, rows)
-        return z[train], z[test]
+    def leaky(self, fold):
+        return prepare.Combat("site").fit(self.matrices[-1], problem.rows).transform(self.matrices[-1], problem.rows)
 
-    monkeypatch.setattr(protocol, "prepare", leaky)
+    monkeypatch.setattr(Features, "of", leaky)
     with pytest.raises(audit.LeakError):
         audit.check_untouched(problem, features, split, 0)
 
@@ -70,12 +67,12 @@ def test_features_selected_by_all_labels_are_caught(rng, monkeypatch):
     table, x = make_cohort(rng, 40, d=300)
     problem, features = make(table, x, AGE)
 
-    def leaky(task, x, rows, train, test):
-        correlation = np.abs((x - x.mean(0)).T @ (rows["age"] - rows["age"].mean()))
-        best = np.argsort(correlation)[-5:]
-        return x[np.ix_(train, best)], x[np.ix_(test, best)]
+    def leaky(self, fold):
+        x, age = self.matrices[-1], problem.rows["age"]
+        correlation = np.abs((x - x.mean(0)).T @ (age - age.mean()))
+        return x[:, np.argsort(correlation)[-5:]]
 
-    monkeypatch.setattr(protocol, "prepare", leaky)
+    monkeypatch.setattr(Features, "of", leaky)
     with pytest.raises(audit.LeakError):
         audit.check_untouched(problem, features, splits_of(problem)[0], 0)
 
@@ -139,7 +136,9 @@ def test_known_overlaps_abort_for_their_cohort(cohort):
     encoders(folder / "m", folds.assign(participant_id="other-" + folds["participant_id"]))
     (folder / "known.yaml").write_text("known_overlaps:\n- {cohort: OpenBHB, query: sick == 0, reason: controls}\n")
     paths = (folder / "scans.tsv", folder / "m", folder / "audit.tsv")
-    run_audit(*paths, known_overlaps=folder / "known.yaml", cohort="UK Biobank")
+    for cohort_name in ("UK Biobank", ""):  # nothing would be checked
+        with pytest.raises(InputError, match=r"OpenBHB.*--cohort"):
+            run_audit(*paths, known_overlaps=folder / "known.yaml", cohort=cohort_name)
     with pytest.raises(audit.LeakError, match="controls"):
         run_audit(*paths, known_overlaps=folder / "known.yaml", cohort="OpenBHB")
 

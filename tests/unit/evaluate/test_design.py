@@ -109,5 +109,5 @@ def test_a_person_on_both_sides_is_a_leak(cohort, folds):
 def test_few_shot_of_another_cohort_deals_its_own_folds(cohort):
     problem, _ = make(*cohort, SICK)
     found = make_splits(load_design({"kind": "few-shot", "sizes": [16]}), problem, None, [0, 1], 0)
-    assert len(found["few-shot-16"]) == 10
+    assert len(found["few-shot-16"]) == 2 * 5 * 10  # encoders, folds, draws
     assert {s.encoder for s in found["few-shot-all"]} == {0, 1}

@@ -15,16 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from anatcl.evaluate.data.split import deal, fold_column, inner_folds
 from anatcl.evaluate.probes import logistic
-from anatcl.evaluate.probes.probe import (
-    LOGISTIC_C,
-    RIDGE_PENALTIES,
-    ConstantProbe,
-    LogisticProbe,
-    NeighbourProbe,
-    Ridge,
-    RidgeProbe,
-    Standardise,
-)
+from anatcl.evaluate.probes.linear import LOGISTIC_C, RIDGE_PENALTIES, LogisticProbe, Ridge, RidgeProbe, Standardise
+from anatcl.evaluate.probes.simple import ConstantProbe, NeighbourProbe
 
 
 @pytest.mark.parametrize("shape", [(40, 7), (12, 30)])

@@ -184,6 +184,19 @@ def test_subgroups_have_their_own_rows(rng):
     assert sizes.sum() == 90
 
 
+@pytest.mark.parametrize("spec", [AGE, SICK, {"name": "site", "kind": "multiclass", "target": "site"}])
+def test_a_subgroup_without_tested_people_or_with_one_class_costs_no_other_row(rng, spec):
+    """A task's people need not have every value of a column: ABIDE's social scores exist for patients alone."""
+    table, x = make_cohort(rng, 90)
+    problem, features = make(table, x, {**spec, "query": "age < 60 and sex == 'F'"})
+    predictions = protocol.cross_validate(problem, features, repeated(problem), 0).predictions
+    rows = pd.DataFrame(scores.subgroup_rows(predictions, spec["kind"], table, ["sex", "age", "sick", "site"], 50, 0))
+    groups = set(rows["subgroup"])
+    assert {"sex=F", "age=40-60"} <= groups and not {"sex=M", "age=60-80"} & groups
+    assert rows.loc[rows["subgroup"] == "sex=F", "value"].notna().all()
+    assert not scores.subgroup_rows(predictions.iloc[:0], spec["kind"], table, ["sex"], 50, 0)
+
+
 def test_repeated_folds_average_scores_over_runs(rng):
     problem, features = make(*make_cohort(rng, 40), SICK)
     outcome = protocol.cross_validate(problem, features, repeated(problem, repeats=3), 0)

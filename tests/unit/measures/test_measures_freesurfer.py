@@ -11,6 +11,7 @@ APARC = """# Table of FreeSurfer cortical parcellation anatomical statistics
 bankssts   2201   1584   3811  2.451 0.476     0.127     0.021       23     1.8
 insula     3000   2100      0  3.000 0.600     0.130     0.020       20     2.0
 """
+APARC += "".join(f"region{i:02}   3000   2100   6500  2.600 0.600  0.130  0.020  20  2.0\n" for i in range(32))
 ASEG = """# Measure TotalGray, TotalGrayVol, Total gray matter volume, 710825.25, mm^3
 # Measure CerebralWhiteMatter, CerebralWhiteMatterVol, Total cerebral white matter volume, 494916.5, mm^3
 # Measure EstimatedTotalIntraCranialVol, eTIV, Estimated Total Intracranial Volume, 1560838.76, mm^3
@@ -20,6 +21,12 @@ ASEG = """# Measure TotalGray, TotalGrayVol, Total gray matter volume, 710825.25
  12  17      4418     4280.4  Left-Hippocampus                  63.5509     7.5974    22.0000    92.0000    70.0000
  23  49      7142     6806.7  Right-Thalamus                    83.4105    10.4588    32.0000   104.0000    72.0000
 """
+ASEG += "".join(
+    f" 30  50  7000  6900.5  {side}-{name}  83.4  10.4  32.0  104.0  72.0\n"
+    for side in ("Left", "Right")
+    for name in freesurfer.STRUCTURES
+    if f"{side}-{name}" not in ASEG and name not in ("Thalamus", "Thalamus-Proper")
+)
 
 
 @pytest.fixture
@@ -58,7 +65,11 @@ def test_mixed_cohorts_say_where_each_row_is_from(subjects):
     scans = pd.DataFrame(
         [("sub-1/anat/sub-1", "sub-1"), ("sub-2/anat/sub-2", "sub-2")], columns=["scan", "participant_id"]
     )
-    table = freesurfer.replace_rows(pd.DataFrame([own, ours]), scans, subjects).set_index("scan")
+    table, excluded = freesurfer.replace_rows(pd.DataFrame([own, ours]), scans, subjects)
+    table = table.set_index("scan")
+    assert excluded.empty
+    assert "not-from-freesurfer" not in table.loc["sub-1/anat/sub-1", "flags"]
+    assert table.loc["sub-2/anat/sub-2", "flags"] == "not-from-freesurfer"
     assert list(table["source"]) == ["freesurfer", "anatcl"]
     assert table.loc["sub-1/anat/sub-1", "thickness_lh_bankssts"] == 2.451
     assert table.loc["sub-2/anat/sub-2", "thickness_lh_bankssts"] == 2.5

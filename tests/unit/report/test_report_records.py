@@ -48,7 +48,7 @@ def test_methods_text_says_what_ran_and_only_that(results_dir: Path) -> None:
     )
     assert "corrected with N4 (Tustison et al., 2010)" in text
     assert "28 T1-weighted scans" in text
-    assert "AnatCL weights pairs" in text
+    assert "AnatCL (global) weights pairs" in text
     assert "Rank-N-Contrast" not in text
     assert "Atropos" not in text
     assert "masks to the scan by registration" in text  # from the name of the sidecar and the method in it

@@ -1,0 +1,37 @@
+"""Files whose content was not fetched: what git-annex and Git LFS leave in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from anatcl.base.errors import InputError
+
+LFS = b"version https://git-lfs.github.com/spec/"
+ANNEX = (b"/annex/objects/", b".git/annex/objects/")
+SHORT = 32_768  # bytes; git-annex promises that its pointers are no longer
+
+
+def refuse_pointer(path: str | Path, head: bytes, size: int) -> None:
+    """Raise where a file is a pointer.
+
+    Parameters
+    ----------
+    path : path
+    head : bytes
+        Its first bytes, a few hundred at least.
+    size : int
+        Its length in bytes.
+
+    Raises
+    ------
+    InputError
+        The content has to be fetched.
+    """
+    if size > SHORT:
+        return
+    if head.startswith(LFS):
+        raise InputError("its content was not fetched (a Git LFS pointer).", path, "Fetch it with `git lfs pull`.")
+    first = head.split(b"\n", 1)[0]
+    if first.startswith(ANNEX[0]) or (ANNEX[1] in first and first.startswith((b".", b"/"))):
+        reason = "its content was not fetched (a git-annex pointer)."
+        raise InputError(reason, path, "Fetch it with `datalad get` or `git annex get`.")

@@ -1,0 +1,106 @@
+"""What stands and falls together: one unit of independence for folds, resamples, tests, counts and warnings.
+
+The unit of a task is the value of its column `group` (a participant, a family, a household). Where whole sites are left
+out the answer is for new sites, so that the site of the tested row is the unit. Every predictions table carries the
+unit of its rows; nothing that comes after asks the task again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anatcl.evaluate.data.problem import Problem
+
+UNIT, SITE = "unit_id", "site_id"
+# Columns of a predictions table that tell apart fits of the same protocol.
+RUN = ("repeat", "encoder", "seed_id")
+
+
+def label(predictions: pd.DataFrame, problem: Problem, protocol: str, site_column: str) -> pd.DataFrame:
+    """Predictions with their protocol and their units.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Column ``scan``.
+    problem : Problem
+        Whose rows were tested.
+    protocol : str
+        Name in the tables.
+    site_column : str
+        Column that the protocol leaves out by, where it does.
+    """
+    where = pd.Index(problem.rows["scan"]).get_indexer(predictions["scan"])
+    made = predictions.assign(protocol=protocol, **{UNIT: problem.groups[where]})
+    if by_site(protocol):
+        site = problem.rows[site_column].astype(str).to_numpy()[where]
+        made = made.assign(**{UNIT: site, SITE: site})
+    return made
+
+
+def by_site(protocol: str) -> bool:
+    """Whether whole sites are left out."""
+    return protocol.startswith("leave-")
+
+
+def of(table: pd.DataFrame) -> np.ndarray:
+    """Unit of each row, text, shape (n,); the participant in tables that name no unit."""
+    return table[UNIT if UNIT in table else "participant_id"].to_numpy(str)
+
+
+def sites(table: pd.DataFrame) -> np.ndarray | None:
+    """Site of each row, text, where whole sites were left out, else None."""
+    left_out = SITE in table and bool(table[SITE].notna().all()) and len(table) > 0
+    return table[SITE].to_numpy(str) if left_out else None
+
+
+def runs(table: pd.DataFrame) -> list[str]:
+    """Columns that tell apart the fits of a table."""
+    return [c for c in RUN if c in table and (c != "seed_id" or table[c].notna().all())]
+
+
+def drawn(table: pd.DataFrame) -> list[str]:
+    """Columns whose values are a random sample of possible fits: the few people drawn, the seed of an encoder."""
+    protocol = str(table["protocol"].iloc[0]) if "protocol" in table and len(table) else ""
+    few = protocol.startswith("few-shot-") and not protocol.startswith("few-shot-all")
+    return [c for c in runs(table) if c == "seed_id" or (c == "repeat" and few)]
+
+
+def count(table: pd.DataFrame) -> int:
+    """Number of units in a table."""
+    return len(np.unique(of(table)))
+
+
+def per_class(table: pd.DataFrame) -> np.ndarray:
+    """Number of units that hold each class, shape (classes,)."""
+    pairs = pd.DataFrame({"y": table["y_true"].to_numpy(), "unit": of(table)}).drop_duplicates()
+    return pairs["y"].value_counts(sort=False).sort_index().to_numpy()
+
+
+def effective_n(table: pd.DataFrame, kind: str) -> float:
+    """How many units decide the precision of a score.
+
+    Of a regression it is their number. A rate per class has the variance ``sum_c v / n_c``, of which Satterthwaite's
+    degrees of freedom plus one are taken: 5 cases among 500 people count as 5, two classes of 100 as 199.
+    """
+    if kind == "regression":
+        return float(count(table))
+    n = per_class(table).astype(float)
+    if len(n) < 2 or n.min() < 2:
+        return 1.0
+    return float(min(1 + (1 / n).sum() ** 2 / (1 / n**2 / (n - 1)).sum(), 2 * count(table) - 1))
+
+
+def smallest(table: pd.DataFrame, kind: str) -> int:
+    """Units of the smaller class; of a regression all units."""
+    return count(table) if kind == "regression" else int(per_class(table).min(initial=count(table)))
+
+
+def describe(task: Any, table: pd.DataFrame) -> str:
+    """What one unit is, for a sentence."""
+    if sites(table) is not None:
+        return "sites"
+    return "participants" if task.group == "participant_id" else f"units ({task.group})"
