@@ -142,9 +142,9 @@ def loop(bench: Bench) -> dict[str, Any]:
     start = time.perf_counter()
     cohort(bench)
     found: dict[str, Any] = {"writing_the_cohort_s": round(time.perf_counter() - start, 1)}
-    found["deterministic"] = with_warnings(lambda: one_loop(bench, "deterministic", True))
+    found["deterministic"] = guarded(lambda: with_warnings(lambda: one_loop(bench, "deterministic", True)))
     found["deterministic, not compiled"] = guarded(lambda: one_loop(bench, "plain", True, compile=False))
-    found["fastest"] = with_warnings(lambda: one_loop(bench, "fastest", False))
+    found["fastest"] = guarded(lambda: with_warnings(lambda: one_loop(bench, "fastest", False)))
     with nothing_resident():
         found["fastest, volumes read from disk"] = guarded(lambda: one_loop(bench, "read", False))
     return found
