@@ -179,9 +179,11 @@ def run_train(args: argparse.Namespace) -> int:
     from anatcl.pretrain.distributed import relaunch
 
     relaunch(args.processes, args.nodes)
+    from anatcl.pretrain.device import prepare_process
     from anatcl.pretrain.train import Inputs, train
     from anatcl.spec.training import Options
 
+    prepare_process()
     flags = ("lambda_" if flag == "--lambda" else flag[2:].replace("-", "_") for flag, *_ in TRAIN_OPTIONS)
     options = Options.parse({name: getattr(args, name) for name in flags if name in args} | json.loads(args.options))
     inputs = Inputs(args.arrays, args.folds, args.fold, args.method, args.out_dir, args.measures, args.query)

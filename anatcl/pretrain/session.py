@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from anatcl.base.closure import code_digest, modules_digest
 from anatcl.base.errors import InputError
-from anatcl.base.files import sha256, write_tsv
+from anatcl.base.files import write_tsv
 from anatcl.base.provenance import versions
 from anatcl.losses.base import Loss
 from anatcl.losses.kernels import perplexity
@@ -23,9 +23,10 @@ from anatcl.models import build_model
 from anatcl.pretrain import checkpoint
 from anatcl.pretrain.arrays import PackedArrays
 from anatcl.pretrain.augment import Augment
-from anatcl.pretrain.bundle import input_contract, save_encoder
+from anatcl.pretrain.bundle import input_contract, most_volumes, save_encoder
 from anatcl.pretrain.cohort import Cohort, covariates
-from anatcl.pretrain.device import Device, seed_everything
+from anatcl.pretrain.compiling import compiled
+from anatcl.pretrain.device import SMALL_ENCODER, Device, seed_everything
 from anatcl.pretrain.distributed import World
 from anatcl.pretrain.methods import Method
 from anatcl.pretrain.probe import early_probe
@@ -84,10 +85,13 @@ class Run:
         self.model = build_model(options.encoder, self.head)
         self.model.to(place.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network: nn.Module = world.wrap(self.model)
-        if options.compile:
-            self.network = torch.compile(self.network)  # type: ignore[assignment]
+        small = options.encoder == SMALL_ENCODER
+        compiled_network = compiled(self.network, options.compile, place, world.size, small)
+        self.compiled = compiled_network is not None
+        self.network = self.network if compiled_network is None else compiled_network
         self.augment = _augment(options, method)
         self.views = 2 if self.augment else method.views
+        self._check_size()
         self.kernels: dict[str, float] = {}
         self.targets = self._targets(loss) if loss else {}
         self.optimizer = torch.optim.Adam(
@@ -99,6 +103,17 @@ class Run:
         self.term_names: list[str] = []
         self.history: list[dict[str, float]] = []
         self.identity = checkpoint.plain(self._identity())
+
+    def _check_size(self) -> None:
+        """Refuse a batch whose activations have more elements than a GPU's kernels count."""
+        views = self.views if self.augment else 1
+        most = most_volumes(self.data.arrays.shape) // views * self.world.size
+        if self.place.device.type == "cuda" and self.options.batch_size > most:
+            raise InputError(
+                f"batch_size is {self.options.batch_size}; with volumes of {self.data.arrays.shape} a tensor would "
+                f"have more than 2^31 elements, which GPU kernels cannot count.",
+                remedy=f"Set batch_size to at most {most}, or share the batch among more processes (pretrain: gpus).",
+            )
 
     def _targets(self, loss: Loss) -> dict[str, Tensor]:
         """Labels of the training scans on the device, checked once; says how sharp the kernels are."""
@@ -205,11 +220,12 @@ class Run:
             "option": {k: v for k, v in self.options.as_dict().items() if k not in NOT_SHAPING},
             "precision": self.place.precision,
             "device": self.place.device.type,
+            "compiled": self.compiled,
             "processes": self.world.size,
             "input": input_contract(self.data.arrays.meta),
             "number of training scans": len(scans),
             "names of the training scans": hashlib.sha256("\n".join(scans).encode()).hexdigest(),
-            "values of the volumes": sha256(self.data.arrays.folder / "volumes.npy"),
+            "values of the volumes": self.data.arrays.sha256,
             "labels": {name: checkpoint.digest(t) for name, t in self.targets.items()},
             "code": self._code(),
         }
@@ -286,6 +302,7 @@ class Run:
             "hyperparameters": self.options.as_dict(),
             "augmentation": self.augmentation(),
             "precision": self.place.precision,
+            "compiled": self.compiled,
             "steps": self.step,
             "metrics": self.history[-1] if self.history else {},
             "weights_perplexity": self.kernels,

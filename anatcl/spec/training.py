@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field
 
@@ -46,7 +46,7 @@ class Further(Section):
     )
     max_steps: Annotated[Whole, Field(ge=0)] = Field(0, description="stop after so many optimiser steps; 0: no limit")
     probe_every: Annotated[Whole, Field(ge=0)] = Field(0, description="epochs between two early probes; 0: none")
-    compile: bool = Field(False, description="use torch.compile")
+    compile: bool | Literal["auto"] = Field("auto", description="use torch.compile; auto: on one GPU where it works")
     tensorboard: bool = Field(False, description="write the history for TensorBoard too (its package must be there)")
 
 

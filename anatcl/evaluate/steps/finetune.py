@@ -10,7 +10,7 @@ from anatcl.evaluate.probes.finetune import FineTune, rows_as_features
 from anatcl.evaluate.steps.gather import FLOATS
 from anatcl.evaluate.steps.task import Settings, evaluate_task, scans_table, task_at
 from anatcl.pretrain.arrays import open_arrays
-from anatcl.pretrain.device import resolve
+from anatcl.pretrain.device import applied, resolve
 
 
 def run_finetune(
@@ -36,6 +36,7 @@ def run_finetune(
     runner = FineTune(packed, settings.pretrained, where, epochs, batch_size, learning_rate)
     given = rows_as_features(table["scan"], packed)
     wanted = task_at(task, settings.site_column)
-    predictions, found = evaluate_task(wanted, method, table, given, read_tsv(folds), settings, runner)
+    with applied(where):
+        predictions, found = evaluate_task(wanted, method, table, given, read_tsv(folds), settings, runner)
     write_tsv(out_predictions, predictions, FLOATS)
     write_tsv(out_scores, found, FLOATS)

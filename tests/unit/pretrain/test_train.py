@@ -234,7 +234,9 @@ def test_killed_process_goes_on(cohort_files, pretrain, tmp_path, number):
     script = """if True:
         import json, sys
         from anatcl.spec.training import Options
+        from anatcl.pretrain import train as module
         from anatcl.pretrain.train import Inputs, train
+        module.SAVE_EVERY = 0
         given = json.loads(sys.argv[1])
         sys.exit(train(Inputs(**given["inputs"]), Options.parse(given["options"]), "cpu", threads=1))"""
     options = {"encoder": "resnet-tiny", "epochs": 40, "batch_size": 4, "learning_rate": 1e-3}
@@ -457,3 +459,120 @@ def test_precision_on_a_cpu(monkeypatch):
         monkeypatch.setattr(device, "cpu_has_bf16", lambda has=has: has)
         assert device.resolve("cpu", small=small).precision == expected
     assert device.resolve("cpu", "bf16").precision == "bf16"
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(pretrain, monkeypatch):
+    """Four batches summed by three: steps of three and of one, each with the mean gradient of its batches.
+
+    With running statistics in BatchNorm and a mean over people as loss, that is the gradient of one large batch.
+    """
+    plain_loss, plain_update, seen, sizes = Run.batch_loss, Run.update, [], []
+
+    def batch_loss(run, x, ids):
+        run.network.eval()
+        seen.append((x, ids))
+        return plain_loss(run, x, ids)
+
+    def update(run):
+        found = [p.grad.clone() for p in run.model.parameters()]
+        whole = plain_loss(run, torch.cat([x for x, _ in seen]), np.concatenate([ids for _, ids in seen]))
+        expected = torch.autograd.grad(whole, list(run.model.parameters()))
+        for got, want in zip(found, expected, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
+        sizes.append(len(seen))
+        seen.clear()
+        plain_update(run)
+
+    monkeypatch.setattr(Run, "batch_loss", batch_loss)
+    monkeypatch.setattr(Run, "update", update)
+    pretrain("age-regression", epochs=2, accumulate=3)
+    assert sizes == [3, 1, 3, 1]
+
+
+def test_checkpoints_are_written_by_time(pretrain, monkeypatch):
+    """A short run saves once, at its end; with no time between two, after each step but those that end an epoch."""
+    from anatcl.pretrain import train as module
+
+    saved = []
+    monkeypatch.setattr(Run, "save", lambda run: saved.append((run.epoch, run.done)))
+    pretrain("y-aware", "a", epochs=2)
+    assert saved == [(2, 0)]
+    saved.clear()
+    monkeypatch.setattr(module, "SAVE_EVERY", -1)
+    pretrain("y-aware", "b", epochs=2)
+    assert len(saved) == 9 and saved[-1] == (2, 0)
+
+
+def test_the_callers_torch_is_left_as_it_was(pretrain):
+    """Threads, determinism and kernel choice are set for a training and put back."""
+    from anatcl.pretrain.device import applied
+
+    def state():
+        cudnn = torch.backends.cudnn
+        flags = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+        return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), flags
+
+    before = state()
+    resolve("cpu", threads=before[0] + 1)
+    assert state() == before
+    pretrain("y-aware", epochs=1)
+    assert state() == before
+    with pytest.raises(KeyError), applied(resolve("cpu", threads=before[0] + 1)):
+        assert torch.get_num_threads() == before[0] + 1 and torch.are_deterministic_algorithms_enabled()
+        raise KeyError
+    assert state() == before
+
+
+def test_volumes_are_hashed_when_they_are_written(cohort_maker, tmp_path, monkeypatch):
+    """The digest is noted once, and computed anew only for a file that changed since."""
+    from anatcl.pretrain import arrays
+
+    folder = cohort_maker(tmp_path)["arrays"]
+    noted = open_arrays(folder).sha256
+    calls = []
+    monkeypatch.setattr(arrays, "sha256", lambda path: calls.append(path) or "computed")
+    assert open_arrays(folder).sha256 == noted == read_json(folder / "arrays.json")["volumes_sha256"] and not calls
+    later = (folder / "arrays.json").stat().st_mtime_ns + 10**9
+    os.utime(folder / "volumes.npy", ns=(later, later))
+    assert open_arrays(folder).sha256 == "computed" and calls == [folder / "volumes.npy"]
+
+
+@pytest.mark.parametrize("wanted", ["auto", False])
+def test_a_cpu_compiles_only_when_told_to(wanted):
+    from anatcl.pretrain.compiling import compiled
+
+    assert compiled(torch.nn.Linear(1, 1), wanted, resolve("cpu"), 1, False) is None
+
+
+def test_a_compiler_that_fails(monkeypatch, caplog):
+    """`auto` warns once and goes on; `true` is refused."""
+    from anatcl.pretrain import compiling
+    from anatcl.pretrain.device import Device
+
+    monkeypatch.setattr(compiling, "why_not", lambda device: "no C compiler")
+    gpu, layer = Device(torch.device("cuda"), "bf16", True), torch.nn.Linear(1, 1)
+    assert compiling.compiled(layer, "auto", gpu, 1, False) is None
+    assert [r.message for r in caplog.records] == ["the network is not compiled, which makes it slower: no C compiler"]
+    with pytest.raises(InputError, match=r"no C compiler.*compile: auto"):
+        compiling.compiled(layer, True, gpu, 1, False)
+    with pytest.raises(InputError, match="auto, true or false"):
+        Options.parse({"compile": "sometimes"})
+
+
+def test_every_command_embeds_in_one_precision(monkeypatch):
+    """The precision of embedding is that of training, for the same network and device."""
+    from anatcl.pretrain import device
+
+    for has in (True, False):
+        monkeypatch.setattr(device, "cpu_has_bf16", lambda has=has: has)
+        for encoder in ("resnet18", "resnet-tiny"):
+            assert device.for_embedding(encoder, "cpu") == resolve("cpu", small=encoder == "resnet-tiny")
+
+
+def test_batches_stay_below_the_count_of_kernels():
+    """Full-size volumes at 1 mm: fewer at a time than the device would take."""
+    from anatcl.pretrain.bundle import embedding_batch, most_volumes
+
+    assert embedding_batch("cuda", (121, 128, 121)) == 32 and embedding_batch("cpu", (121, 128, 121)) == 8
+    assert most_volumes((121, 128, 121)) * 64 * 61 * 64 * 61 < 2**31
+    assert embedding_batch("cuda", (364, 436, 364)) == (2**31 - 1) // (64 * 182 * 218 * 182)
