@@ -36,8 +36,10 @@ from anatcl.spec.training import Options
 log = logging.getLogger(__name__)
 PERPLEXITY_ROWS = 1000
 # The epochs say when to end, not what to do on the way: a run with more of them goes on from one with fewer.
-NOT_SHAPING = ("augment", "epochs", "tensorboard")
-LOOP = tuple(f"anatcl.pretrain.{name}" for name in ("session", "train", "batches", "device", "distributed"))
+NOT_SHAPING = ("augment", "compile", "epochs", "tensorboard")
+LOOP = tuple(
+    f"anatcl.pretrain.{name}" for name in ("session", "train", "batches", "compiling", "device", "distributed")
+)
 AGREE_EVERY = 10  # steps between two questions to the other ranks whether to stop
 
 
