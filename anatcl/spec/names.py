@@ -8,11 +8,12 @@ from pathlib import Path
 
 from anatcl.spec.methods import LOSSES, declared_methods
 
+REGISTRY = LOSSES.parent / "models" / "registry.py"
+
 UNTRAINED = "untrained"
 # Methods that need no encoder.
 REGIONAL, TISSUE, DEMOGRAPHIC, GUESS = "regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median"
 BASELINES = (REGIONAL, TISSUE, DEMOGRAPHIC, GUESS)
-ENCODERS = ("resnet18", "resnet34", "resnet50", "densenet121", "resnet-tiny")
 MAPS = ("vbm", "quasi-raw")
 TISSUES = ("gm", "wm", "csf")
 # Columns of global volumes that the measures add to the scans table, in mm3.
@@ -98,3 +99,13 @@ def _assigned(body: list[ast.stmt], name: str) -> list[ast.expr]:
     plain = [(s.targets, s.value) for s in body if isinstance(s, ast.Assign)]
     plain += [([s.target], s.value) for s in body if isinstance(s, ast.AnnAssign) and s.value]
     return [value for targets, value in plain for t in targets if isinstance(t, ast.Name) and t.id == name]
+
+
+def _encoders() -> tuple[str, ...]:
+    """Keys of the dictionary ``ENCODERS`` in the registry of networks, read without importing it."""
+    (table,) = _assigned(ast.parse(REGISTRY.read_text(encoding="utf-8")).body, "ENCODERS")
+    assert isinstance(table, ast.Dict)
+    return tuple(str(ast.literal_eval(key)) for key in table.keys if key is not None)
+
+
+ENCODERS = _encoders()
