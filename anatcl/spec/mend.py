@@ -76,7 +76,7 @@ class Mended:
         if not keys:  # about the whole: the one check of this kind
             self.values["deterministic"] = False
             return
-        value = within.get(str(keys[-1]))
+        value: Any = within.get(str(keys[-1]))
         shrinks = isinstance(value, list | tuple) and len(value) > 1 and keys not in FIXED
         if rest and shrinks and int(rest[0]) < len(value):
             number = int(rest[0])
