@@ -255,7 +255,8 @@ def _task_people(place: Place, task: Task, table: pd.DataFrame) -> Iterator[tupl
     try:
         make_problem(task, table)
     except Refused as error:
-        if not len(error.problem.rows):
+        asked = table.query(task.query) if task.query else table
+        if asked[task.target].isna().all():
             reason = f"task {task.name}: nobody takes part ({error.reason.rstrip('.')})."
             yield (place, InputError(reason, None, "Mend its query or its values, or leave the task out."))
             return
