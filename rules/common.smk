@@ -28,13 +28,15 @@ os.environ.update(
 # Conda environments unset PYTHONPATH when they are activated; jobs find the library all the same, from any folder.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(LIBRARY))}; ")
 
+# Options with which Snakemake shows the rules and plans nothing: they need no dataset.
+READ_ONLY = {"--lint", "--list-rules", "--list", "-l", "--list-target-rules", "--lt"}
 try:
     PLAN = open_plan(
         [ROOT / "config.yaml", *workflow.config_settings.configfiles],
         workflow.config_settings.config,
         Path(workflow.workdir_init),
         workflow.is_main_process,
-        workflow.dag_settings is not None,  # not where rules are only listed or linted
+        not READ_ONLY & set(sys.argv),
     )
 except InputError as error:
     # Printed and not raised: Snakemake would add where in the code it was raised.

@@ -27,6 +27,7 @@ from anatcl.spec.task import Task, canonical
 
 log = logging.getLogger(__name__)
 # Sections without which the index would be another one than was meant.
+OF_WHOLE = ("preprocess", "threads")  # what the one check of the whole is about
 OF_INDEX = ("bids_dir", "bids", "participants")
 FEWEST = 2  # scans to train on
 
@@ -48,7 +49,7 @@ def checked_plan(layers: Layers, dataset: bool = True) -> Plan:
     """
     mended = Mended(layers.values)
     plan = Plan(mended.config)
-    wrong = [InputError(f"{one.text}.", layers.origin(one.place) or None) for one in mended.wrong]
+    wrong = [InputError(f"{one.text}.", layers.origin(one.place or OF_WHOLE) or None) for one in mended.wrong]
     found = list(check_files_and_names(plan.config))
     if dataset and not any(one.place[0] in OF_INDEX for one in mended.wrong if one.place):
         found += _against_index(plan)
@@ -67,11 +68,13 @@ def _told(place: Place, error: InputError, layers: Layers) -> InputError:
 
 
 def _against_index(plan: Plan) -> Found:
-    yield from _participants(plan.config)
+    nobody = list(_participants(plan.config))
+    yield from nobody
     try:
         table = plan.cohort.index.reset_index(drop=True)
     except InputError as error:
-        yield ("bids_dir",), error
+        if not nobody:
+            yield ("bids_dir",), error
         return
     for check in (_decisions, _masks, _folds, _ages, _columns, _protocols):
         yield from check(plan, table)
@@ -252,7 +255,8 @@ def _task_people(place: Place, task: Task, table: pd.DataFrame) -> Iterator[tupl
     try:
         make_problem(task, table)
     except Refused as error:
-        if not len(error.problem.rows):
+        asked = table.query(task.query) if task.query else table
+        if asked[task.target].isna().all():
             reason = f"task {task.name}: nobody takes part ({error.reason.rstrip('.')})."
             yield (place, InputError(reason, None, "Mend its query or its values, or leave the task out."))
             return

@@ -12,6 +12,7 @@ from anatcl.spec.config import Config
 from anatcl.spec.section import Wrong, wrongs
 
 Place = tuple[str | int, ...]
+FIXED = {("pretrain", "crop")}  # lists whose length is given
 
 
 class Mended:
@@ -40,8 +41,9 @@ class Mended:
     def of_user(self, place: Place) -> Place:
         """A place in `config` as it was in what the user said: elements of lists are counted with the wrong ones."""
         cut = _first_number(place)
-        kept = self.numbers.get(place[:cut])
-        return (*place[:cut], kept[int(place[cut])], *place[cut + 1 :]) if kept and cut < len(place) else place
+        kept = self.numbers.get(place[:cut], [])
+        known = cut < len(place) and int(place[cut]) < len(kept)
+        return (*place[:cut], kept[int(place[cut])], *place[cut + 1 :]) if known else place
 
     def is_default(self, place: Place) -> bool:
         """Whether the user's word at `place` was taken away."""
@@ -74,13 +76,13 @@ class Mended:
         if not keys:  # about the whole: the one check of this kind
             self.values["deterministic"] = False
             return
-        value = within.get(str(keys[-1]))
-        if rest and isinstance(value, list | tuple) and len(value) > 1 and keys not in self.gone:
+        value: Any = within.get(str(keys[-1]))
+        shrinks = isinstance(value, list | tuple) and len(value) > 1 and keys not in FIXED
+        if rest and shrinks and int(rest[0]) < len(value):
             number = int(rest[0])
             kept = self.numbers.setdefault(keys, list(range(len(value))))
-            if number < len(value):
-                within[str(keys[-1])] = [*value[:number], *value[number + 1 :]]
-                del kept[number]
+            within[str(keys[-1])] = [*value[:number], *value[number + 1 :]]
+            del kept[number]
             return
         self.gone.add(keys)
         if str(keys[-1]) in within:

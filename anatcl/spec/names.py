@@ -6,13 +6,13 @@ import ast
 import functools
 from pathlib import Path
 
-from anatcl.spec.methods import LOSSES, declared_methods
+LIBRARY = Path(__file__).resolve().parents[1]
+LOSSES, REGISTRY = LIBRARY / "losses", LIBRARY / "models" / "registry.py"
 
 UNTRAINED = "untrained"
 # Methods that need no encoder.
 REGIONAL, TISSUE, DEMOGRAPHIC, GUESS = "regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median"
 BASELINES = (REGIONAL, TISSUE, DEMOGRAPHIC, GUESS)
-ENCODERS = ("resnet18", "resnet34", "resnet50", "densenet121", "resnet-tiny")
 MAPS = ("vbm", "quasi-raw")
 TISSUES = ("gm", "wm", "csf")
 # Columns of global volumes that the measures add to the scans table, in mm3.
@@ -56,6 +56,8 @@ METRICS = {
 
 def methods() -> tuple[str, ...]:
     """Names of the pretraining methods: what each file of ``anatcl/losses`` declares as ``METHOD``."""
+    from anatcl.spec.methods import declared_methods  # pydantic, which the command line's --help need not import
+
     return tuple(declared_methods())
 
 
@@ -76,6 +78,8 @@ def needs_age(method: str, alpha_age: float) -> bool:
 @functools.cache
 def needs(method: str) -> tuple[str, ...]:
     """Labels that a method's loss reads (``age``, ``features``): the attribute ``needs`` of its class."""
+    from anatcl.spec.methods import declared_methods
+
     declared = declared_methods()[method]
     return _needs(LOSSES / f"{declared.module}.py") if declared.loss else ()
 
@@ -98,3 +102,11 @@ def _assigned(body: list[ast.stmt], name: str) -> list[ast.expr]:
     plain = [(s.targets, s.value) for s in body if isinstance(s, ast.Assign)]
     plain += [([s.target], s.value) for s in body if isinstance(s, ast.AnnAssign) and s.value]
     return [value for targets, value in plain for t in targets if isinstance(t, ast.Name) and t.id == name]
+
+
+@functools.cache
+def encoders() -> tuple[str, ...]:
+    """Names of the networks: keys of ``ENCODERS`` in their registry, read without importing it."""
+    (table,) = _assigned(ast.parse(REGISTRY.read_text(encoding="utf-8")).body, "ENCODERS")
+    assert isinstance(table, ast.Dict)
+    return tuple(str(ast.literal_eval(key)) for key in table.keys if key is not None)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from anatcl.base.errors import InputError
-from anatcl.base.words import hint
+from anatcl.base.words import hint, near
 
 # Tags of unions (`written`): they stand in pydantic's places, not in a user's file.
 TEXT, MAPPING = "<text>", "<mapping>"
@@ -91,7 +91,15 @@ def wrongs(model: type[BaseModel], error: ValidationError, above: Sequence[str |
     above : sequence of str or int
         Keys that lead to the model's own.
     """
-    return [Wrong(tuple(_place(item["loc"], above)), _sentence(model, item, above)) for item in error.errors()]
+    items = error.errors()
+    typed = [item for item in items if item["type"] == "extra_forbidden"]
+    items = [item for item in items if not (item["type"] == "missing" and any(_meant(item, other) for other in typed))]
+    return [Wrong(tuple(_place(item["loc"], above)), _sentence(model, item, above)) for item in items]
+
+
+def _meant(missing: ErrorDetails, other: ErrorDetails) -> bool:
+    """Whether a missing key is one that was misspelt."""
+    return missing["loc"][:-1] == other["loc"][:-1] and bool(near(str(other["loc"][-1]), [str(missing["loc"][-1])]))
 
 
 def _place(loc: Iterable[str | int], above: Sequence[str | int]) -> list[str | int]:

@@ -9,16 +9,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field
 
 from anatcl.spec.augmentation import Augmentation
-from anatcl.spec.names import ENCODERS
+from anatcl.spec.names import encoders
 from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole, one_of
 
-Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, ENCODERS))]
+Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, encoders()))]
 
 
 class Common(Section):
     """Options that stand in the section ``pretrain`` itself."""
 
-    encoder: Encoder = Field("resnet18", description=f"network: {', '.join(ENCODERS)}")
+    encoder: Encoder = Field("resnet18", description=f"network: {', '.join(encoders())}")
     epochs: Count = Field(300, description="passes over the training scans")
     batch_size: Annotated[Whole, Field(ge=2)] = Field(32, description="subjects in a batch, over all processes")
     learning_rate: Positive = Field(1e-4, description="Adam's learning rate")

@@ -22,7 +22,7 @@ EXPECTED = {
         "interpret": 4,
         "interpret_measures": 2,
     },
-    "sessions": {"bias_correct": 3, "qc": 3, "train": 20},
+    "sessions": {"bias_correct": 3, "qc": 3, "train": 12},
     "given_masks": {"skullstrip": 9},
     "two_methods": {"train": 6, "embed": 6, "probe": 4, "baseline": 2, "interpret": 4, "interpret_measures": 0},
     "precise": {"register": 9, "measure": 9},
@@ -175,3 +175,20 @@ def test_a_persons_word_reaches_its_scan_alone(snakemake, heads, tmp_path):
     gate = next(command for step, command in commands if step == "gate")
     assert f'"reject": ["{rejected}"]' in gate
     assert all("--engine greedy" in command for step, command in commands if step == "register")
+
+
+def test_a_label_with_a_plus_is_a_scan_like_any_other(snakemake, heads, tmp_path):
+    """BIDS allows ``+`` in labels."""
+    stem = "bids/sub-a+b/anat/sub-a+b"
+    (tmp_path / stem).parent.mkdir(parents=True)
+    (tmp_path / f"{stem}_T1w.nii.gz").write_bytes((heads / "sub-003/anat/sub-003_T1w.nii.gz").read_bytes())
+    quiet = "evaluate={tasks: [{name: who, kind: multiclass, target: participant_id}]}"
+    options = ("--until", "bias_correct", "--config", "bids_dir=bids", quiet, "pretrain={methods: [simclr], folds: 2}")
+    done = snakemake(tmp_path, "-n", "--quiet", "rules", *options)
+    assert "pretrain.folds: 1 values" in done.stderr and "MissingInput" not in done.stderr  # one person is too few
+    other = tmp_path / "bids/sub-c/anat/sub-c_T1w.nii.gz"
+    other.parent.mkdir(parents=True)
+    other.write_bytes((heads / "sub-003/anat/sub-003_T1w.nii.gz").read_bytes())
+    done = snakemake(tmp_path, "-n", "--quiet", "rules", *options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert jobs(done.stdout + done.stderr)["bias_correct"] == 2

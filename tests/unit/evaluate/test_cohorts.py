@@ -151,7 +151,7 @@ def test_every_task_of_a_cohort_goes_through_the_protocol_to_the_benchmark(name,
             predictions, found = evaluate_task(task, method, table, features, None, settings)
             assert "skipped" not in set(found["metric"]), (task.name, found["flags"].iloc[0])
             assert len(predictions) > 10
-            assert {f"gap_g_{group['name']}" for group in task.gap_groups} <= set(found["metric"])
+            assert {f"gap_g_{group.name}" for group in task.gap_groups} <= set(found["metric"])
             files.append((tmp_path / f"{method}_{task.name}_p.tsv", tmp_path / f"{method}_{task.name}_s.tsv"))
             write_tsv(files[-1][0], predictions)
             write_tsv(files[-1][1], found)

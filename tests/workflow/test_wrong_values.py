@@ -1,0 +1,331 @@
+"""Wrong values of every section: refused before the first job, by a sentence with key, value and nearest right word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from anatcl.base.errors import InputError, InputErrors
+from anatcl.plan import open_plan
+from anatcl.spec.recipe import load_recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+CUTS = {"name": "dx", "kind": "binary", "target": "diagnosis", "positives": ["patient"], "negatives": ["HC"]}
+
+
+def task(**values: object) -> dict:
+    """A configuration with one more task."""
+    return {"evaluate": {"tasks": ["age", {**CUTS, **values}]}}
+
+
+def protocol(**values: object) -> dict:
+    return {"evaluate": {"protocols": ["folds", values]}}
+
+
+def option(**values: object) -> dict:
+    return {"pretrain": {"options": values}}
+
+
+def section(name: str, **values: object) -> dict:
+    return {name: values}
+
+
+# What is written, and what the sentence must say: the key, and the nearest right word or what is right.
+WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
+    # names of keys
+    "section": ({"pretrian": {}}, ("'pretrian'", "'pretrain'")),
+    "key": (section("measures", atlass="x"), ("'measures.atlass'", "'atlas'")),
+    "key two levels down": (section("preprocess", skullstrip={"methd": "ants"}), ("skullstrip.methd", "'method'")),
+    "key of a table of features": (
+        {"evaluate": {"features": {"x": {"table": "feet.csv", "column": "f"}}}},
+        ("evaluate.features.x.column", "'columns'"),
+    ),
+    # whole run
+    "device": ({"device": "cud"}, ("device is 'cud'", "'cuda'")),
+    "seed": ({"seed": -1}, ("seed is -1",)),
+    "deterministic": ({"preprocess": {"threads": 2}}, ("deterministic", "preprocess: threads: 1")),
+    "dataset": ({"bids_dir": "nowhere"}, ("bids_dir", "there is no such folder")),
+    # participants and bids
+    "participant": (section("participants", include=["sub-03"]), ("participants.include[0]", "'sub-03'", "'sub-003'")),
+    "query over participants": (section("participants", query="agee > 3"), ("agee", "'age'")),
+    "entity": (section("bids", entities={"sesion": ["1"]}), ("bids.entities", "'session'")),
+    "runs": (section("bids", runs="frist"), ("bids.runs is 'frist'", "'first'")),
+    "verify": (section("bids", verify="fast"), ("bids.verify is 'fast'", "full, quick")),
+    "columns": (section("bids", columns={"age": "agee"}), ("'agee'", "'age'")),
+    "sex": (section("bids", sex_levels={"1": "male"}), ("bids.sex_levels", "M, F or n/a")),
+    "voxel sides": (section("bids", voxel_mm=[3, 1]), ("bids.voxel_mm", "a smaller and a larger")),
+    # preprocess
+    "recipe": (section("preprocess", recipe="fsat"), ("preprocess.recipe", "'fsat'", "'fast'")),
+    "template": (
+        section("preprocess", template="MNI152NLin2009aSmy"),
+        ("preprocess.template", "'MNI152NLin2009aSym'"),
+    ),
+    "engine": (section("preprocess", deformable="gredy"), ("preprocess.deformable is 'gredy'", "'greedy'")),
+    "skull-strip": (section("preprocess", skullstrip={"method": "masks"}), ("skullstrip.method", "'mask'")),
+    "masks that do not exist": (
+        section("preprocess", skullstrip={"method": "mask", "masks": "no/{scan}.nii.gz"}),
+        ("preprocess.skullstrip.masks", "9 of 9 scans"),
+    ),
+    "quality number": (section("preprocess", qc={"cvj": [None, 2]}), ("preprocess.qc.cvj", "'cjv'")),
+    "limits the wrong way round": (section("preprocess", qc={"icv_ml": [24, 7]}), ("preprocess.qc.icv_ml", "below")),
+    "one limit": (section("preprocess", qc={"cjv": 2}), ("preprocess.qc.cjv", "[lowest, highest]")),
+    "accepted scan": (
+        section("preprocess", accept=["sub-003/anat/sub-03"]),
+        ("preprocess.accept", "'sub-003/anat/sub-003'"),
+    ),
+    "rejected scan": (section("preprocess", reject=["sub-99"]), ("preprocess.reject", "'sub-99'")),
+    "accepted and rejected": (
+        section("preprocess", accept=["sub-003/anat/sub-003"], reject=["sub-003/anat/sub-003"]),
+        ("preprocess.reject", "at once"),
+    ),
+    "corrections": (section("preprocess", corrections="none.tsv"), ("preprocess.corrections", "does not exist")),
+    "column of corrections": (section("preprocess", corrections="words.tsv"), ("words.tsv", "'decision'")),
+    "decision of corrections": (section("preprocess", corrections="verdicts.tsv"), ("line 2", "'acept'", "'accept'")),
+    "key of a recipe": (section("preprocess", recipe="key.json"), ("key.json", "register.shrnk", "'shrink'")),
+    "value of a recipe": (section("preprocess", recipe="value.json"), ("value.json", "'CCC'", "'CC'")),
+    "levels of a recipe": (section("preprocess", recipe="levels.json"), ("levels.json", "as many levels")),
+    "key of a template": (section("preprocess", template="key.yaml"), ("key.yaml", "'brain_mask'")),
+    "file of a template": (section("preprocess", template="file.yaml"), ("brain_mask does not exist", "file.yaml")),
+    # measures
+    "atlas": (section("measures", atlas="desikan-kiliany"), ("measures.atlas", "'desikan-killiany'")),
+    "key of an atlas": (section("measures", atlas="atlas.yaml"), ("atlas.yaml", "'regions'")),
+    "space of an atlas": (section("measures", atlas="space.yaml"), ("Talairach", "compatible")),
+    "thickness": (section("measures", thickness="dirct"), ("measures.thickness is 'dirct'", "'direct'")),
+    "option of thickness": (
+        section("measures", thickness="direct", thickness_options={"iteration": 3}),
+        ("thickness_options", "'iteration'", "'iterations'"),
+    ),
+    "option of the recipe's thickness": (
+        section("measures", thickness_options={"readout": "dept"}),
+        ("readout is 'dept'", "'depth'"),
+    ),
+    "option of a method without options": (
+        section("measures", thickness="distance", thickness_options={"max_mm": 3}),
+        ("thickness distance", "'max_mm'"),
+    ),
+    "derivatives": (section("measures", freesurfer="none"), ("measures.freesurfer", "does not exist")),
+    # pretrain
+    "method": (section("pretrain", methods=["y-awear"]), ("pretrain.methods[0]", "'y-awear'", "'y-aware'")),
+    "method twice": (section("pretrain", methods=["simclr", "simclr"]), ("pretrain.methods", "twice")),
+    "encoder": (section("pretrain", encoder="resnet81"), ("pretrain.encoder is 'resnet81'", "'resnet18'")),
+    "map": (section("pretrain", map="vmb"), ("pretrain.map is 'vmb'", "'vbm'")),
+    "group": (section("pretrain", group="sit"), ("pretrain.group", "'sit'", "'site'")),
+    "folds": (section("pretrain", folds=7), ("pretrain.folds", "6 values of 'participant_id'")),
+    "yes for a number": (section("pretrain", epochs=True), ("pretrain.epochs", "no number")),
+    "crop": (section("pretrain", crop=[[9, 3], [0, 5], [0, 5]]), ("pretrain.crop[0]", "below the last")),
+    "shared batch": (section("pretrain", batch_size=9, processes=2), ("pretrain.batch_size", "multiple of 2")),
+    "half precision": ({"device": "cpu", "pretrain": {"precision": "fp16"}}, ("pretrain.precision", "bf16")),
+    "option of training": (option(weight_deca=0.1), ("pretrain.options.weight_deca", "'weight_decay'")),
+    "option one level up": (option(temperature=0.2), ("'temperature'", "pretrain: {temperature: ...}")),
+    "augmentation": (option(augment={"flipp": {}}), ("pretrain.options.augment", "'flip'")),
+    "word for augmentations": (option(augment="atuo"), ("pretrain.options.augment", "'auto'")),
+    "parameter of an augmentation": (option(augment={"affine": {"degree": 5}}), ("affine.degree", "'degrees'")),
+    "range of an augmentation": (option(augment={"flip": {"p": 1.5}}), ("flip.p is 1.5", "less than or equal to 1")),
+    # evaluate
+    "shipped task": ({"evaluate": {"tasks": ["agee"]}}, ("evaluate.tasks[0]", "'age'")),
+    "task twice": ({"evaluate": {"tasks": ["age", "age"]}}, ("evaluate.tasks[1]", "twice")),
+    "key of a task": (task(positivs=["x"]), ("evaluate.tasks[1].positivs", "'positives'")),
+    "kind of a task": (task(kind="binry"), ("evaluate.tasks[1].kind is 'binry'", "'binary'")),
+    "name of a task": (task(name="a/b"), ("evaluate.tasks[1].name", "unfit for a file name")),
+    "column of a task": (task(target="diagnosys"), ("evaluate.tasks[1]", "task dx", "'diagnosis'")),
+    "class that nobody has": (task(positives=["Patient"]), ("'Patient'", "HC, patient", "'patient'")),
+    "both classes at once": (task(negatives=["patient"]), ("evaluate.tasks[1]", "at once")),
+    "covariate": (task(covariates=["agge"]), ("task dx", "'agge'", "'age'")),
+    "column kept in harmonising": (task(harmonise="combat", preserve=["sexx"]), ("'sexx'", "'sex'")),
+    "harmonisation": (task(harmonise="combta"), ("harmonise is 'combta'", "'combat'")),
+    "site of a task": (task(harmonise="combat", site="scaner"), ("task dx", "'scaner'", "'scanner'")),
+    "metric of a task": (task(metrics=["roc_acu"]), ("'roc_acu'", "'roc_auc'")),
+    "query of a task": (task(query="sitee == 'A'"), ("task dx", "sitee", "'site'")),
+    "training query": (task(train_query="diagnosys == 'HC'"), ("task dx", "'diagnosis'")),
+    "nobody in a task": (task(query="age > 300"), ("task dx", "nobody takes part")),
+    "gap group": (
+        task(gap_groups=[{"name": "g", "colum": "sex", "positives": ["M"], "negatives": ["F"]}]),
+        ("gap_groups[0].colum", "'column'"),
+    ),
+    "report table of a task": (task(table="diagnoses"), ("evaluate.tasks[1].table", "'diagnosis'")),
+    "key of a task's file": ({"evaluate": {"tasks": ["task.yaml"]}}, ("task.yaml", "'min_per_class'")),
+    "baseline": ({"evaluate": {"baselines": ["tissue-volume"]}}, ("evaluate.baselines[0]", "'tissue-volumes'")),
+    "features that do not exist": (
+        {"evaluate": {"features": {"x": {"table": "fet.csv"}}}},
+        ("evaluate.features.x.table", "does not exist"),
+    ),
+    "features of nobody": ({"evaluate": {"features": {"x": {"table": "nobody.csv"}}}}, ("nobody.csv", "`scan`")),
+    "columns of features": (
+        {"evaluate": {"features": {"x": {"table": "feet.csv", "columns": "g.*"}}}},
+        ("evaluate.features.x.columns", "'g.*'", "f1"),
+    ),
+    "name of features": ({"evaluate": {"features": {"y-aware": {"table": "feet.csv"}}}}, ("another method's name",))
+    ,
+    "protocol": ({"evaluate": {"protocols": ["fodls"]}}, ("evaluate.protocols[0]", "'folds'")),
+    "key of a protocol": (protocol(kind="few-shot", size=[8]), ("evaluate.protocols[1].size", "'sizes'")),
+    "kind of a protocol": (protocol(kind="leave-sight-out"), ("kind is 'leave-sight-out'", "'leave-site-out'")),
+    "column of a protocol": (protocol(kind="leave-site-out", column="scaner"), ("protocols[1].column", "'scanner'")),
+    "one site to leave out": (protocol(kind="leave-site-out"), ("protocols[1].column", "one value, 'A'")),
+    "value of a transfer": (
+        protocol(kind="transfer", column="scanner", train=["trio"], test=["Prisma"]),
+        ("protocols[1].train", "'trio'", "'Trio'"),
+    ),
+    "probe of a protocol": (protocol(kind="folds", probe="kn"), ("protocols[1].probe is 'kn'", "'knn'")),
+    "subgroup": ({"evaluate": {"subgroups": ["sexx"]}}, ("evaluate.subgroups[0]", "'sexx'", "'sex'")),
+    "site column": ({"evaluate": {"site_column": "scaner"}}, ("evaluate.site_column", "'scanner'")),
+    "bootstrap": ({"evaluate": {"bootstrap": -1}}, ("evaluate.bootstrap is -1",)),
+    # report
+    "people of a map": (section("report", interpret_people=0), ("report.interpret_people is 0",)),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, heads: Path) -> Path:
+    """A folder with wrong files of every kind beside the configuration, and a dataset with a column of scanners."""
+    folder = tmp_path_factory.mktemp("wrong values")
+    dataset = folder / "bids"
+    dataset.mkdir()
+    for entry in heads.iterdir():
+        (dataset / entry.name).symlink_to(entry)
+    (dataset / "participants.tsv").unlink()
+    header, *rows = (heads / "participants.tsv").read_text().splitlines()
+    scanners = ("Trio", "Prisma")
+    lines = [f"{header}\tscanner", *(f"{row}\t{scanners[n % 2]}" for n, row in enumerate(rows))]
+    (dataset / "participants.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "words.tsv").write_text("scan\tdecisoin\na\taccept\n")
+    (folder / "verdicts.tsv").write_text("scan\tdecision\nsub-003/anat/sub-003\tacept\n")
+    (folder / "feet.csv").write_text("scan,f1,f2\n")
+    (folder / "nobody.csv").write_text("who,f1\n")
+    (folder / "task.yaml").write_text("name: mine\nkind: regression\ntarget: age\nmin_per_clas: 3\n")
+    (folder / "key.yaml").write_text("name: Mine\nspace: Mine\nbrain_msk: a.nii.gz\ngm: b.nii.gz\nwm: c.nii.gz\n")
+    (folder / "file.yaml").write_text("name: Mine\nspace: Mine\nbrain_mask: a.nii.gz\ngm: b.nii.gz\nwm: c.nii.gz\n")
+    (folder / "atlas.yaml").write_text("name: a\nspace: MNI152\nimage: a.nii.gz\nregion: a.tsv\n")
+    (folder / "space.yaml").write_text("name: a\nspace: Talairach\nimage: task.yaml\nregions: regions.tsv\n")
+    (folder / "regions.tsv").write_text("index\tname\themisphere\tstructure\n1\tx\tL\tcortex\n")
+    recipe = load_recipe("fast")
+    for name, change in (("key", {"shrnk": [1]}), ("value", {"metric": "CCC"}), ("levels", {"shrink": [1]})):
+        (folder / f"{name}.json").write_text(json.dumps(recipe | {"register": recipe["register"] | change}))
+    return folder
+
+
+@pytest.fixture
+def refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict], InputErrors]:
+    """Write a configuration, plan it, and return what it was refused for."""
+
+    def refuse(values: dict) -> InputErrors:
+        monkeypatch.chdir(place)
+        (place / "my.yaml").write_text(yaml.safe_dump({"bids_dir": "bids"} | values))
+        with pytest.raises(InputError) as caught:
+            open_plan([ROOT / "config.yaml", place / "my.yaml"], {}, place, main=True)
+        assert isinstance(caught.value, InputErrors)
+        return caught.value
+
+    return refuse
+
+
+def test_there_are_many_over_all_sections():
+    sections = {key for values, _ in WRONG.values() for key in values}
+    assert len(WRONG) >= 60
+    assert sections >= {"bids", "participants", "preprocess", "measures", "pretrain", "evaluate", "report"}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_value_is_one_sentence(case, refused, see_words):
+    values, words = WRONG[case]
+    error = refused(values)
+    assert len(error.errors) == 1, str(error)
+    see_words(str(error), words)
+    assert "my.yaml" in str(error)  # the file that says it
+
+
+@pytest.fixture
+def see_words() -> Callable[[str, tuple[str, ...]], None]:
+    def look(text: str, words: tuple[str, ...]) -> None:
+        missing = [word for word in words if word not in text]
+        assert not missing, f"{missing} not in: {text}"
+        assert "Traceback" not in text and "\n" not in text
+
+    return look
+
+
+def test_all_that_is_wrong_is_said_at_once(refused):
+    values = {
+        "device": "tpu",
+        "measures": {"atlas": "desikan"},
+        "pretrain": {"group": "sit", "options": {"augment": {"flipp": {}}}},
+        "preprocess": {"recipe": "quick", "accept": ["sub-99/anat/sub-99"]},
+        "evaluate": {
+            "tasks": ["age", {"name": "x", "kind": "binry", "target": "sex"}, {**CUTS, "target": "dignosis"}],
+            "subgroups": ["sexx"],
+        },
+    }
+    text = str(refused(values))
+    keys = ("device", "measures.atlas", "pretrain.group", "pretrain.options.augment", "preprocess.recipe")
+    keys += ("preprocess.accept", "evaluate.tasks[1].kind", "evaluate.tasks[2]: task dx", "evaluate.subgroups[0]")
+    assert all(key in text for key in keys), text
+    assert len(text.splitlines()) == len(keys) + 1 and text.startswith(f"{len(keys)} things are wrong")
+
+
+def test_of_a_default_in_the_place_of_a_wrong_value_nothing_is_said(refused):
+    (error,) = refused({"bids": {"columns": {"sex": "site"}}, "evaluate": {"tasks": 3}}).errors
+    assert "evaluate.tasks is 3" in str(error)
+
+
+def test_the_command_line_is_named(place, monkeypatch):
+    monkeypatch.chdir(place)
+    with pytest.raises(InputErrors, match=r"^--config: pretrain\.encoder"):
+        open_plan([ROOT / "config.yaml"], {"bids_dir": "bids", "pretrain": {"encoder": "resnet"}}, place, main=True)
+
+
+def test_a_cohort_without_ages_needs_methods_without(refused, place):
+    table = place / "bids" / "participants.tsv"
+    kept = table.read_text()
+    table.write_text("\n".join("\t".join(line.split("\t")[:1]) for line in kept.splitlines()) + "\n")
+    try:
+        quiet = {
+            "evaluate": {"tasks": [{"name": "who", "kind": "multiclass", "target": "session_id", "min_per_class": 1}]}
+        }
+        text = str(refused({"pretrain": {"methods": ["simclr", "y-aware", "anatcl-z"]}} | quiet))
+        assert "pretrain.methods[1]" in text and "pretrain.methods[2]" in text and "pretrain.methods[0]" not in text
+        options = {"methods": ["simclr", "anatcl-z"], "alpha_age": 0}
+        (place / "my.yaml").write_text(yaml.safe_dump({"bids_dir": "bids", "pretrain": options} | quiet))
+        plan = open_plan([ROOT / "config.yaml", place / "my.yaml"], {}, place, main=True)
+        assert plan.methods.encoders == ["simclr", "anatcl-z", "untrained"]
+    finally:
+        table.write_text(kept)
+
+
+RIGHT = [*(ROOT / "tests" / "configs").glob("*.yaml"), ROOT / "docs" / "results" / "ixi_run.yaml"]
+
+
+@pytest.mark.parametrize("path", RIGHT, ids=lambda path: path.stem)
+def test_right_configurations_are_not_refused(path, place, heads, monkeypatch, tmp_path):
+    monkeypatch.chdir(place)
+    values = {"bids_dir": str(heads)}
+    if path.stem == "given_masks":
+        values["preprocess"] = {"skullstrip": {"masks": f"{tmp_path}/{{scan}}.nii.gz"}}
+        for scan in heads.rglob("*_T1w.nii.gz"):
+            mask = tmp_path / f"{scan.relative_to(heads).as_posix().removesuffix('_T1w.nii.gz')}.nii.gz"
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            mask.touch()
+    assert open_plan([ROOT / "config.yaml", path], values, place, main=True).cohort.scans
+
+
+REAL = ("method", "column of a task", "key of a recipe", "accepted scan", "parameter of an augmentation")
+
+
+@pytest.mark.parametrize("module", [("snakemake",), ("anatcl", "run", "--")], ids=["snakemake", "anatcl run"])
+def test_a_dry_run_says_the_sentence_and_no_frames(module, place, snakemake, see_words, tmp_path):
+    """Several wrong values at once, in a process of its own."""
+    values: dict = {"bids_dir": str(place / "bids")}
+    for case in REAL:
+        for key, said in WRONG[case][0].items():
+            values[key] = {**values.get(key, {}), **said} if isinstance(said, dict) else said
+    values["preprocess"]["recipe"] = str(place / "key.json")
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(values))
+    done = snakemake(tmp_path, "-n", "--configfile", "my.yaml", module=module)
+    text = done.stdout + done.stderr
+    assert done.returncode == 1 and "Traceback" not in text and 'File "' not in text, text
+    assert "5 things are wrong" in text and not (tmp_path / "results" / "preprocess").exists()
+    for case in REAL:
+        missing = [word for word in WRONG[case][1] if word not in text]
+        assert not missing, (missing, text)
