@@ -9,6 +9,7 @@ from scipy import stats
 
 from anatcl.evaluate.data.protocols import make_splits
 from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.evaluate.probes import linear
 from anatcl.evaluate.statistics import compare, gap, metrics, scores
 from anatcl.evaluate.steps import control
 from anatcl.spec.protocol import load_design
@@ -105,8 +106,8 @@ def test_per_fold_figures_equal_cross_val_score(rng, monkeypatch, spec, names):
     for s in splits:
         fold[s.test] = s.fold
     # One penalty leaves nothing to choose.
-    monkeypatch.setattr(protocol.RidgeProbe.__init__, "__defaults__", ([10.0], 3))
-    monkeypatch.setattr(protocol.LogisticProbe.__init__, "__defaults__", ([0.01], 3))
+    monkeypatch.setattr(linear.RidgeProbe.__init__, "__defaults__", ([10.0], 3))
+    monkeypatch.setattr(linear.LogisticProbe.__init__, "__defaults__", ([0.01], 3))
     found = protocol.cross_validate(problem, features, splits, 0).predictions
     model = Ridge(alpha=10.0) if spec is AGE else LogisticRegression(C=0.01, class_weight="balanced", tol=1e-8)
     for scoring, metric in names.items():
