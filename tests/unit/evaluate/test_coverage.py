@@ -54,6 +54,12 @@ def test_a_row_holds_its_bars_or_says_what_flags_it(covered, rejected, flags, ex
     assert coverage.verdict({"coverage": covered, "rejected": rejected, "metric": "mae", "flags": flags}) == expected
 
 
+def test_a_figure_near_its_bar_is_undecided():
+    row = {"coverage": 0.91, "coverage_se": 0.02, "rejected": 0.05, "metric": "mae", "flags": ""}
+    assert coverage.verdict(row) == "undecided"
+    assert coverage.verdict(row | {"coverage_se": 0.004}) == "outside: coverage"
+
+
 def test_few_cohorts_have_a_wide_standard_error(tmp_path, small):
     coverage.simulate([TINY], 2, tmp_path)
     row = coverage.summary(TINY, coverage.load(tmp_path, TINY))[0]
