@@ -1,9 +1,9 @@
-# docker build -t anatcl-workflow . && docker run --rm -v /data:/data:ro -v "$PWD":/out anatcl-workflow --cores 8 --config bids_dir=/data
+# docker build -t anatcl-workflow . && docker run --rm --user "$(id -u)" -v /data:/data:ro -v "$PWD":/out anatcl-workflow /data /out participant
 FROM python:3.12-slim-bookworm
 RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/anatcl-workflow
 COPY . .
 RUN make install
-ENV PATH=/opt/anatcl-workflow/.venv/bin:$PATH OMP_NUM_THREADS=1 HOME=/tmp
+ENV PATH=/opt/anatcl-workflow/.venv/bin:$PATH OMP_NUM_THREADS=1 HOME=/tmp USER=anatcl LOGNAME=anatcl
 WORKDIR /out
-ENTRYPOINT ["python", "-m", "anatcl", "run", "--"]
+ENTRYPOINT ["python", "-m", "anatcl", "run"]

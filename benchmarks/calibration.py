@@ -17,9 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -30,7 +32,7 @@ from anatcl.evaluate.data.problem import Problem, make_problem
 from anatcl.evaluate.data.protocols import make_splits
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation as protocol
-from anatcl.evaluate.probes.probe import Make, maker
+from anatcl.evaluate.probes.probe import Make
 from anatcl.evaluate.statistics import bootstrap, compare, metrics
 from anatcl.evaluate.steps import control
 from anatcl.spec.protocol import load_design
@@ -78,15 +80,25 @@ def dealt(problem: Problem, seed: int, folds: int = FOLDS) -> list[Split]:
     return make_splits(design, problem, None, [-1], seed)[f"1x{folds}-fold"]
 
 
-def keeping(problem: Problem, models: list[Any]) -> Callable[[Split], Make]:
-    """Makes the protocol's models and keeps them in `models`, in the order of the splits."""
-    make = maker(problem.task)
+@contextmanager
+def kept_models() -> Iterator[list[Any]]:
+    """Collect the models that the protocol makes, in the order of the splits."""
+    models: list[Any] = []
+    every = protocol.every
 
-    def made(n_features: int) -> Any:
-        models.append(make(n_features))
-        return models[-1]
+    def keep(make: Make) -> Make:
+        def made(n_features: int) -> Any:
+            models.append(make(n_features))
+            return models[-1]
 
-    return lambda split: made
+        return made
+
+    def keeping(problem: Problem, kind: str = "linear") -> Callable[[Split], Make]:
+        made = every(problem, kind)
+        return lambda split: keep(made(split))
+
+    with mock.patch.object(protocol, "every", keeping):
+        yield models
 
 
 def true_scores(models: list[Any], kind: str, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -114,9 +126,8 @@ def one_cohort(seed: int, kind: str, n: int, d: int, signal: float, n_bootstrap:
     names, counts = bootstrap.draw(problem.rows["participant_id"].to_numpy(str), n_bootstrap, seed)
     found, missing, rows = [], [], []
     for method in (0, 1):
-        models: list[Any] = []
-        make = keeping(problem, models)
-        outcome = protocol.cross_validate(problem, features_of(x[method]), splits, seed, make=make)
+        with kept_models() as models:
+            outcome = protocol.cross_validate(problem, features_of(x[method]), splits, seed)
         truth = true_scores(models, kind, fresh_x[method], fresh_y)
         values = bootstrap.replicate(outcome.predictions, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
         found.append(values)

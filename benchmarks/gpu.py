@@ -32,7 +32,7 @@ import torch  # noqa: E402
 
 from anatcl.base.files import write_json  # noqa: E402
 from anatcl.base.provenance import hardware, versions  # noqa: E402
-from benchmarks import gpu_loop, gpu_numbers, gpu_speed  # noqa: E402
+from benchmarks import gpu_layers, gpu_loop, gpu_numbers, gpu_speed  # noqa: E402
 from benchmarks.gpu_common import PEAK, Bench, flops_per_subject  # noqa: E402
 
 
@@ -55,16 +55,16 @@ class Part:
 # In the order of their value.
 PARTS: dict[str, Part] = {
     "losses": Part(gpu_numbers.losses, 20),
-    "steps": Part(gpu_speed.steps, 40),
-    "layers": Part(gpu_speed.layers, 25),
-    "profile": Part(gpu_speed.profile, 20),
-    "loop": Part(gpu_loop.loop, 45),
-    "resume": Part(gpu_loop.resume, 30),
-    "network": Part(gpu_numbers.network, 25),
-    "embedding": Part(gpu_loop.embedding, 25),
+    "layers": Part(gpu_layers.layers, 40),
     "compiled": Part(gpu_speed.compiled, 60),
+    "loop": Part(gpu_loop.loop, 70),
+    "resume": Part(gpu_loop.resume, 50),
+    "embedding": Part(gpu_loop.embedding, 25),
+    "processes": Part(gpu_loop.processes, 70),
+    "steps": Part(gpu_speed.steps, 40),
+    "profile": Part(gpu_speed.profile, 20),
+    "network": Part(gpu_numbers.network, 25),
     "thickness": Part(gpu_numbers.thickness, 25),
-    "processes": Part(gpu_loop.processes, 50),
 }
 
 

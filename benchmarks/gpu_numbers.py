@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from anatcl.losses.base import Loss
 from anatcl.models import build_model
-from anatcl.pretrain.device import resolve
+from anatcl.pretrain.device import applied, resolve
 from anatcl.pretrain.methods import METHODS
 from anatcl.spec.training import Options
 from benchmarks.gpu_common import Bench, guarded, relative
@@ -82,8 +82,8 @@ def one_loss(bench: Bench, name: str) -> dict[str, Any]:
 
 def losses(bench: Bench) -> dict[str, Any]:
     """Errors (value, gradient) of every loss in true float32, and in TensorFloat-32 for comparison."""
-    resolve(bench.device)
-    return {name: guarded(lambda name=name: one_loss(bench, name)) for name, m in METHODS.items() if m.loss}
+    with applied(resolve(bench.device)):
+        return {name: guarded(lambda name=name: one_loss(bench, name)) for name, m in METHODS.items() if m.loss}
 
 
 def subjects(shape: tuple[int, ...]) -> Tensor:
@@ -114,7 +114,11 @@ def network(bench: Bench) -> dict[str, Any]:
 
     With running statistics, where rounding stays as small as it is, and with those of the batch, which magnify it.
     """
-    resolve(bench.device)
+    with applied(resolve(bench.device)):
+        return _network(bench)
+
+
+def _network(bench: Bench) -> dict[str, Any]:
     found = {}
     for training in (False, True):
         exact = one_network(bench, "cpu", "fp32", False, training)

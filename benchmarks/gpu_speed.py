@@ -1,9 +1,8 @@
-"""Parts of ``benchmarks/gpu.py`` on speed: the training step and its variants, its first layers, its kernels."""
+"""Parts of ``benchmarks/gpu.py`` on speed: the training step and its variants, and its kernels."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,9 +10,10 @@ from torch import Tensor, nn
 
 from anatcl.losses.anatcl_local import AnatCLLocal
 from anatcl.models import build_model
-from anatcl.models.stem import SpaceToDepthConv3d, sliced_max_pool
-from anatcl.pretrain.device import resolve
-from benchmarks.gpu_common import Bench, guarded, with_plain_layers, with_warnings
+from anatcl.pretrain.compiling import compiled as compiled_network
+from anatcl.pretrain.device import applied, resolve
+from benchmarks.gpu_common import Bench, guarded, with_warnings
+from benchmarks.gpu_layers import with_forms
 
 WARM_UP, TIMED, COMPARED = 4, 15, 4  # steps
 SLOW = 0.2  # seconds a step, above which fewer are timed
@@ -28,24 +28,27 @@ class Variant:
     deterministic : bool
     search : bool
         cuDNN tries its kernels and keeps the fastest.
-    stem, pool : bool
-        This project's form of the layer; else torch's own.
+    stem, pool : str
+        Form of the layer, see `benchmarks.gpu_layers`; "" = the product's.
     last : bool
         Channels-last memory.
     precision : {"bf16", "fp16", "fp32"}
     batch : int
         Subjects; 0 = that of the recipe.
     compiled : bool
+    careful : bool
+        The compiler makes no choice by measured times (what the product asks for where runs must be equal).
     """
 
     deterministic: bool = True
     search: bool = False
-    stem: bool = True
-    pool: bool = True
+    stem: str = ""
+    pool: str = ""
     last: bool = True
     precision: str = "bf16"
     batch: int = 0
     compiled: bool = False
+    careful: bool = True
 
 
 FAST = Variant(deterministic=False, search=True)
@@ -53,18 +56,20 @@ FAST = Variant(deterministic=False, search=True)
 VARIANTS: dict[str, Variant] = {
     "deterministic": Variant(),
     "fastest": FAST,
-    "deterministic, torch's stem and pool": Variant(stem=False, pool=False),
-    "fastest, torch's stem and pool": dataclasses.replace(FAST, stem=False, pool=False),
-    "fastest, torch's pool": dataclasses.replace(FAST, pool=False),
-    "deterministic, cuDNN searches": Variant(search=True),
-    "fastest, batch 64": dataclasses.replace(FAST, batch=64),
-    "deterministic, batch 64": Variant(batch=64),
+    "deterministic, torch's stem and pool": Variant(stem="torch's", pool="torch's"),
+    "deterministic, pool placed": Variant(pool="placed"),
+    "deterministic, stem space-to-depth": Variant(stem="space-to-depth"),
     "fastest, contiguous": dataclasses.replace(FAST, last=False),
     "deterministic, fp32": Variant(precision="fp32"),
 }
 COMPILED: dict[str, Variant] = {
-    "fastest, compiled": dataclasses.replace(FAST, compiled=True),
-    "deterministic, compiled": Variant(compiled=True),
+    "deterministic": Variant(compiled=True),
+    "deterministic, choices by time": Variant(compiled=True, careful=False),
+    "fastest": dataclasses.replace(FAST, compiled=True),
+    "deterministic, stem unfolded twice": Variant(compiled=True, stem="unfolded twice"),
+    "deterministic, pool sliced": Variant(compiled=True, pool="sliced"),
+    "fastest, torch's pool": dataclasses.replace(FAST, compiled=True, pool="torch's"),
+    "deterministic, batch 64": Variant(compiled=True, batch=64),
 }
 
 
@@ -80,19 +85,25 @@ class Stepper:
 
     def __init__(self, bench: Bench, variant: Variant, x: Tensor) -> None:
         self.place = resolve(bench.device, variant.precision, variant.deterministic)
-        if bench.cuda:
-            torch.backends.cudnn.benchmark = variant.search
         torch.manual_seed(0)
-        model = with_plain_layers(build_model(bench.encoder), not variant.stem, not variant.pool)
+        model = with_forms(build_model(bench.encoder), variant.stem, variant.pool)
         self.layout = torch.channels_last_3d if variant.last else torch.contiguous_format
         self.model = model.to(self.place.device, memory_format=self.layout)  # type: ignore[call-overload]
-        self.network: nn.Module = torch.compile(self.model) if variant.compiled else self.model  # type: ignore[assignment]
-        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-4, weight_decay=5e-5, fused=True)
+        asked = dataclasses.replace(self.place, deterministic=variant.deterministic and variant.careful)
+        network = compiled_network(self.model, variant.compiled, asked, 1, False)
+        self.network: nn.Module = self.model if network is None else network
+        self.begun = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.restart()
         self.loss, self.x = AnatCLLocal(), x
         random = torch.Generator().manual_seed(1)
         age = torch.rand(len(x), generator=random) * 60 + 20
         raw = {"age": age, "measures": torch.rand(len(x), 68, 3, generator=random) + 1}
         self.targets = {k: v.to(self.place.device) for k, v in self.loss.fit(raw).items()}
+
+    def restart(self) -> None:
+        """Go back to the first weights, with a new optimiser."""
+        self.model.load_state_dict(self.begun)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-4, weight_decay=5e-5, fused=True)
 
     def __call__(self) -> None:
         """Make one step."""
@@ -110,6 +121,14 @@ class Stepper:
 
 def measure(bench: Bench, variant: Variant) -> dict[str, Any]:
     """Time, memory and warnings of a variant, and whether two runs of it are equal."""
+    with applied(resolve(bench.device, variant.precision, variant.deterministic)):
+        if bench.cuda:
+            torch.backends.cudnn.benchmark = variant.search
+        torch._dynamo.reset()  # else the ninth network of a process is no longer compiled
+        return _measure(bench, variant)
+
+
+def _measure(bench: Bench, variant: Variant) -> dict[str, Any]:
     x = bench.volumes(variant.batch if bench.cuda else 0)
     if bench.cuda:
         torch.cuda.reset_peak_memory_stats()
@@ -120,19 +139,17 @@ def measure(bench: Bench, variant: Variant) -> dict[str, Any]:
     found = bench.rates(seconds, len(x)) | {"batch": len(x), "first_step_s": round(first, 2)}
     if bench.cuda:
         found["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
-    del stepper
-    return found if variant.compiled else found | repeated(bench, variant, x)
+    return found | repeated(bench, stepper)
 
 
-def repeated(bench: Bench, variant: Variant, x: Tensor) -> dict[str, Any]:
-    """Make a few steps twice from the same seed and compare the weights."""
+def repeated(bench: Bench, stepper: Stepper) -> dict[str, Any]:
+    """Make a few steps twice from the same weights and compare where they end."""
     ends = []
     for _ in range(2):
-        stepper = Stepper(bench, variant, x)
+        stepper.restart()
         for _ in range(COMPARED if bench.cuda else 2):
             stepper()
         ends.append(stepper.weights())
-        del stepper
     return {"two_runs_equal": bool(torch.equal(*ends)), "largest_difference": float((ends[0] - ends[1]).abs().max())}
 
 
@@ -152,72 +169,38 @@ def table(bench: Bench, variants: dict[str, Variant], need: float) -> dict[str, 
 
 def steps(bench: Bench) -> dict[str, Any]:
     """Training steps in all ways but compiled."""
-    some = dict(list(VARIANTS.items())[:3]) if bench.tiny else VARIANTS
+    some = dict(list(VARIANTS.items())[:4]) if bench.tiny else VARIANTS
     return table(bench, some, 12)
 
 
 def compiled(bench: Bench) -> dict[str, Any]:
-    """Training steps through ``torch.compile``."""
-    return {"left out": "takes longer than a trial should"} if bench.tiny else table(bench, COMPILED, 50)
-
-
-def forward_backward(bench: Bench, function: Callable[[Tensor], Tensor], x: Tensor) -> dict[str, float]:
-    """Milliseconds of a layer forward, and of its backward pass."""
-    x = x.detach().requires_grad_(x.shape[1] > 1)  # the volume itself needs no gradient
-    out = function(x)
-    above = torch.ones_like(out)
-    ways = {
-        "forward_ms": lambda: function(x),
-        "both_ms": lambda: function(x).backward(above),
-    }
-    for way in ways.values():
-        way()
-    return {name: round(bench.timed(way, 5 if bench.cuda else 1) * 1e3, 3) for name, way in ways.items()}
-
-
-def layers(bench: Bench) -> dict[str, Any]:
-    """The first convolution and the pool alone, torch's form beside this project's, in bfloat16."""
-    resolve(bench.device, deterministic=False)
-    width = 8 if bench.tiny else 64
-    stem = SpaceToDepthConv3d(1, width).to(bench.device)
-    plain = nn.Conv3d(1, width, 7, stride=2, padding=3, bias=False, device=bench.device)
-    torch_pool = nn.MaxPool3d(3, stride=2, padding=1)
-    x = bench.volumes().bfloat16().unsqueeze(1)
-    with torch.no_grad(), torch.autocast(bench.device, torch.bfloat16):
-        inner = stem(x)
-
-    def in_bfloat16(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-        def call(x: Tensor) -> Tensor:
-            with torch.autocast(bench.device, torch.bfloat16):
-                return layer(x)
-
-        return call
-
-    cases = {
-        "stem, torch's": (in_bfloat16(plain), x),
-        "stem, space-to-depth": (in_bfloat16(stem), x),
-        "pool, torch's": (torch_pool, inner),
-        "pool, torch's, contiguous": (torch_pool, inner.contiguous()),
-        "pool, sliced": (sliced_max_pool, inner),
-    }
-    if not bench.tiny:
-        cases["pool, sliced and compiled"] = (torch.compile(sliced_max_pool), inner)
-    return {name: guarded(lambda case=case: forward_backward(bench, *case)) for name, case in cases.items()}
+    """Training steps through ``torch.compile``, and the kernels of the first."""
+    if bench.tiny:
+        return {"left out": "takes longer than a trial should"}
+    found = table(bench, COMPILED, 45)
+    return found | {"kernels": guarded(lambda: kernels(bench, Variant(compiled=True)))}
 
 
 def profile(bench: Bench) -> dict[str, Any]:
-    """Where the time of a deterministic step goes: the kernels that take longest, in ms."""
+    """Where the time of a deterministic step goes that is not compiled."""
+    return kernels(bench, Variant())
+
+
+def kernels(bench: Bench, variant: Variant) -> dict[str, Any]:
+    """The kernels of a step that take longest, in ms."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
-    stepper = Stepper(bench, Variant(), bench.volumes())
-    for _ in range(2):
-        stepper()
-    bench.sync()
+    torch._dynamo.reset()
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if bench.cuda else [])]
-    with record(activities=kinds) as seen:
-        stepper()
+    with applied(resolve(bench.device, variant.precision, variant.deterministic)):
+        stepper = Stepper(bench, variant, bench.volumes())
+        for _ in range(2):
+            stepper()
         bench.sync()
+        with record(activities=kinds) as seen:
+            stepper()
+            bench.sync()
     key = "self_device_time_total" if bench.cuda else "self_cpu_time_total"
     events = [e for e in seen.key_averages() if not bench.cuda or _is_kernel(e)]
     events.sort(key=lambda e: -getattr(e, key))

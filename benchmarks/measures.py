@@ -152,13 +152,16 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Run everything; returns the last line."""
     from anatcl.base.provenance import hardware, versions
     from anatcl.measures.direct import MATCHED
-    from anatcl.measures.kelly_kapowski import CONVERGED
+    from anatcl.spec.thickness import KellyKapowski
 
     case = scan_case(args.results, args.scan) if args.scan else simulated_case(2 if args.quick else args.voxel_mm)
     case = left_half(case) if args.quick else case
     jobs = {"ours": ("ours", {}), "rival": ("rival", NIPYPE_DEFAULT)}
     if not args.speed:
-        jobs |= {"ours_matched": ("ours", MATCHED), "rival_converged": ("rival", CONVERGED)}
+        jobs |= {
+            "ours_matched": ("ours", MATCHED),
+            "rival_converged": ("rival", KellyKapowski().model_dump(exclude_none=True)),
+        }
     with tempfile.TemporaryDirectory() as name:
         found = {job: run(Path(name), case, solver, options, args.threads) for job, (solver, options) in jobs.items()}
     mean = {job: regional(r["map"], case["labels"]) for job, r in found.items()}

@@ -67,7 +67,7 @@ def measure_truth(truth: Any, scan: str, methods: list[str]) -> dict[str, pd.Dat
         np.ascontiguousarray(m[box]) for m in (truth.gm, truth.wm, truth.csf, dseg, truth.icv, truth.labels)
     )
     grid = Volume(truth.gm, truth.affine)
-    tissues = Tissues(gm, wm, csf, dseg, icv, spacing, grid, box)
+    tissues = Tissues(gm=gm, wm=wm, csf=csf, dseg=dseg, icv=icv, spacing=spacing, grid=grid, box=box)
     atlas = load_atlas("desikan-killiany")
     fitted = true_labels(labels, dseg, spacing, atlas)
     return {m: measure(scan, tissues, fitted, atlas, m)[0] for m in methods}

@@ -85,9 +85,11 @@ def ours(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from anatcl.pretrain import train as module
+    from anatcl.pretrain.device import prepare_process
     from anatcl.pretrain.session import Run
     from anatcl.spec.training import Options
 
+    prepare_process()
     times: list[float] = []
     cpu: list[float] = []
     update = Run.update

@@ -9,26 +9,16 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).parent
 # A clone has the library beside the rules; an installed copy has the rules inside the library, and a stand-in for it.
 LIBRARY = ROOT if (ROOT / "anatcl").is_dir() else ROOT / "library"
-if str(LIBRARY) not in sys.path:
-    sys.path.insert(0, str(LIBRARY))
+sys.path[:0] = [
+    path for path in (str(LIBRARY), str(workflow.basedir)) if path not in sys.path
+]
 
-from anatcl.base.provenance import code_digest
+from anatcl.base.errors import InputError
+from anatcl.cli.steps import code_digest
 from anatcl.plan import open_plan
-from anatcl.run.failed import report_failed
-from anatcl.plan.scheduling import (
-    collect_seldom,
-    format_once,
-    lift_default_rate,
-    match_once,
-    ready,
-    screen_folders,
-)
-from anatcl.plan.slim import slim
-from snakemake.dag import DAG
-from snakemake.jobs import Job
-from snakemake.output_index import OutputIndex
-from snakemake.resources import Resource
-from snakemake.rules import Rule
+from anatcl.run.failed import report_failed, watch_for_stop
+from anatcl.spec import layout
+from mends import apply_mends, lift_default_rate, ready
 
 # Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
 os.environ.update(
@@ -38,46 +28,49 @@ os.environ.update(
 # Conda environments unset PYTHONPATH when they are activated; jobs find the library all the same, from any folder.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(LIBRARY))}; ")
 
-PLAN = open_plan(
-    [ROOT / "config.yaml", *workflow.config_settings.configfiles],
-    workflow.config_settings.config,
-    Path(workflow.workdir_init),
-    workflow.is_main_process,
-)
-ready(Resource.evaluate)
-format_once(Job)
-match_once(OutputIndex)
-screen_folders(DAG)
-slim(Job, Rule)
-collect_seldom()
+try:
+    PLAN = open_plan(
+        [ROOT / "config.yaml", *workflow.config_settings.configfiles],
+        workflow.config_settings.config,
+        Path(workflow.workdir_init),
+        workflow.is_main_process,
+        workflow.dag_settings is not None,  # not where rules are only listed or linted
+    )
+except InputError as error:
+    # Printed and not raised: Snakemake would add where in the code it was raised.
+    print(f"The configuration cannot be run. {error}", file=sys.stderr, flush=True)
+    sys.exit(1)
+apply_mends(tell=workflow.is_main_process)
+if workflow.is_main_process:
+    watch_for_stop()
 config.update(PLAN.values)
-TEMPLATE = PLAN.template
-ATLAS = PLAN.atlas
+TEMPLATE = PLAN.imaging.template
+ATLAS = PLAN.imaging.atlas
 TORCH_ENV = (
     "../envs/torch-cuda.yaml" if PLAN.config.device == "cuda" else "../envs/torch.yaml"
 )
 
 
 wildcard_constraints:
-    # Raw BIDS entities only, so that a stem cannot swallow _space-, _desc- or _atlas-.
-    scan=r"sub-[A-Za-z0-9]+/(ses-[A-Za-z0-9]+/)?anat/sub-[A-Za-z0-9]+(_(ses|task|acq|ce|rec|run|echo|part|chunk)-[A-Za-z0-9]+)*",
+    scan=layout.SCAN_PATTERN,
     chunk=r"\d+",
     fold=r"\d+",
-    method=r"[A-Za-z0-9-]+",
-    baseline="|".join(PLAN.untrained_rivals) or "none",
-    task=r"[A-Za-z0-9-]+",
+    # No more than the methods that have an encoder: what a table or a measure stands for is never trained.
+    method="|".join(PLAN.methods.encoders) or "none",
+    baseline="|".join(PLAN.methods.tables) or "none",
+    task=layout.TASK_PATTERN,
 
 
 @ready
 def index_scans(wildcards):
     """The index of usable scans, brought up to date."""
-    return PLAN.index_file("scans")
+    return PLAN.cohort.index_file("scans")
 
 
 @ready
 def index_excluded(wildcards):
     """What the index left out, brought up to date."""
-    return PLAN.index_file("excluded")
+    return PLAN.cohort.index_file("excluded")
 
 
 @ready
@@ -89,19 +82,19 @@ def resolved_config(wildcards):
 @ready
 def raw_image(wildcards):
     """The raw image of a scan."""
-    return PLAN.image(wildcards.scan)
+    return PLAN.cohort.image(wildcards.scan)
 
 
 @ready
 def given_mask(wildcards):
     """The mask that the user gives for a scan: a mended one, or that of skullstrip: method: mask; else nothing."""
-    return PLAN.given_mask(wildcards.scan)
+    return PLAN.cohort.given_mask(wildcards.scan)
 
 
 @ready
 def skullstrip_method(wildcards):
     """Where the masks of a scan come from."""
-    return PLAN.skullstrip_method(wildcards.scan)
+    return PLAN.cohort.skullstrip_method(wildcards.scan)
 
 
 def of_scans(pattern):
@@ -109,7 +102,7 @@ def of_scans(pattern):
 
     @ready
     def files(wildcards):
-        return expand(pattern, scan=PLAN.scans)
+        return expand(pattern, scan=PLAN.cohort.scans)
 
     return files
 
@@ -119,7 +112,7 @@ def of_chunk(pattern):
 
     @ready
     def files(wildcards):
-        return expand(pattern, scan=PLAN.chunks[wildcards.chunk])
+        return expand(pattern, scan=PLAN.cohort.chunks[wildcards.chunk])
 
     return files
 
@@ -129,7 +122,7 @@ def of_chunks(pattern):
 
     @ready
     def files(wildcards):
-        return expand(pattern, chunk=list(PLAN.chunks))
+        return expand(pattern, chunk=list(PLAN.cohort.chunks))
 
     return files
 
@@ -137,25 +130,37 @@ def of_chunks(pattern):
 @ready
 def task_text(wildcards):
     """A task as JSON, name or path, for its step."""
-    return PLAN.tasks[wildcards.task]
+    return PLAN.tasks.text(wildcards.task)
 
 
 @ready
 def task_content(wildcards):
     """A task with the content of its file."""
-    return PLAN.task_text(wildcards.task)
+    return PLAN.tasks.content(wildcards.task)
 
 
 @ready
-def rival_table(wildcards):
-    """Table of the features of a rival: another tool's, or the measures."""
-    return PLAN.rival(wildcards.baseline)[0]
+def failed_scans(wildcards):
+    """Scans left out because they failed before; a change of this list makes the table of exclusions anew."""
+    return PLAN.cohort.left_out()
 
 
 @ready
-def rival_columns(wildcards):
-    """Which columns of its table are a rival's features."""
-    return PLAN.rival(wildcards.baseline)[1]
+def feature_table(wildcards):
+    """Table of the features of a method without an encoder: another tool's, or the measures."""
+    return PLAN.methods.table(wildcards.baseline)
+
+
+@ready
+def feature_columns(wildcards):
+    """Which columns of its table are the features of a method without an encoder."""
+    return PLAN.methods.columns(wildcards.baseline)
+
+
+@ready
+def train_code(wildcards):
+    """Digest of what a training runs: the loss of its own method counts, the others do not."""
+    return code_digest("pretrain", "train", wildcards.method)
 
 
 def grown(amount):
@@ -173,7 +178,7 @@ def sized(amount):
 
     @ready
     def resource(wildcards, attempt):
-        return math.ceil(amount * attempt * PLAN.weight(wildcards.scan))
+        return math.ceil(amount * attempt * PLAN.cohort.weight(wildcards.scan))
 
     return resource
 

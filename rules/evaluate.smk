@@ -1,9 +1,9 @@
-# evaluate: frozen embeddings, leak-free probes, simple rivals, intervals and paired tests.
+# evaluate: frozen embeddings, leak-free probes, simple baselines, intervals and paired tests.
 #
 # REQUIRED INPUTS: results/pretrain/{arrays, folds.tsv, {method}/fold-{k}}, results/bids/scans.tsv, measures.tsv
 # OUTPUTS:         results/evaluate/{audit,scores,comparisons,skipped,subgroups}.tsv, {method}/{task}_{predictions,scores}.tsv,
 #                  results/evaluate/interpretation/{method}_{task}.npz, regional-measures_{task}.tsv
-# STEPS:           embed per method and fold; audit -> probe per method and task; baseline per rival -> evaluate;
+# STEPS:           embed per method and fold; audit -> probe per method and task; baseline per table of features -> evaluate;
 #                  interpret per method and task, interpret_measures per task
 
 
@@ -31,7 +31,7 @@ rule embed:
         arrays_dir=subpath(input.arrays, parent=True),
         encoder_dir=subpath(input.encoder, parent=True),
         device=PLAN.config.device,
-        code=code_digest("evaluate", "steps/embed.py"),
+        code=code_digest("evaluate", "embed"),
     shell:
         "python -m anatcl evaluate embed"
         " --arrays {params.arrays_dir:q}"
@@ -49,8 +49,8 @@ rule audit:
         volumes="results/pretrain/arrays/volumes.npy",
         models=expand(
             "results/pretrain/{method}/fold-{fold}/model.json",
-            method=PLAN.trained,
-            fold=PLAN.folds,
+            method=PLAN.methods.encoders,
+            fold=PLAN.training.folds,
         ),
         scans=index_scans,
         folds="results/pretrain/folds.tsv",
@@ -67,9 +67,9 @@ rule audit:
         mem_mb=grown(2000),
         runtime=grown(60),
     params:
-        pretrained=expand("results/pretrain/{method}", method=PLAN.trained),
+        pretrained=expand("results/pretrain/{method}", method=PLAN.methods.encoders),
         arrays_dir=subpath(input.arrays, parent=True),
-        code=code_digest("evaluate", "steps/audit.py"),
+        code=code_digest("evaluate", "audit"),
     shell:
         "python -m anatcl evaluate audit"
         " --pretrained {params.pretrained:q}"
@@ -84,7 +84,7 @@ rule probe:
     """Probe the embeddings of one method on one task."""
     input:
         embeddings=expand(
-            "results/evaluate/{{method}}/fold-{fold}/embeddings.npz", fold=PLAN.folds
+            "results/evaluate/{{method}}/fold-{fold}/embeddings.npz", fold=PLAN.training.folds
         ),
         audit="results/evaluate/audit.tsv",
         scans=index_scans,
@@ -108,11 +108,11 @@ rule probe:
         content=task_content,
         embeddings_dir=subpath(output.scores, parent=True),
         pretrained_dir="results/pretrain/{method}",
-        protocols=PLAN.protocols(),
+        protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "task"),
     shell:
         "python -m anatcl evaluate task"
         " --task {params.task:q}"
@@ -132,9 +132,9 @@ rule probe:
 
 
 rule baseline:
-    """Probe a simple rival, or another tool's table of features, on one task."""
+    """Probe a simple baseline, or another tool's table of features, on one task."""
     input:
-        table=rival_table,
+        table=feature_table,
         scans=index_scans,
         folds="results/pretrain/folds.tsv",
         measures="results/measures/measures.tsv",
@@ -154,12 +154,12 @@ rule baseline:
     params:
         task=task_text,
         content=task_content,
-        columns=rival_columns,
-        protocols=PLAN.protocols(),
+        columns=feature_columns,
+        protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "task"),
     shell:
         "python -m anatcl evaluate task"
         " --task {params.task:q}"
@@ -215,7 +215,7 @@ rule interpret:
         device=PLAN.config.device,
         site_column=PLAN.config.evaluate.site_column,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "interpret"),
     shell:
         "python -m anatcl evaluate interpret"
         " --task {params.task:q}"
@@ -258,7 +258,7 @@ rule interpret_measures:
         content=task_content,
         site_column=PLAN.config.evaluate.site_column,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "interpret-measures"),
     shell:
         "python -m anatcl evaluate interpret-measures"
         " --task {params.task:q}"
@@ -276,13 +276,13 @@ rule evaluate:
     input:
         scores=expand(
             "results/evaluate/{method}/{task}_scores.tsv",
-            method=PLAN.rivals,
-            task=list(PLAN.tasks),
+            method=PLAN.methods.all,
+            task=PLAN.tasks.names,
         ),
         predictions=expand(
             "results/evaluate/{method}/{task}_predictions.tsv",
-            method=PLAN.rivals,
-            task=list(PLAN.tasks),
+            method=PLAN.methods.all,
+            task=PLAN.tasks.names,
         ),
         models="results/pretrain/models.tsv",
         scans=index_scans,
@@ -305,7 +305,7 @@ rule evaluate:
         subgroups=PLAN.config.evaluate.subgroups,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
-        code=code_digest("evaluate"),
+        code=code_digest("evaluate", "scores"),
     shell:
         "python -m anatcl evaluate scores"
         " --inputs {input.scores:q}"

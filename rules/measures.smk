@@ -31,11 +31,11 @@ rule measure:
         runtime=sized(120),
     params:
         atlas=PLAN.config.measures.atlas,
-        space=PLAN.space,
-        thickness=PLAN.thickness,
-        options=PLAN.thickness_options(),
+        space=PLAN.imaging.space,
+        thickness=PLAN.imaging.thickness,
+        options=PLAN.imaging.thickness_options(),
         seed=PLAN.config.seed,
-        code=code_digest("measures"),
+        code=code_digest("measures", "measure"),
     shell:
         "python -m anatcl measures measure"
         " --scan {wildcards.scan:q}"
@@ -89,7 +89,7 @@ rule measures_chunk:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        code=code_digest("measures"),
+        code=code_digest("measures", "chunk"),
     shell:
         "python -m anatcl measures chunk"
         " --inputs {input.tables:q}"
@@ -127,9 +127,9 @@ rule measures:
         mem_mb=grown(2000),
         runtime=grown(20),
     params:
-        freesurfer=PLAN.freesurfer_flag(),
+        freesurfer=PLAN.imaging.freesurfer_flag(),
         seed=PLAN.config.seed,
-        code=code_digest("measures"),
+        code=code_digest("measures", "cohort"),
     shell:
         "python -m anatcl measures cohort"
         " --chunks {input.chunks:q}"

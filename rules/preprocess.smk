@@ -5,10 +5,6 @@
 # STEPS:           template (once), then bias_correct -> skullstrip -> register per scan; preprocess_maps.smk goes on
 #                  with segment -> qc per scan, then preprocess (one table of quality numbers, and who passes)
 
-# The modules that run ANTs, in every step of a scan.
-ANTS = ("ants.py", "ants_program.py", "geometry.py")
-
-
 rule template:
     """Write the template's volumes for all scans, once."""
     output:
@@ -26,15 +22,9 @@ rule template:
     params:
         template=PLAN.config.preprocess.template,
         recipe=PLAN.config.preprocess.recipe,
-        settings=PLAN.recipe_part("template_mm"),
+        settings=PLAN.imaging.recipe_part("template_mm"),
         out_dir=subpath(output.about, parent=True),
-        code=code_digest(
-            "preprocess",
-            "template.py",
-            "head.py",
-            "head_anatomy.py",
-            "geometry.py",
-        ),
+        code=code_digest("preprocess", "template"),
     shell:
         "python -m anatcl preprocess template"
         " --template {params.template:q}"
@@ -62,9 +52,9 @@ rule bias_correct:
         runtime=sized(30),
     params:
         recipe=PLAN.config.preprocess.recipe,
-        settings=PLAN.recipe_part("bias_correct"),
+        settings=PLAN.imaging.recipe_part("bias_correct"),
         seed=PLAN.config.seed,
-        code=code_digest("preprocess", *ANTS, "bias_correct.py"),
+        code=code_digest("preprocess", "bias_correct"),
     shell:
         "python -m anatcl preprocess bias_correct"
         " --scan {wildcards.scan:q}"
@@ -100,18 +90,11 @@ rule skullstrip:
         runtime=sized(60),
     params:
         recipe=PLAN.config.preprocess.recipe,
-        settings=PLAN.recipe_part("skullstrip"),
+        settings=PLAN.imaging.recipe_part("skullstrip"),
         method=skullstrip_method,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
-        code=code_digest(
-            "preprocess",
-            *ANTS,
-            "alignment.py",
-            "skullstrip.py",
-            "skull_edge.py",
-            "registration.py",
-        ),
+        code=code_digest("preprocess", "skullstrip"),
     shell:
         "python -m anatcl preprocess skullstrip"
         " --scan {wildcards.scan:q}"
@@ -153,18 +136,11 @@ rule register:
         runtime=sized(240),
     params:
         recipe=PLAN.config.preprocess.recipe,
-        settings=PLAN.recipe_part("register"),
+        settings=PLAN.imaging.recipe_part("register"),
         engine=PLAN.config.preprocess.deformable,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
-        code=code_digest(
-            "preprocess",
-            *ANTS,
-            "register.py",
-            "registration.py",
-            "greedy.py",
-            "greedy_program.py",
-        ),
+        code=code_digest("preprocess", "register"),
     shell:
         "python -m anatcl preprocess register"
         " --scan {wildcards.scan:q}"

@@ -35,10 +35,10 @@ rule segment:
         runtime=sized(60),
     params:
         recipe=PLAN.config.preprocess.recipe,
-        settings=PLAN.recipe_part("segment", "bias_correct"),
+        settings=PLAN.imaging.recipe_part("segment", "bias_correct"),
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
-        code=code_digest("preprocess", *ANTS, "segment.py", "bias_correct.py"),
+        code=code_digest("preprocess", "segment"),
     shell:
         "python -m anatcl preprocess segment"
         " --scan {wildcards.scan:q}"
@@ -94,7 +94,7 @@ rule qc:
         recipe=PLAN.config.preprocess.recipe,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
-        code=code_digest("preprocess", *ANTS, "qc.py"),
+        code=code_digest("preprocess", "qc"),
     shell:
         "python -m anatcl preprocess qc"
         " --scan {wildcards.scan:q}"
@@ -132,7 +132,7 @@ rule preprocess_chunk:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        code=code_digest("preprocess", "gate.py"),
+        code=code_digest("preprocess", "chunk"),
     shell:
         "python -m anatcl preprocess chunk"
         " --inputs {input.numbers:q}"
@@ -161,9 +161,9 @@ rule preprocess:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        limits=PLAN.limits(),
+        limits=PLAN.imaging.limits(),
         template_dir=subpath(input.template, parent=True),
-        code=code_digest("preprocess", "gate.py", "dataset.py"),
+        code=code_digest("preprocess", "gate"),
     shell:
         "python -m anatcl preprocess gate"
         " --inputs {input.chunks:q}"

@@ -26,7 +26,7 @@ rule folds:
         folds=PLAN.config.pretrain.folds,
         group=PLAN.config.pretrain.group,
         seed=PLAN.config.seed,
-        code=code_digest("pretrain", "folds.py"),
+        code=code_digest("pretrain", "folds"),
     shell:
         "python -m anatcl pretrain folds"
         " --scans {input.scans:q}"
@@ -49,6 +49,7 @@ rule pack:
         volumes="results/pretrain/arrays/volumes.npy",
         rows="results/pretrain/arrays/rows.tsv",
         about="results/pretrain/arrays/arrays.json",
+        excluded="results/pretrain/arrays/excluded.tsv",
     log:
         "logs/pack.log",
     benchmark:
@@ -63,11 +64,11 @@ rule pack:
         map=PLAN.config.pretrain.map,
         template=TEMPLATE,
         voxel_mm=PLAN.config.pretrain.voxel_mm,
-        crop=PLAN.crop_flag(),
+        crop=PLAN.training.crop_flag(),
         dtype=PLAN.config.pretrain.dtype,
         maps_dir="results/preprocess",
         out_dir=subpath(output.about, parent=True),
-        code=code_digest("pretrain", "pack.py", "arrays.py"),
+        code=code_digest("pretrain", "pack"),
     shell:
         "python -m anatcl pretrain pack"
         " --scans {input.scans:q}"
@@ -107,16 +108,16 @@ rule train:
         runtime=grown(2880),
         gpu=PLAN.config.pretrain.gpus,
         nodes=PLAN.config.pretrain.nodes,
-        processes=PLAN.processes,
+        processes=PLAN.training.processes,
     params:
-        launcher=PLAN.launcher,
+        launcher=PLAN.training.launcher,
         arrays_dir=subpath(input.arrays, parent=True),
         out_dir=subpath(output.encoder, parent=True),
-        options=PLAN.training(),
+        options=PLAN.training.options(),
         precision=PLAN.config.pretrain.precision,
         device=PLAN.config.device,
-        deterministic=PLAN.deterministic_flag(),
-        code=code_digest("pretrain"),
+        deterministic=PLAN.training.deterministic_flag(),
+        code=train_code,
     shell:
         "{params.launcher} python -m anatcl pretrain train"
         " --arrays {params.arrays_dir:q}"
@@ -140,8 +141,8 @@ rule pretrain:
     input:
         models=expand(
             "results/pretrain/{method}/fold-{fold}/model.json",
-            method=PLAN.trained,
-            fold=PLAN.folds,
+            method=PLAN.methods.encoders,
+            fold=PLAN.training.folds,
         ),
     output:
         table="results/pretrain/models.tsv",
@@ -156,7 +157,7 @@ rule pretrain:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        code=code_digest("pretrain", "listing.py"),
+        code=code_digest("pretrain", "list"),
     shell:
         "python -m anatcl pretrain list"
         " --models {input.models:q}"

@@ -28,7 +28,7 @@ rule tables:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        code=code_digest("report"),
+        code=code_digest("report", "tables"),
     shell:
         "python -m anatcl report tables"
         " --scores {input.scores:q}"
@@ -42,7 +42,7 @@ rule runtime:
     """Sum up time and memory of every rule."""
     input:
         scores="results/evaluate/scores.tsv",
-        maps=PLAN.maps,
+        maps=PLAN.tasks.maps,
     output:
         table="results/report/runtime.tsv",
     log:
@@ -55,7 +55,7 @@ rule runtime:
         runtime=grown(10),
     params:
         benchmarks_dir="results/benchmarks",
-        code=code_digest("report", "records/runtime.py"),
+        code=code_digest("report", "runtime"),
     shell:
         "python -m anatcl report runtime"
         " --benchmarks-dir {params.benchmarks_dir:q}"
@@ -69,6 +69,7 @@ rule excluded:
         bids=index_excluded,
         preprocess="results/preprocess/excluded.tsv",
         measures="results/measures/excluded.tsv",
+        pack="results/pretrain/arrays/excluded.tsv",
     output:
         table=report(
             "results/report/excluded.tsv",
@@ -87,11 +88,11 @@ rule excluded:
         runtime=grown(10),
     params:
         failures_dir="results/failures",
-        failed=PLAN.failed_scans,
-        code=code_digest("report", "records/exclusions.py"),
+        failed=failed_scans,
+        code=code_digest("report", "excluded"),
     shell:
         "python -m anatcl report excluded"
-        " --tables {input.bids:q} {input.preprocess:q} {input.measures:q}"
+        " --tables {input.bids:q} {input.preprocess:q} {input.measures:q} {input.pack:q}"
         " --failures-dir {params.failures_dir:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"
@@ -121,7 +122,7 @@ rule methods_text:
         measures_dir=subpath(input.measures, parent=True),
         pretrain_dir=subpath(input.models, parent=True),
         evaluate_dir=subpath(input.scores, parent=True),
-        code=code_digest("report"),
+        code=code_digest("report", "methods"),
     shell:
         "python -m anatcl report methods"
         " --preprocess-dir {params.preprocess_dir:q}"
@@ -144,7 +145,7 @@ rule report:
         excluded="results/report/excluded.tsv",
         runtime="results/report/runtime.tsv",
         methods="results/report/methods.md",
-        maps=PLAN.maps,
+        maps=PLAN.tasks.maps,
         config=resolved_config,
     output:
         page="results/report/index.html",
@@ -163,8 +164,8 @@ rule report:
         preprocess_dir=subpath(input.qc, parent=True),
         predictions_dir=subpath(input.comparisons, parent=True),
         history_dir=subpath(input.models, parent=True),
-        maps_dir=PLAN.maps_dir(),
-        code=code_digest("report"),
+        maps_dir=PLAN.tasks.maps_dir(),
+        code=code_digest("report", "page"),
     shell:
         "python -m anatcl report page"
         " --benchmark {input.benchmark:q}"

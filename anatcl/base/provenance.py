@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import os
 import platform
 import resource
@@ -18,54 +16,7 @@ from typing import Any
 from anatcl import __version__
 from anatcl.base.files import write_json
 
-PACKAGE = Path(__file__).resolve().parent.parent
-
-# What a stage's results depend on. Cohort order is the order of the data flow.
-DEPENDS: dict[str, tuple[str, ...]] = {
-    "simulate": ("base", "images", "simulate"),
-    "bids": ("base", "spec", "bids"),
-    "preprocess": ("base", "spec", "images", "preprocess"),
-    "measures": ("base", "spec", "images", "measures"),
-    "pretrain": ("base", "spec", "models", "losses", "pretrain"),
-    "evaluate": ("base", "spec", "models", "evaluate"),
-    "report": ("base", "report"),
-}
-# Parts of `base` that shape no result: editing them must not rerun a cohort.
-NEUTRAL = ("spec/config.py", "spec/layers.py", "base/provenance.py", "base/failures.py", "base/errors.py")
-
 LIBRARIES = ("numpy", "scipy", "pandas", "nibabel", "nipype", "antspyx", "torch", "scikit-learn", "safetensors")
-
-
-@functools.cache
-def code_digest(stage: str, *modules: str) -> str:
-    """Digest of the code and data files that a rule's result depends on.
-
-    Parameters
-    ----------
-    stage : str
-        Part of the library (``"preprocess"``), see `DEPENDS`.
-    *modules : str
-        Files inside the stage (``"skullstrip.py"``) when a rule uses only some of them; all when none is named.
-
-    Returns
-    -------
-    str
-        Twelve hexadecimal digits. Comments and blank lines count: bytes are cheap to compare and never wrong.
-    """
-    files: list[Path] = []
-    for part in DEPENDS[stage]:
-        root = PACKAGE / part
-        if part == stage and modules:
-            files += [root / name for name in modules]
-        else:
-            files += sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    digest = hashlib.sha256()
-    for file in files:
-        name = file.relative_to(PACKAGE).as_posix()
-        if name in NEUTRAL:
-            continue
-        digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
 
 
 def versions(names: Sequence[str] = LIBRARIES) -> dict[str, str]:

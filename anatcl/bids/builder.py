@@ -8,15 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from anatcl.base import provenance
+from anatcl.base.closure import code_digest
 from anatcl.base.errors import InputError
 from anatcl.base.joins import compare, some
 from anatcl.bids import check, filters, names, phenotypes, walk
 from anatcl.bids.cache import Cache
 from anatcl.bids.tables import Table, from_texts, read_table, typed
 from anatcl.spec.bids import Options
-
-COLUMNS = ["scan", "participant_id", "stage", "reason", "file", "remedy"]
+from anatcl.spec.layout import EXCLUDED, RAW
 
 STAGE = "bids"
 GIVE = "Give the folder that holds sub-* folders: --config bids_dir=<folder>."
@@ -52,7 +51,7 @@ class Builder:
 
     def __init__(self, root: Path, options: Options, cache_file: Path | None) -> None:
         self.root, self.options = root, options
-        self.cache = Cache(cache_file, [str(root), options.limits(), provenance.code_digest(STAGE)])
+        self.cache = Cache(cache_file, [str(root), options.limits(), code_digest(__name__)])
         self.excluded: list[dict[str, str]] = []
         self.warnings: list[dict[str, str]] = []
         self.named: dict[str, names.Name] = {}
@@ -228,7 +227,7 @@ class Builder:
 
     def _scans(self, known: phenotypes.Phenotypes) -> pd.DataFrame:
         present = {key for name in self.named.values() for key in name.entities}
-        entities = [key for key in names.RAW if key in present]
+        entities = [key for key in RAW if key in present]
         rows = []
         for scan in sorted(self.named):
             name = self.named[scan].entities
@@ -251,7 +250,7 @@ class Builder:
 
     def _excluded(self) -> pd.DataFrame:
         rows = sorted(self.excluded, key=lambda row: (row["scan"], row["file"]))
-        return from_texts(rows, COLUMNS)
+        return from_texts(rows, list(EXCLUDED))
 
     def _participants(self, scans: pd.DataFrame, known: phenotypes.Phenotypes) -> pd.DataFrame:
         numbers = scans["participant_id"].value_counts(sort=False)

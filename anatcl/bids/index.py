@@ -16,10 +16,11 @@ from typing import Any
 import pandas as pd
 
 from anatcl.base import provenance
+from anatcl.base.closure import code_digest
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, read_json, write_json
 from anatcl.bids import walk
-from anatcl.bids.builder import GIVE, STAGE, Builder, Index
+from anatcl.bids.builder import GIVE, Builder, Index
 from anatcl.bids.tables import as_text, typed
 from anatcl.spec.bids import Options
 
@@ -63,7 +64,7 @@ def refresh(bids_dir: str | Path, out_dir: str | Path, options: Options | None =
     options = options or Options()
     out = Path(out_dir)
     index = build_index(bids_dir, options, out / ".cache.json")
-    parameters = {"bids_dir": str(_root(bids_dir)), "options": options.plain(), "code": provenance.code_digest(STAGE)}
+    parameters = {"bids_dir": str(_root(bids_dir)), "options": options.plain(), "code": code_digest(__name__)}
     try:
         changed = [write_if_changed(out / f"{name}.tsv", getattr(index, name)) for name in TABLES]
         _record(out / "run.json", parameters, index, start, any(changed))

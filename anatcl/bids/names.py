@@ -7,12 +7,7 @@ import functools
 import re
 
 from anatcl.base.errors import InputError
-from anatcl.spec.bids import ENTITIES, INDICES
-
-LABEL = "[A-Za-z0-9+]+"
-RAW = [short for short in ENTITIES.values() if short not in ("sub", "ses")]
-# The stem of a raw T1w scan; Snakemake constrains its wildcard {scan} to this, so that it cannot swallow `_space-`.
-SCAN_PATTERN = rf"sub-{LABEL}(?:/ses-{LABEL})?/anat/sub-{LABEL}(?:_ses-{LABEL})?(?:_(?:{'|'.join(RAW)})-{LABEL})*"
+from anatcl.spec.layout import ENTITIES, INDICES, LABEL
 
 _T1W = re.compile(r"(?:^|(?<=/)|[-_. ])t1w(?P<extension>\.[^/]*)?$", re.IGNORECASE)
 # What its owner may take for a T1w image: T1w-2.nii.gz, T1w_defaced.nii, T1w (1).nii.

@@ -11,10 +11,11 @@ from typing import Any
 from anatcl.base.errors import InputError
 from anatcl.base.joins import some
 from anatcl.base.pointers import refuse_pointer
+from anatcl.base.words import nearest
 from anatcl.bids import values
 from anatcl.bids.tables import Table, read_table
 from anatcl.bids.walk import refuse_unfetched
-from anatcl.spec.bids import Options, nearest
+from anatcl.spec.bids import Options
 
 # Columns that every index has, and the names under which they are known without being configured.
 ALIASES = {
@@ -165,7 +166,7 @@ def _rename(table: Table, options: Options) -> dict[str, str]:
 
 def _free(name: str, taken: set[str]) -> str:
     """A column that would hide one of ours keeps its content under another name."""
-    from anatcl.bids.names import RAW
+    from anatcl.spec.layout import RAW
 
     return f"participants_{name}" if name in {"scan", "path", *RAW, *taken} else name
 

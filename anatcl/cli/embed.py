@@ -30,13 +30,14 @@ def run_embed(args: argparse.Namespace) -> None:
     import tempfile
 
     from anatcl.pretrain.bundle import load_encoder
-    from anatcl.pretrain.device import resolve
+    from anatcl.pretrain.device import applied, for_embedding, prepare_process
     from anatcl.pretrain.embed_images import embed_images
     from anatcl.pretrain.raw import FromRaw
 
-    contract = load_encoder(args.bundle)[1]["input"]
-    device = resolve(args.device, args.precision, args.deterministic, args.threads)
+    prepare_process()
+    description = load_encoder(args.bundle)[1]
+    device = for_embedding(description["architecture"], args.device, args.precision, args.threads, args.deterministic)
     kept = contextlib.nullcontext(args.work_dir) if args.work_dir else tempfile.TemporaryDirectory()
-    with kept as folder:
-        prepare = FromRaw(contract, folder, args.recipe, max(1, args.threads))
+    with kept as folder, applied(device):
+        prepare = FromRaw(description["input"], folder, args.recipe, max(1, args.threads))
         embed_images(args.bundle, args.images, args.out, device, prepare)

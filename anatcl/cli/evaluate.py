@@ -27,15 +27,28 @@ def _embed(steps: argparse._SubParsersAction) -> None:
     step.add_argument("--encoder", required=True, metavar="DIR", help="folder of encoder.safetensors and model.json")
     step.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute")
     step.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads (default 1)")
-    step.add_argument("--batch", type=int, default=8, metavar="N", help="volumes per batch (default 8)")
+    step.add_argument(
+        "--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"], help="number type (default auto)"
+    )
+    step.add_argument("--batch", type=int, default=0, metavar="N", help="volumes per batch (default: by device)")
     step.add_argument("--out", required=True, metavar="FILE", help="embeddings.npz to write")
     step.set_defaults(function=_run_embed)
 
 
 def _run_embed(args: argparse.Namespace) -> None:
     from anatcl.evaluate.steps.embed import embed
+    from anatcl.pretrain.device import prepare_process
 
-    embed(args.arrays, args.encoder, args.out, device=args.device, threads=args.threads, batch=args.batch)
+    prepare_process()
+    embed(
+        args.arrays,
+        args.encoder,
+        args.out,
+        device=args.device,
+        threads=args.threads,
+        batch=args.batch,
+        precision=args.precision,
+    )
 
 
 def _task(steps: argparse._SubParsersAction) -> None:
@@ -121,8 +134,11 @@ def _finetune(steps: argparse._SubParsersAction) -> None:
 
 
 def _run_finetune(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.steps.task import Settings, run_finetune
+    from anatcl.evaluate.steps.finetune import run_finetune
+    from anatcl.evaluate.steps.task import Settings
+    from anatcl.pretrain.device import prepare_process
 
+    prepare_process()
     run_finetune(
         args.task,
         args.method,

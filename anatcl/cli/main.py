@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from anatcl import __version__
 from anatcl.base import failures
 from anatcl.base.errors import InputError
+from anatcl.cli.missing import sentence
 
 STAGES = ("simulate", "bids", "preprocess", "measures", "pretrain", "embed", "evaluate", "report")
-COMMANDS = ("run", "init", "status")
+COMMANDS = ("run", "init", "status", "profile")
 log = logging.getLogger("anatcl")
 
 
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stage = f"{args.stage} {args.step}" if getattr(args, "step", None) else args.stage
     try:
         status = args.function(args)
-    except Exception as error:
+    except Exception as raised:
+        error = explained(raised)
         if marked:
             failures.mark(marked, args.scan, stage, error, args.log_path)
         if isinstance(error, InputError):
@@ -48,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if marked:
         failures.clear(marked, args.scan, stage)
     return int(status or 0)
+
+
+def explained(error: Exception) -> Exception:
+    """The error itself, or a sentence where a known package is not installed."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    return (sentence(name) if name else None) or error
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 
 from anatcl.cli.main import scan_flags
-
-METHODS = ("distance", "direct", "kelly_kapowski")
+from anatcl.spec.names import THICKNESS
 
 
 def register(stages: argparse._SubParsersAction) -> None:
@@ -37,7 +36,7 @@ def _add_measure(steps: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--atlas-space-template", required=True, metavar="NAME", help="space that --xfm comes from; must fit the atlas"
     )
-    parser.add_argument("--thickness", choices=METHODS, default="distance", help="how thickness (mm) is estimated")
+    parser.add_argument("--thickness", choices=THICKNESS, default="distance", help="how thickness (mm) is estimated")
     parser.add_argument("--thickness-options", type=json.loads, default={}, metavar="JSON", help="its parameters")
     parser.add_argument("--threads", type=int, default=1, help="threads of this step")
     parser.add_argument("--seed", type=int, default=0, help="seed of ITK")
@@ -87,13 +86,13 @@ def _measure(args: argparse.Namespace) -> None:
         args.scan,
         {"gm": args.gm, "wm": args.wm, "csf": args.csf, "dseg": args.dseg, "icv": args.icv_mask},
         args.xfm,
-        args.atlas,
-        args.atlas_space_template,
-        args.thickness,
-        {"labels": args.out_labels, "thickness": args.out_thickness, "measures": args.out_measures},
-        args.thickness_options,
-        args.threads,
-        args.seed,
+        atlas_name=args.atlas,
+        template=args.atlas_space_template,
+        method=args.thickness,
+        outputs={"labels": args.out_labels, "thickness": args.out_thickness, "measures": args.out_measures},
+        options=args.thickness_options,
+        threads=args.threads,
+        seed=args.seed,
     )
 
 

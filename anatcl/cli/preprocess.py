@@ -91,20 +91,21 @@ def _run_skullstrip(args: argparse.Namespace) -> None:
 
     settings = load_recipe(args.recipe, "skullstrip")
     if args.method == "mask" and args.mask is None:
-        raise InputError("no mask was given for this scan.", None, "Set preprocess: skullstrip: masks.")
+        cure = "Make the file that preprocess: skullstrip: masks names for it, or leave the scan out."
+        raise InputError("there is no mask for this scan.", args.image, cure)
     sources = [args.image] + ([args.mask] if args.method == "mask" else [])
     with described([args.out_brain, args.out_icv], sources, **_facts(args, settings), Type="Brain") as record:
         record |= skullstrip(
             args.image,
             Template(args.template_dir),
-            args.out_brain,
-            args.out_icv,
-            args.out_affine,
-            settings,
-            args.method,
-            args.mask,
-            args.threads,
-            args.seed,
+            out_brain=args.out_brain,
+            out_icv=args.out_icv,
+            out_affine=args.out_affine,
+            settings=settings,
+            method=args.method,
+            given=args.mask,
+            threads=args.threads,
+            seed=args.seed,
         )
 
 
@@ -142,13 +143,13 @@ def _run_register(args: argparse.Namespace) -> None:
             args.mask,
             args.start,
             Template(args.template_dir),
-            args.out_affine,
-            args.out_forward,
-            args.out_inverse,
-            settings,
-            args.engine,
-            args.threads,
-            args.seed,
+            out_affine=args.out_affine,
+            out_forward=args.out_forward,
+            out_inverse=args.out_inverse,
+            settings=settings,
+            engine=args.engine,
+            threads=args.threads,
+            seed=args.seed,
         )
 
 
@@ -186,14 +187,14 @@ def _run_segment(args: argparse.Namespace) -> None:
             args.image,
             args.brain,
             args.icv,
-            args.affine,
-            args.forward,
-            args.inverse,
-            Template(args.template_dir),
-            out,
-            recipe["segment"],
-            args.threads,
-            args.seed,
+            affine=args.affine,
+            forward=args.forward,
+            inverse=args.inverse,
+            template=Template(args.template_dir),
+            out=out,
+            settings=recipe["segment"],
+            threads=args.threads,
+            seed=args.seed,
         )
 
 
@@ -221,14 +222,14 @@ def _run_qc(args: argparse.Namespace) -> None:
         args.image,
         args.brain,
         args.icv,
-        args.dseg,
-        args.forward,
-        args.vbm,
-        Template(args.template_dir),
-        args.out_json,
-        args.out_png,
-        args.threads,
-        args.seed,
+        dseg=args.dseg,
+        forward=args.forward,
+        vbm=args.vbm,
+        template=Template(args.template_dir),
+        out_json=args.out_json,
+        out_png=args.out_png,
+        threads=args.threads,
+        seed=args.seed,
     )
 
 

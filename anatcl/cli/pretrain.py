@@ -6,16 +6,17 @@ import argparse
 from typing import Any
 
 # Flags of `train` that are options of the run: (flag, type, default, help). The rest travels in --options.
-TRAIN_OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
-    ("--encoder", str, "resnet18", "network: resnet18, resnet34, resnet50, densenet121 or resnet-tiny"),
-    ("--epochs", int, 300, "passes over the training scans"),
-    ("--batch-size", int, 32, "subjects in a batch, over all processes"),
-    ("--learning-rate", float, 1e-4, "Adam's learning rate"),
-    ("--temperature", float, 0.1, "temperature of the similarities"),
-    ("--age-sigma", float, 2.0, "width of the age kernel, years"),
-    ("--lambda", float, 1.0, "factor of the anatomical term"),
-    ("--alpha-age", float, 1.0, "factor of the age term"),
-    ("--seed", int, 0, "seed of initial weights, batches and augmentations"),
+# Defaults stand in anatcl.spec.training alone.
+TRAIN_OPTIONS: tuple[tuple[str, type, str], ...] = (
+    ("--encoder", str, "network: resnet18, resnet34, resnet50, densenet121 or resnet-tiny"),
+    ("--epochs", int, "passes over the training scans"),
+    ("--batch-size", int, "subjects in a batch, over all processes"),
+    ("--learning-rate", float, "Adam's learning rate"),
+    ("--temperature", float, "temperature of the similarities"),
+    ("--age-sigma", float, "width of the age kernel, years"),
+    ("--lambda", float, "factor of the anatomical term"),
+    ("--alpha-age", float, "factor of the age term"),
+    ("--seed", int, "seed of initial weights, batches and augmentations"),
 )
 
 
@@ -91,9 +92,9 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", type=int, required=True, help="fold that is held out (-1: nobody)")
     parser.add_argument("--method", required=True, help="pretraining method, e.g. anatcl-global")
     parser.add_argument("--query", default="", help="pandas query on rows.tsv: who belongs to the cohort")
-    for flag, kind, default, text in TRAIN_OPTIONS:
+    for flag, kind, text in TRAIN_OPTIONS:
         name = "lambda_" if flag == "--lambda" else flag[2:].replace("-", "_")
-        parser.add_argument(flag, dest=name, type=kind, default=default, help=f"{text} (default {default})")
+        parser.add_argument(flag, dest=name, type=kind, default=argparse.SUPPRESS, help=text)
     parser.add_argument("--options", default="{}", help="JSON of further options; overrides the flags")
     parser.add_argument(
         "--processes", type=int, default=1, metavar="N", help="processes that share each batch, one per GPU (torchrun)"
@@ -160,14 +161,14 @@ def run_pack(args: argparse.Namespace) -> None:
         _cohort(args.scans, args.measures),
         args.maps_dir,
         args.out_dir,
-        args.map,
-        args.template,
-        args.voxel_mm,
-        crop,
-        args.pattern,
-        args.dtype,
-        args.scale,
-        args.threads,
+        map_name=args.map,
+        template=args.template,
+        voxel_mm=args.voxel_mm,
+        crop=crop,
+        pattern=args.pattern,
+        dtype=args.dtype,
+        scale=args.scale,
+        threads=args.threads,
     )
 
 
@@ -178,11 +179,13 @@ def run_train(args: argparse.Namespace) -> int:
     from anatcl.pretrain.distributed import relaunch
 
     relaunch(args.processes, args.nodes)
+    from anatcl.pretrain.device import prepare_process
     from anatcl.pretrain.train import Inputs, train
     from anatcl.spec.training import Options
 
+    prepare_process()
     flags = ("lambda_" if flag == "--lambda" else flag[2:].replace("-", "_") for flag, *_ in TRAIN_OPTIONS)
-    options = Options.parse({name: getattr(args, name) for name in flags} | json.loads(args.options))
+    options = Options.parse({name: getattr(args, name) for name in flags if name in args} | json.loads(args.options))
     inputs = Inputs(args.arrays, args.folds, args.fold, args.method, args.out_dir, args.measures, args.query)
     return train(inputs, options, args.device, args.precision, args.deterministic, args.threads)
 
@@ -198,7 +201,7 @@ def run_openbhb(args: argparse.Namespace) -> None:
         read_tree(args.root, args.out_dir, args.map, args.voxel_mm, labels=labels)
     else:
         masks = args.masks or args.root
-        read_ramp(args.root, args.out_dir, masks, args.map, voxel_mm=args.voxel_mm, labels=labels)
+        read_ramp(args.root, args.out_dir, masks, map_name=args.map, voxel_mm=args.voxel_mm, labels=labels)
 
 
 def run_import(args: argparse.Namespace) -> None:

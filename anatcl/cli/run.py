@@ -26,10 +26,24 @@ def register(stages: Any) -> None:
         choices=["participant", "group"],
         help="participant: maps, measures, quality of each scan; group: everything, up to the report",
     )
-    parser.add_argument("--participant-label", nargs="+", default=[], metavar="LABEL", help="people, as 01 or sub-01")
-    parser.add_argument("--session-label", nargs="+", default=[], metavar="LABEL", help="sessions, as 1 or ses-1")
-    parser.add_argument("--n-cpus", type=int, metavar="N", help="jobs side by side (default: all cores)")
+    _flag(parser, "--participant-label", nargs="+", default=[], metavar="LABEL", help="people, as 01 or sub-01")
+    _flag(parser, "--session-label", nargs="+", default=[], metavar="LABEL", help="sessions, as 1 or ses-1")
+    _flag(parser, "--n-cpus", "--nprocs", type=int, metavar="N", help="jobs side by side (default: all cores)")
+    _flag(
+        parser,
+        "--mem",
+        "--mem-mb",
+        metavar="MB",
+        help="memory of all jobs at a time, as 8000 or 8G (default: no limit)",
+    )
+    _flag(parser, "--work-dir", "-w", metavar="DIR", help="folder for temporary files (default: $TMPDIR or /tmp)")
     parser.set_defaults(function=_run)
+
+
+def _flag(parser: argparse.ArgumentParser, *names: str, **settings: Any) -> None:
+    """Add an option under its names, each with underscores too, as BIDS Apps write them."""
+    spelt = [form for name in names for form in (name, "--" + name[2:].replace("-", "_")) if name.startswith("--")]
+    parser.add_argument(*dict.fromkeys([*spelt, *(name for name in names if len(name) == 2)]), **settings)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -42,5 +56,14 @@ def _run(args: argparse.Namespace) -> int:
     if args.level is None:
         remedy = "Write: anatcl run BIDS_DIR OUT_DIR participant (or group); options of Snakemake stand after --."
         raise InputError("the dataset, the output folder and the level stand together.", remedy=remedy)
-    people, sessions = args.participant_label, args.session_label
-    return run(options(args.bids_dir, args.out_dir, args.level, people, sessions, args.n_cpus, args.further))
+    words = options(
+        args.bids_dir,
+        args.out_dir,
+        args.level,
+        participants=args.participant_label,
+        sessions=args.session_label,
+        cores=args.n_cpus,
+        memory=args.mem,
+        further=args.further,
+    )
+    return run(words, temporary=args.work_dir)

@@ -63,7 +63,7 @@ def direct(
     **options
         Fields of `Settings`.
     """
-    settings = Settings(**options)
+    settings = Settings.parse(options, "thickness direct")
     seg = segmentation(grey, white)
     result = np.zeros(grey.shape, np.float32)
     if not (seg == 2).any() or not (seg == 3).any():

@@ -8,10 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anatcl.images import Volume
-
-# Converged on a shell of known thickness (3.03 mm of 3 mm at 1 mm); nipype's defaults (gradient_step .025, 50
-# iterations, smoothing 1.5) stop at 2.2-2.6 mm.
-CONVERGED = {"convergence": "[90,0.0,10]", "gradient_step": 0.05, "smoothing_velocity_field": 1.0}
+from anatcl.spec.thickness import KellyKapowski
 
 
 def kelly_kapowski(
@@ -28,7 +25,7 @@ def kelly_kapowski(
     threads, seed : int
         Of ITK.
     **options
-        Inputs of nipype's ``KellyKapowski``; `CONVERGED` where not given.
+        Fields of :class:`anatcl.spec.thickness.KellyKapowski`, inputs of nipype's interface.
 
     Notes
     -----
@@ -36,6 +33,8 @@ def kelly_kapowski(
     matter.
     """
     from anatcl.preprocess.ants import workspace
+
+    told = KellyKapowski.parse(options, "thickness kelly_kapowski")
 
     grid = Volume(np.zeros(grey.shape, np.float32), np.diag([*map(float, spacing), 1.0]))
     with workspace(threads, seed) as room:
@@ -47,7 +46,7 @@ def kelly_kapowski(
             white_matter_prob_image=room.put("white.nii", grid.like(white.astype(np.float32))),
             cortical_thickness="thickness.nii",
             warped_white_matter="warped.nii",
-            **(CONVERGED | options),
+            **told.model_dump(exclude_none=True),
         )
         return room.get("thickness.nii").data
 

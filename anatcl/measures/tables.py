@@ -13,12 +13,12 @@ import pandas as pd
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
 from anatcl.measures.dictionary import GLOBALS, split_column
+from anatcl.spec.layout import EXCLUDED
 
 log = logging.getLogger(__name__)
 
 LEAD = ["scan", "participant_id", "session_id"]
 TAIL = ["thickness_method", "thickness_trust", "source", "n_outliers", "flags"]
-EXCLUDED = ["scan", "participant_id", "stage", "reason", "file", "remedy"]
 
 
 def widen(table: pd.DataFrame) -> pd.Series:
@@ -91,7 +91,7 @@ def gate(table: pd.DataFrame, qc: pd.DataFrame | None, query: str) -> tuple[pd.D
     -------
     kept : DataFrame
     excluded : DataFrame
-        Columns `EXCLUDED`.
+        Columns `anatcl.spec.layout.EXCLUDED`.
     """
     reasons: dict[str, tuple[str, str]] = {}
     cortex = [c for c in table.columns if str(c).startswith(("thickness_lh_", "thickness_rh_"))]
@@ -111,7 +111,7 @@ def gate(table: pd.DataFrame, qc: pd.DataFrame | None, query: str) -> tuple[pd.D
         file="",
         remedy=[reasons[s][1] for s in table.loc[out, "scan"]],
     )
-    return table[~out].reset_index(drop=True), excluded.reindex(columns=EXCLUDED).reset_index(drop=True)
+    return table[~out].reset_index(drop=True), excluded.reindex(columns=list(EXCLUDED)).reset_index(drop=True)
 
 
 def _query(qc: pd.DataFrame, query: str) -> pd.DataFrame:

@@ -73,8 +73,8 @@ def load_tissues(gm: Path, wm: Path, csf: Path, dseg: Path, icv: Path) -> Tissue
     box = bounding_box(inside, margin=2)
     cut = {name: np.ascontiguousarray(data[box]) for name, data in maps.items()}
     return Tissues(
-        cut["gm"], cut["wm"], cut["csf"], cut["dseg"].astype(np.int16), cut["icv"] > 0.5,
-        np.asarray(grid.spacing, float), grid, box,
+        gm=cut["gm"], wm=cut["wm"], csf=cut["csf"], dseg=cut["dseg"].astype(np.int16), icv=cut["icv"] > 0.5,
+        spacing=np.asarray(grid.spacing, float), grid=grid, box=box,
     )  # fmt: skip
 
 

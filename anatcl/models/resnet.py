@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from anatcl.models.stem import SlicedMaxPool3d, SpaceToDepthConv3d
+from anatcl.models.pool import DeterministicMaxPool3d
+from anatcl.models.stem import SpaceToDepthConv3d
 
 
 def _conv3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv3d:
@@ -104,7 +105,7 @@ class ResNet3d(nn.Module):
         self.conv1 = SpaceToDepthConv3d(channels_in, width)
         self.bn1 = nn.BatchNorm3d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = SlicedMaxPool3d()
+        self.maxpool = DeterministicMaxPool3d()
         self.layer1 = self._stage(block, width, blocks[0], stride=1)
         self.layer2 = self._stage(block, width * 2, blocks[1], stride=2)
         self.layer3 = self._stage(block, width * 4, blocks[2], stride=2)

@@ -13,8 +13,10 @@ from scipy import ndimage
 from anatcl.base.errors import InputError
 from anatcl.images import Volume, load, save
 from anatcl.preprocess.ants import Workspace, workspace
+from anatcl.preprocess.defects import faces, flat_background, lifted, refuse_lost_slices, without_spikes
 from anatcl.preprocess.geometry import coarsen, largest_component
 
+MOSTLY_NAN = 0.97  # of a grid whose background is NaN
 COPY_AGAIN = "Convert the scan again from its DICOM files, or exclude it in config (participants: exclude)."
 
 
@@ -37,13 +39,17 @@ def conform(path: str | Path) -> Volume:
     if not np.isfinite(scan.affine).all() or abs(np.linalg.det(scan.affine[:3, :3])) < 1e-6:
         raise InputError("its affine is singular or not finite.", path, COPY_AGAIN)
     bad = ~np.isfinite(scan.data)
-    if bad.mean() > 0.5:
+    flat = flat_background(scan.data)
+    if bad.mean() > (MOSTLY_NAN if np.isfinite(faces(scan.data)).mean() < 0.5 else 0.5):
         raise InputError("more than half of its voxels are not finite.", path, COPY_AGAIN)
-    data = np.where(bad, 0, scan.data)
+    data = None if flat is None else lifted(scan.data, flat)
+    if data is None:
+        data = np.where(bad, 0, scan.data)
     low, high = np.percentile(data, [0.5, 99.9])
     if not high > low:
         raise InputError("all its voxels have the same value.", path, COPY_AGAIN)
-    return Volume(np.maximum(data - min(low, 0), 0).astype(np.float32), orthogonal(scan.affine, path))
+    data = without_spikes(np.maximum(data - min(low, 0), 0))
+    return Volume(data.astype(np.float32), orthogonal(scan.affine, path))
 
 
 def orthogonal(affine: NDArray, path: str | Path, tolerance: float = 0.01) -> NDArray:
@@ -69,7 +75,7 @@ def orthogonal(affine: NDArray, path: str | Path, tolerance: float = 0.01) -> ND
 def head_mask(volume: Volume) -> NDArray:
     """Rough mask of the head: Otsu's threshold, largest part, holes filled slice by slice along each axis."""
     coarse = coarsen(volume, 4.0)
-    mask = largest_component(ndimage.binary_opening(coarse.data > _otsu(coarse.data)))
+    mask = largest_component(ndimage.binary_opening(coarse.data > otsu(coarse.data)))
     for axis in range(3):
         mask = np.stack([ndimage.binary_fill_holes(m) for m in np.moveaxis(mask, axis, 0)], axis)
     index = np.indices(volume.data.shape, sparse=True)
@@ -78,7 +84,7 @@ def head_mask(volume: Volume) -> NDArray:
     return mask[nearest]
 
 
-def _otsu(data: NDArray, bins: int = 256) -> float:
+def otsu(data: NDArray, bins: int = 256) -> float:
     """Otsu's threshold of intensities clipped at their 99.5th percentile, halved: skin and CSF belong to the head."""
     top = np.percentile(data, 99.5)
     counts, edges = np.histogram(data[data < top], bins)
@@ -130,6 +136,7 @@ def bias_correct(
     mask = head_mask(scan)
     if mask.sum() * scan.voxel_volume < 5e5:
         raise InputError("no head was found in it (less than 0.5 litres of tissue).", image, COPY_AGAIN)
+    refuse_lost_slices(scan, otsu(coarsen(scan, 4.0).data), image)
     with workspace(threads, seed) as room:
         room.put("scan.nii", scan)
         room.put("mask.nii", scan.like(mask.astype(np.uint8)))

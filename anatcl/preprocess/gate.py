@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from anatcl.base.files import read_json, read_tsv, write_tsv
+from anatcl.spec.layout import EXCLUDED
 
 SUFFIX = "_desc-qc.json"
-COLUMNS = ["scan", "participant_id", "stage", "reason", "file", "remedy"]
 Limits = Mapping[str, Sequence[float | None]]
 
 
@@ -79,7 +79,7 @@ def gate_cohort(chunks: Sequence[Path], rules: Mapping[str, Any], out: str | Pat
     write_tsv(out, table)
     failed = table[table["failed"].notna()]
     rows = [_excluded(str(scan), str(reason), Path(out).parent) for scan, reason in failed[["scan", "failed"]].values]
-    write_tsv(out_excluded, pd.DataFrame(rows, columns=COLUMNS))
+    write_tsv(out_excluded, pd.DataFrame(rows, columns=list(EXCLUDED)))
 
 
 def _excluded(scan: str, reason: str, root: Path) -> dict[str, str]:

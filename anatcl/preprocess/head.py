@@ -221,7 +221,17 @@ def packaged_head(voxel_mm: float = 2.0) -> Template:
     csf = np.where(mask, np.clip(1 - gm - wm, 0, 1), 0).astype(np.float32)
     brain_t1 = np.where(mask, head_t1, 0).astype(np.float32)
     icbm = "MNI152NLin2009aSym"
-    return Template(icbm, affine, head_t1, brain_t1, mask.astype(np.uint8), icv.astype(np.uint8), gm, wm, csf)
+    return Template(
+        name=icbm,
+        affine=affine,
+        head_t1=head_t1,
+        brain_t1=brain_t1,
+        brain_mask=mask.astype(np.uint8),
+        icv_mask=icv.astype(np.uint8),
+        gm=gm,
+        wm=wm,
+        csf=csf,
+    )
 
 
 def _packaged_maps(voxel_mm: float) -> tuple[dict[str, Array], NDArray[np.float64]]:

@@ -15,12 +15,14 @@ from anatcl.preprocess.ants import workspace
 from anatcl.preprocess.geometry import bounding_box
 from anatcl.preprocess.sidecar import sidecar_path
 from anatcl.preprocess.template import Template
+from anatcl.spec.names import QUALITY
 
 
 def qc(
     image: Path,
     brain: Path,
     icv: Path,
+    *,
     dseg: Path,
     forward: Path,
     vbm: Path,
@@ -59,8 +61,8 @@ def qc(
         "jacobian_nonpositive_share": facts["JacobianNonPositiveShare"],
         "modulation_ratio": facts["ModulatedToNativeVolume"],
     }
-    numbers = {key: round(float(value), 5) for key, value in numbers.items()}
-    picture(scan, mask, skull, tissue, warped, template.volume("gm"), out_png)
+    numbers = {key: round(float(numbers[key]), 5) for key in QUALITY}
+    picture(scan, mask, skull, tissue, warped, template.volume("gm"), out=out_png)
     write_json(out_json, numbers)
     return numbers
 
@@ -111,7 +113,7 @@ def agreement(warped: NDArray, mask: NDArray, template: Template) -> dict[str, f
 
 
 def picture(
-    scan: Volume, mask: Volume, icv: Volume, tissue: Volume, warped: Volume, grey: Volume, out: Path, slices: int = 7
+    scan: Volume, mask: Volume, icv: Volume, tissue: Volume, warped: Volume, grey: Volume, *, out: Path, slices: int = 7
 ) -> None:
     """Draw three rows of axial slices: masks on the scan, tissue borders, and the template's cortex on the warped scan.
 

@@ -22,6 +22,7 @@ def register(
     mask: str | Path,
     start: str | Path,
     template: Template,
+    *,
     out_affine: str | Path,
     out_forward: str | Path,
     out_inverse: str | Path,

@@ -44,6 +44,7 @@ def segment(
     image: str | Path,
     brain: str | Path,
     icv: str | Path,
+    *,
     affine: str | Path,
     forward: str | Path,
     inverse: str | Path,

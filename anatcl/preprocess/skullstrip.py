@@ -10,6 +10,7 @@ closing in the manner of antsBrainExtraction. ``mask``: a mask that somebody els
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,15 @@ from anatcl.preprocess import registration
 from anatcl.preprocess.alignment import SCALP_MM, find_pose, write_itk
 from anatcl.preprocess.ants import Workspace, workspace
 from anatcl.preprocess.bias_correct import head_mask
+from anatcl.preprocess.defects import refuse_stripped
 from anatcl.preprocess.geometry import bounding_box, close_mm, coarsen, crop, dilate_mm, erode_mm, largest_component
 from anatcl.preprocess.skull_edge import to_inner_table, with_rim
 from anatcl.preprocess.template import Template
 
 # Linear scale between two adult heads; outside it the affine has collapsed.
 SCALE_LIMITS = (0.6, 1.6)
+SPACE = 50_000_000  # bytes free, below which a program may have failed for want of it
+LOOK = "Look at the scan; give its brain mask in the table preprocess: corrections (column mask), or leave it out."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Masks:
 def skullstrip(
     image: str | Path,
     template: Template,
+    *,
     out_brain: str | Path,
     out_icv: str | Path,
     out_affine: str | Path,
@@ -68,7 +73,7 @@ def skullstrip(
     with workspace(threads, seed) as room:
         if method == "ants":
             refuse_stripped(scan, image)
-            masks = by_template(room, scan, template, settings)
+            masks = _found(room, scan, template, settings, image)
         else:
             masks = from_mask(scan, template, given if method == "mask" else None)
         check_size(masks, scan, image)
@@ -84,6 +89,24 @@ def skullstrip(
         "BrainMl": float(masks.brain.sum() * millilitres),
         "IntracranialMl": float(masks.icv.sum() * millilitres),
     }
+
+
+def _found(room: Workspace, scan: Volume, template: Template, settings: dict[str, Any], path: str | Path) -> Masks:
+    """Masks by the template; where its programs can make nothing of the scan, there is no brain in it.
+
+    Raises
+    ------
+    InputError
+        No brain was found. A program that was killed, or had no space left, raises what it raised.
+    """
+    try:
+        return by_template(room, scan, template, settings)
+    except (RuntimeError, ValueError, IndexError, np.linalg.LinAlgError) as error:
+        killed = "ended with -" in str(error) or "137" in str(error).splitlines()[0]
+        if killed or shutil.disk_usage(room.folder).free < SPACE:
+            raise
+        first = str(error).strip().splitlines()[0].split(":")[0]
+        raise InputError(f"no plausible brain was found ({first}).", path, LOOK) from error
 
 
 def by_template(room: Workspace, scan: Volume, template: Template, settings: dict[str, Any]) -> Masks:
@@ -182,17 +205,6 @@ def from_mask(scan: Volume, template: Template, given: str | Path | None) -> Mas
     return Masks(brain, icv, find_pose(scan.like(scan.data * brain), icv, head, inside.data > 0.5))
 
 
-def refuse_stripped(scan: Volume, path: str | Path) -> None:
-    """Raise when the scan has no skull: most voxels exactly zero and a brain-sized rest."""
-    positive = (scan.data > 0).sum() * scan.voxel_volume / 1000
-    if (scan.data == 0).mean() > 0.4 and positive < 2200:
-        raise InputError(
-            f"the scan seems to be skull-stripped already ({positive:.0f} ml of non-zero voxels).",
-            path,
-            "Set preprocess: skullstrip: method: none.",
-        )
-
-
 def check_size(masks: Masks, scan: Volume, path: str | Path) -> None:
     """Raise when what was found cannot be a human brain."""
     millilitres = masks.brain.sum() * scan.voxel_volume / 1000
@@ -202,7 +214,7 @@ def check_size(masks: Masks, scan: Volume, path: str | Path) -> None:
         raise InputError(
             f"no plausible brain was found (mask of {millilitres:.0f} ml, scale {np.cbrt(abs(scale)):.2f}).",
             path,
-            "Look at the scan; give a mask with preprocess: skullstrip: method: mask, or exclude it.",
+            LOOK,
         )
 
 

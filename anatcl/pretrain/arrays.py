@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import atomic_path, read_json, read_tsv, write_json, write_tsv
+from anatcl.base.files import atomic_path, read_json, read_tsv, sha256, write_json, write_tsv
 
 FORMAT = 1
 # Keys of arrays.json that an encoder's input must agree with.
@@ -48,6 +48,13 @@ class PackedArrays:
     def shape(self) -> tuple[int, int, int]:
         """Shape of one volume, (X, Y, Z)."""
         return tuple(self.volumes.shape[1:])
+
+    @property
+    def sha256(self) -> str:
+        """Digest of volumes.npy: the one noted when it was written, or computed when the file changed since."""
+        file, noted = self.folder / "volumes.npy", self.meta.get("volumes_sha256")
+        changed = file.stat().st_mtime_ns > (self.folder / "arrays.json").stat().st_mtime_ns
+        return sha256(file) if noted is None or changed else str(noted)
 
     def true(self, index: int) -> np.ndarray:
         """Return volume `index` as float32 true values, shape (X, Y, Z)."""
@@ -114,7 +121,8 @@ def write_arrays(
         packed.flush()
         del packed
     write_tsv(folder / "rows.tsv", rows)
-    write_json(folder / "arrays.json", {"format": FORMAT, **meta, "dtype": dtype, "n": len(rows)})
+    added = {"dtype": dtype, "n": len(rows), "volumes_sha256": sha256(folder / "volumes.npy")}
+    write_json(folder / "arrays.json", {"format": FORMAT, **meta, **added})
 
 
 def array_meta(

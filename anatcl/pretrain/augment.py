@@ -6,7 +6,6 @@ that what was done can be replayed and tested. All take volumes (B, 1, X, Y, Z) 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,21 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anatcl.base.errors import InputError
+from anatcl.spec import augmentation as spec
 
 Parameters = dict[str, Tensor]
 
 
-@dataclasses.dataclass(frozen=True)
-class Transform:
-    """Base of all transforms.
-
-    Attributes
-    ----------
-    p : float
-        Probability that a volume is transformed.
-    """
-
-    p: float = 0.5
+class Transform(spec.Transform):
+    """Base of all transforms; what each may be told, with defaults: :mod:`anatcl.spec.augmentation`."""
 
     def draw(self, n: int, random: torch.Generator) -> Parameters:
         """Return the random parameters of n volumes, on the CPU."""
@@ -66,8 +57,7 @@ def _sample(x: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-@dataclasses.dataclass(frozen=True)
-class Flip(Transform):
+class Flip(Transform, spec.Flip):
     """Mirror left and right (first axis of RAS)."""
 
     def draw(self, n: int, random: torch.Generator) -> Parameters:
@@ -79,17 +69,8 @@ class Flip(Transform):
         return x.flip(2)
 
 
-@dataclasses.dataclass(frozen=True)
-class Crop(Transform):
-    """Take a random box and enlarge it to the full volume.
-
-    Attributes
-    ----------
-    smallest : float
-        Smallest side of the box, as a share of the volume's.
-    """
-
-    smallest: float = 0.8
+class Crop(Transform, spec.Crop):
+    """Take a random box and enlarge it to the full volume."""
 
     def draw(self, n: int, random: torch.Generator) -> Parameters:
         """See `Transform.draw`."""
@@ -102,23 +83,8 @@ class Crop(Transform):
         return _sample(x, _affine_grid(matrix, x))
 
 
-@dataclasses.dataclass(frozen=True)
-class Affine(Transform):
-    """Rotate, scale and shift about the centre.
-
-    Attributes
-    ----------
-    degrees : float
-        Largest rotation about each axis.
-    scale : float
-        Largest relative change of size.
-    shift : float
-        Largest shift, as a share of half the volume.
-    """
-
-    degrees: float = 10.0
-    scale: float = 0.1
-    shift: float = 0.1
+class Affine(Transform, spec.Affine):
+    """Rotate, scale and shift about the centre."""
 
     def draw(self, n: int, random: torch.Generator) -> Parameters:
         """See `Transform.draw`."""
@@ -153,20 +119,8 @@ def _affine_grid(matrix: Tensor, x: Tensor) -> Tensor:
     return F.affine_grid(matrix, list(x.shape), align_corners=False)
 
 
-@dataclasses.dataclass(frozen=True)
-class Elastic(Transform):
-    """Smooth random displacement: a coarse field of random vectors, interpolated.
-
-    Attributes
-    ----------
-    nodes : int
-        Nodes of the field per axis.
-    size : float
-        SD of the displacement, as a share of half the volume.
-    """
-
-    nodes: int = 5
-    size: float = 0.03
+class Elastic(Transform, spec.Elastic):
+    """Smooth random displacement: a coarse field of random vectors, interpolated."""
 
     def draw(self, n: int, random: torch.Generator) -> Parameters:
         """See `Transform.draw`."""
@@ -179,17 +133,8 @@ class Elastic(Transform):
         return _sample(x, _affine_grid(unit, x) + field.permute(0, 2, 3, 4, 1))
 
 
-@dataclasses.dataclass(frozen=True)
-class BiasField(Transform):
-    """Multiply by ``exp`` of a random quadratic polynomial of the position.
-
-    Attributes
-    ----------
-    strength : float
-        SD of the polynomial's coefficients.
-    """
-
-    strength: float = 0.1
+class BiasField(Transform, spec.BiasField):
+    """Multiply by ``exp`` of a random quadratic polynomial of the position."""
 
     def draw(self, n: int, random: torch.Generator) -> Parameters:
         """See `Transform.draw`."""
@@ -203,17 +148,8 @@ class BiasField(Transform):
         return x * torch.exp(torch.tensordot(parameters["coefficients"], basis, dims=1))[:, None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Noise(Transform):
-    """Add Gaussian noise.
-
-    Attributes
-    ----------
-    sd : float
-        Largest SD, as a share of the volume's own.
-    """
-
-    sd: float = 0.1
+class Noise(Transform, spec.Noise):
+    """Add Gaussian noise."""
 
     def draw(self, n: int, random: torch.Generator) -> Parameters:
         """See `Transform.draw`; the noise itself is made on the device from a seed."""
@@ -238,17 +174,8 @@ class Noise(Transform):
         return x + noise * sd * _wide(x.flatten(1).std(1))
 
 
-@dataclasses.dataclass(frozen=True)
-class Blur(Transform):
-    """Smooth by a Gaussian.
-
-    Attributes
-    ----------
-    sigma : float
-        Largest SD, in voxels.
-    """
-
-    sigma: float = 1.0
+class Blur(Transform, spec.Blur):
+    """Smooth by a Gaussian."""
 
     def draw(self, n: int, random: torch.Generator) -> Parameters:
         """See `Transform.draw`."""
@@ -268,17 +195,8 @@ class Blur(Transform):
         return out.transpose(0, 1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Cutout(Transform):
-    """Set a random box to zero.
-
-    Attributes
-    ----------
-    side : float
-        Side of the box, as a share of the volume's.
-    """
-
-    side: float = 0.25
+class Cutout(Transform, spec.Cutout):
+    """Set a random box to zero."""
 
     def draw(self, n: int, random: torch.Generator) -> Parameters:
         """See `Transform.draw`."""
@@ -296,17 +214,8 @@ class Cutout(Transform):
         return x.masked_fill(inside, 0.0)
 
 
-@dataclasses.dataclass(frozen=True)
-class Contrast(Transform):
-    """Raise intensities, scaled to 0..1 per volume, to a random power.
-
-    Attributes
-    ----------
-    power : float
-        The exponent lies between 1 / power and power.
-    """
-
-    power: float = 1.5
+class Contrast(Transform, spec.Contrast):
+    """Raise intensities, scaled to 0..1 per volume, to a random power."""
 
     def draw(self, n: int, random: torch.Generator) -> Parameters:
         """See `Transform.draw`."""
@@ -331,16 +240,6 @@ TRANSFORMS: dict[str, type[Transform]] = {
     "noise": Noise,
     "cutout": Cutout,
 }
-# What a method that needs augmentation gets when the config does not choose.
-DEFAULT: dict[str, dict[str, Any]] = {
-    "flip": {},
-    "crop": {},
-    "affine": {},
-    "blur": {},
-    "contrast": {},
-    "noise": {},
-    "cutout": {},
-}
 
 
 class Augment:
@@ -357,16 +256,11 @@ class Augment:
     @classmethod
     def parse(cls, config: Mapping[str, Mapping[str, Any]]) -> Augment:
         """Make the sequence from ``{"flip": {"p": 0.5}, "noise": {"sd": 0.1}}``, in that order."""
-        found = []
-        for name, values in config.items():
-            if name not in TRANSFORMS:
-                raise InputError(f"augmentation {name!r} is unknown.", remedy=f"Choose of {', '.join(TRANSFORMS)}.")
-            try:
-                found.append(TRANSFORMS[name](**(values or {})))
-            except TypeError as error:
-                fields = [f.name for f in dataclasses.fields(TRANSFORMS[name])]
-                raise InputError(f"augmentation {name}: {error}.", remedy=f"It knows {', '.join(fields)}.") from error
-        return cls(found)
+        try:
+            told = spec.transforms(config)
+        except ValueError as error:
+            raise InputError(f"{error}.") from None
+        return cls([TRANSFORMS[name](**values.model_dump()) for name, values in told.items()])
 
     def __call__(self, x: Tensor, seed: int) -> Tensor:
         """Transform volumes (B, 1, X, Y, Z); the same seed gives the same result, on one kind of device."""

@@ -19,6 +19,9 @@ AHEAD = 2
 RESIDENT_SHARE = 0.5  # of the GPU's free memory that volumes may take for good
 DTYPES = {"float16": torch.float16, "uint8": torch.uint8, "float32": torch.float32}
 
+# Volumes, on a GPU with the event after which they are there.
+Upload = tuple[Tensor, torch.cuda.Event | None]
+
 
 def epoch_order(n: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
     """Return which items go into which batch of an epoch.
@@ -61,6 +64,7 @@ class Reader:
         self.dtype = DTYPES[arrays.volumes.dtype.name]
         self.copiers = ThreadPoolExecutor(max(1, workers))
         self.ahead = ThreadPoolExecutor(1)
+        self.copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.waited = 0.0
         self.kept: Tensor | None = None
         self.place: np.ndarray | None = None
@@ -108,21 +112,33 @@ class Reader:
                 where = torch.from_numpy(self.place[batch]).to(self.device, non_blocking=True)
                 yield self.to_device(self.kept[where])
             return
-        waiting: deque[Future[Tensor]] = deque()
+        waiting: deque[Future[Upload]] = deque()
         todo = iter(rows)
         for _ in range(AHEAD):
             self._submit(waiting, todo)
         while waiting:
             self._submit(waiting, todo)
             start = time.perf_counter()
-            stored = waiting.popleft().result()
+            stored, copied = waiting.popleft().result()
             self.waited += time.perf_counter() - start
+            if copied is not None:
+                here = torch.cuda.current_stream(self.device)
+                here.wait_event(copied)
+                stored.record_stream(here)
             yield self.to_device(stored)
 
-    def _submit(self, waiting: deque[Future[Tensor]], todo: Iterator[np.ndarray]) -> None:
+    def _submit(self, waiting: deque[Future[Upload]], todo: Iterator[np.ndarray]) -> None:
         batch = next(todo, None)
         if batch is not None:
-            waiting.append(self.ahead.submit(self._read, batch))
+            waiting.append(self.ahead.submit(self._upload, batch))
+
+    def _upload(self, rows: np.ndarray) -> Upload:
+        """Read volumes and, on a GPU, start their copy beside whatever the device computes."""
+        stored = self._read(rows)
+        if self.copies is None:
+            return stored, None
+        with torch.cuda.stream(self.copies):
+            return stored.to(self.device, non_blocking=True), self.copies.record_event()
 
     def close(self) -> None:
         """Stop the threads."""

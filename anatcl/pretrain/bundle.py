@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from anatcl.models import ContrastiveModel, build_model
 from anatcl.pretrain.arrays import CONTRACT, PackedArrays, check_contract
 
 FORMAT = 1
+EMBEDDED = {"cuda": 32, "cpu": 8}  # volumes at a time
+MOST_ELEMENTS = 2**31 - 1  # of a tensor: kernels of 3-D layers count in 32 bits
 
 
 def save_encoder(folder: str | Path, model: ContrastiveModel, description: Mapping[str, Any]) -> None:
@@ -79,7 +82,7 @@ def input_contract(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 @torch.inference_mode()
 def embed_arrays(
-    model: ContrastiveModel, arrays: PackedArrays, rows: Any = None, device: Any = None, batch_size: int = 16
+    model: ContrastiveModel, arrays: PackedArrays, rows: Any = None, device: Any = None, batch_size: int = 0
 ) -> torch.Tensor:
     """Embed packed volumes with a frozen encoder.
 
@@ -92,6 +95,7 @@ def embed_arrays(
     device : anatcl.pretrain.device.Device, optional
         Default: ``resolve()``.
     batch_size : int
+        0: what suits the device.
 
     Returns
     -------
@@ -103,13 +107,27 @@ def embed_arrays(
     from anatcl.pretrain.device import resolve
 
     device = device or resolve()
-    model = model.to(device.device).eval()
+    model = model.to(device.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
     rows = np.arange(len(arrays.rows)) if rows is None else np.asarray(rows)
-    reader = Reader(arrays, device.device)
+    reader = Reader(arrays, device.device, workers=4)
+    batch_size = batch_size or embedding_batch(device.device.type, arrays.shape)
     parts = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     found = []
     for x in reader.batches(parts):
         with device.autocast():
-            found.append(model.embed(x).float().cpu())
+            found.append(model.embed(x).float())  # stays on the device: no batch waits for another
     reader.close()
-    return torch.cat(found)
+    return torch.cat(found).cpu()
+
+
+def embedding_batch(kind: str, shape: tuple[int, int, int]) -> int:
+    """Volumes embedded at a time on a kind of device ("cuda", "cpu"): as many as keep it busy and indices in 32 bits.
+
+    The largest tensor of every encoder here is the output of its first convolution: 64 channels at half the resolution.
+    """
+    return max(1, min(EMBEDDED[kind], most_volumes(shape)))
+
+
+def most_volumes(shape: tuple[int, int, int]) -> int:
+    """Volumes that can go through an encoder at once with all tensors below 2^31 elements."""
+    return MOST_ELEMENTS // (64 * math.prod((n + 1) // 2 for n in shape))

@@ -69,14 +69,14 @@ class Cohort:
             dropped[reason] = lost
             log.info("%d of %d scans left out: %s", lost, len(keep), reason)
         return Cohort(
-            self.index[keep],
-            self.rows[keep].reset_index(drop=True),
-            self.age[keep],
-            self.measures[keep],
-            self.regions,
-            self.kinds,
-            self.table[keep].reset_index(drop=True),
-            dropped,
+            index=self.index[keep],
+            rows=self.rows[keep].reset_index(drop=True),
+            age=self.age[keep],
+            measures=self.measures[keep],
+            regions=self.regions,
+            kinds=self.kinds,
+            table=self.table[keep].reset_index(drop=True),
+            dropped=dropped,
         )
 
 
@@ -99,7 +99,15 @@ def load_cohort(arrays: PackedArrays, measures: str | Path | None = None, query:
             raise InputError("a scan has several rows.", file=measures, remedy="Keep one row for each scan.")
         table = rows[["scan"]].merge(found, on="scan", how="left", validate="many_to_one")
     values, regions, kinds = measure_array(table)
-    cohort = Cohort(np.arange(len(rows)), rows, age.to_numpy(np.float32), values, regions, kinds, table)
+    cohort = Cohort(
+        index=np.arange(len(rows)),
+        rows=rows,
+        age=age.to_numpy(np.float32),
+        measures=values,
+        regions=regions,
+        kinds=kinds,
+        table=table,
+    )
     if query:
         try:
             keep = rows.index.isin(rows.query(query).index)

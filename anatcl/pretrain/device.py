@@ -6,13 +6,16 @@ import contextlib
 import ctypes
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from anatcl.base.errors import InputError
 
 log = logging.getLogger(__name__)
+SMALL_ENCODER = "resnet-tiny"  # too small to gain from bf16 on a CPU, or from a compiler
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -26,11 +29,15 @@ class Device:
     precision : {"fp32", "bf16", "fp16"}
         Type of the convolutions and matrix products; losses and statistics stay in float32 (not TensorFloat-32).
     deterministic : bool
+        Same machine, same threads, same result.
+    threads : int
+        CPU threads; 0 leaves torch's choice.
     """
 
     device: torch.device
     precision: str
     deterministic: bool
+    threads: int = 0
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Return the autocast context of a forward pass."""
@@ -55,7 +62,7 @@ def resolve(
     small: bool = False,
     rank: int = 0,
 ) -> Device:
-    """Choose device and precision and set torch up for them.
+    """Choose device and precision; nothing of torch's state changes (see `applied`).
 
     Parameters
     ----------
@@ -80,28 +87,55 @@ def resolve(
             "device is cuda, but torch sees no CUDA device.",
             remedy="Set device: auto or cpu, or install a CUDA build of torch on a machine with a GPU.",
         )
-    if threads:
-        torch.set_num_threads(threads)
     cuda = device != "cpu" and torch.cuda.is_available()
     chosen = torch.device(f"cuda:{rank % torch.cuda.device_count()}") if cuda else torch.device("cpu")
-    _set_determinism(deterministic, cuda)
-    if not cuda:
-        keep_memory()
-    return Device(chosen, _precision(precision, cuda, small), deterministic)
+    return Device(chosen, _precision(precision, cuda, small), deterministic, threads)
 
 
-def _set_determinism(deterministic: bool, cuda: bool) -> None:
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+@contextlib.contextmanager
+def applied(place: Device) -> Iterator[Device]:
+    """Set torch's threads, determinism and kernels as a device asks for; afterwards all is as the caller had it.
+
+    Deterministic matrix products on CUDA need ``CUBLAS_WORKSPACE_CONFIG`` in the environment, which `prepare_process`
+    sets.
+    """
+    before = _state()
+    if place.threads:
+        torch.set_num_threads(place.threads)
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    torch.use_deterministic_algorithms(place.deterministic, warn_only=True)
     # Nothing here reads memory that it has not written, and filling it costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if cuda:
-        torch.backends.cudnn.benchmark = not deterministic
-        torch.backends.cudnn.deterministic = deterministic
+    if place.device.type == "cuda":
+        cudnn.benchmark, cudnn.deterministic = not place.deterministic, place.deterministic
         # TensorFloat-32 keeps 10 bits, fewer than kernels over cortical measures need: float32 means float32.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        cuda.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield place
+    finally:
+        _restore(before)
+
+
+def _state() -> tuple[Any, ...]:
+    cudnn, fill = torch.backends.cudnn, torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    flags = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    modes = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    return torch.get_num_threads(), modes, fill, flags
+
+
+def _restore(state: tuple[Any, ...]) -> None:
+    threads, (deterministic, warn_only), fill, flags = state
+    cudnn = torch.backends.cudnn
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+    cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = flags
+
+
+def prepare_process() -> None:
+    """Set what holds for a whole process and cannot be taken back; only programs call it, before CUDA starts."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    keep_memory()
 
 
 def _precision(precision: str, cuda: bool, small: bool) -> str:
@@ -134,6 +168,16 @@ def keep_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_max, 0)
         libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def for_embedding(
+    architecture: str, device: str = "auto", precision: str = "auto", threads: int = 0, deterministic: bool = True
+) -> Device:
+    """Choose where and in which precision an encoder embeds: the one rule for every command.
+
+    The precision is that of training on the same device (`resolve`), so that no command differs from another.
+    """
+    return resolve(device, precision, deterministic, threads, architecture == SMALL_ENCODER)
 
 
 def seed_everything(seed: int) -> None:

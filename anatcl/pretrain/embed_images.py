@@ -15,7 +15,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import write_tsv
 from anatcl.pretrain.arrays import check_contract
 from anatcl.pretrain.bundle import load_encoder
-from anatcl.pretrain.device import Device, resolve
+from anatcl.pretrain.device import Device, for_embedding
 from anatcl.pretrain.pack import normalise, plan_grid, read_ras, to_grid
 
 log = logging.getLogger(__name__)
@@ -98,8 +98,8 @@ def embed_images(
         When no image can be used.
     """
     model, description = load_encoder(bundle)
-    device = device or resolve(small=description["architecture"] == "resnet-tiny")
-    model.to(device.device)
+    device = device or for_embedding(description["architecture"])
+    model.to(device.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     rows: list[dict[str, Any]] = []
     error: InputError | None = None
     for image in images:

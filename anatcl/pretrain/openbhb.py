@@ -111,6 +111,7 @@ def read_ramp(
     root: str | Path,
     out_dir: str | Path,
     masks: str | Path,
+    *,
     map_name: str = "vbm",
     splits: Sequence[str] = ("train", "internal_test", "external_test"),
     voxel_mm: float = 0.0,

@@ -16,6 +16,7 @@ import pandas as pd
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_tsv
 from anatcl.pretrain.arrays import array_meta, write_arrays
+from anatcl.spec.layout import EXCLUDED
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,6 @@ INTENSITY = {"vbm": "none", "quasi-raw": "brain-mean"}
 # The grid CAT12 r1xxx wrote for OpenBHB, and the part of it that AnatCL's encoder sees.
 CAT12_SHAPE = (121, 145, 121)
 CAT12_CROP = [[0, 121], [8, 136], [0, 121]]
-EXCLUDED = ["scan", "participant_id", "stage", "reason", "file", "remedy"]
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,7 @@ def pack(
     scans: pd.DataFrame,
     maps_dir: str | Path,
     out_dir: str | Path,
+    *,
     map_name: str = "vbm",
     template: str = "",
     voxel_mm: float = 0.0,
@@ -224,7 +225,7 @@ def pack(
     meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, scale, INTENSITY[map_name])
     meta |= {"source_shape": list(grid.source_shape), "template": template}
     _write(Path(out_dir), usable(), scans, kept, meta, dtype)
-    write_tsv(Path(out_dir) / "excluded.tsv", pd.DataFrame(excluded, columns=EXCLUDED))
+    write_tsv(Path(out_dir) / "excluded.tsv", pd.DataFrame(excluded, columns=list(EXCLUDED)))
     log.info("packed %d of %d scans, %s voxels of %g mm", len(kept), len(scans), grid.shape, meta["voxel_mm"])
     return meta
 
@@ -247,7 +248,7 @@ def _write(
     """Write at full length, then again without the empty end if scans dropped out on the way (rare)."""
     write_arrays(out, volumes, scans, meta, dtype)
     if not kept:
-        raise InputError("no scan has a usable map.", file=out, remedy="Read excluded.tsv there.")
+        raise InputError("no scan has a usable map.", file=out, remedy="The lines above say for each what to do.")
     if len(kept) < len(scans):
         full = np.load(out / "volumes.npy", mmap_mode="r")
         scale = np.float32(meta["scale"])

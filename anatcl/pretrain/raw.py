@@ -99,10 +99,33 @@ class FromRaw:
         scan, brain, icv = (here / f"{n}.nii.gz" for n in ("scan", "brain", "icv"))
         start, affine, forward, inverse = (here / n for n in ("start.txt", "affine.mat", "forward.h5", "inverse.h5"))
         bias_correct(image, scan, recipe["bias_correct"], **one)
-        skullstrip(scan, self.template, brain, icv, start, recipe["skullstrip"], **one)
-        register(scan, brain, start, self.template, affine, forward, inverse, recipe["register"], **one)
+        skullstrip(
+            scan, self.template, out_brain=brain, out_icv=icv, out_affine=start, settings=recipe["skullstrip"], **one
+        )
+        register(
+            scan,
+            brain,
+            start,
+            self.template,
+            out_affine=affine,
+            out_forward=forward,
+            out_inverse=inverse,
+            settings=recipe["register"],
+            **one,
+        )
         out = Paths(*(here / f"{n}.nii.gz" for n in ("dseg", "csf", "gm", "wm", "vbm", "quasi-raw")))
-        segment(scan, brain, icv, affine, forward, inverse, self.template, out, recipe["segment"], **one)
+        segment(
+            scan,
+            brain,
+            icv,
+            affine=affine,
+            forward=forward,
+            inverse=inverse,
+            template=self.template,
+            out=out,
+            settings=recipe["segment"],
+            **one,
+        )
 
     def _scan_folder(self, image: Path) -> Path:
         """A new folder named after the image; equal names of different folders are numbered."""

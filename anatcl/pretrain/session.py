@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,25 +13,33 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from anatcl.base.closure import code_digest, modules_digest
 from anatcl.base.errors import InputError
-from anatcl.base.files import sha256, write_tsv
-from anatcl.base.provenance import code_digest, versions
+from anatcl.base.files import write_tsv
+from anatcl.base.provenance import versions
 from anatcl.losses.base import Loss
 from anatcl.losses.kernels import perplexity
 from anatcl.models import build_model
 from anatcl.pretrain import checkpoint
 from anatcl.pretrain.arrays import PackedArrays
-from anatcl.pretrain.augment import DEFAULT, Augment
-from anatcl.pretrain.bundle import input_contract, save_encoder
+from anatcl.pretrain.augment import Augment
+from anatcl.pretrain.bundle import input_contract, most_volumes, save_encoder
 from anatcl.pretrain.cohort import Cohort, covariates
-from anatcl.pretrain.device import Device, seed_everything
+from anatcl.pretrain.compiling import compiled
+from anatcl.pretrain.device import SMALL_ENCODER, Device, seed_everything
 from anatcl.pretrain.distributed import World
 from anatcl.pretrain.methods import Method
 from anatcl.pretrain.probe import early_probe
+from anatcl.spec.augmentation import DEFAULT
 from anatcl.spec.training import Options
 
 log = logging.getLogger(__name__)
 PERPLEXITY_ROWS = 1000
+# The epochs say when to end, not what to do on the way: a run with more of them goes on from one with fewer.
+NOT_SHAPING = ("augment", "compile", "epochs", "tensorboard")
+LOOP = tuple(
+    f"anatcl.pretrain.{name}" for name in ("session", "train", "batches", "compiling", "device", "distributed")
+)
 AGREE_EVERY = 10  # steps between two questions to the other ranks whether to stop
 
 
@@ -78,10 +87,13 @@ class Run:
         self.model = build_model(options.encoder, self.head)
         self.model.to(place.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network: nn.Module = world.wrap(self.model)
-        if options.compile:
-            self.network = torch.compile(self.network)  # type: ignore[assignment]
+        small = options.encoder == SMALL_ENCODER
+        compiled_network = compiled(self.network, options.compile, place, world.size, small)
+        self.compiled = compiled_network is not None
+        self.network = self.network if compiled_network is None else compiled_network
         self.augment = _augment(options, method)
         self.views = 2 if self.augment else method.views
+        self._check_size()
         self.kernels: dict[str, float] = {}
         self.targets = self._targets(loss) if loss else {}
         self.optimizer = torch.optim.Adam(
@@ -92,7 +104,18 @@ class Run:
         self.sums: Tensor | None = None
         self.term_names: list[str] = []
         self.history: list[dict[str, float]] = []
-        self.key = checkpoint.fingerprint(self._identity())
+        self.identity = checkpoint.plain(self._identity())
+
+    def _check_size(self) -> None:
+        """Refuse a batch whose activations have more elements than a GPU's kernels count."""
+        views = self.views if self.augment else 1
+        most = most_volumes(self.data.arrays.shape) // views * self.world.size
+        if self.place.device.type == "cuda" and self.options.batch_size > most:
+            raise InputError(
+                f"batch_size is {self.options.batch_size}; with volumes of {self.data.arrays.shape} a tensor would "
+                f"have more than 2^31 elements, which GPU kernels cannot count.",
+                remedy=f"Set batch_size to at most {most}, or share the batch among more processes (pretrain: gpus).",
+            )
 
     def _targets(self, loss: Loss) -> dict[str, Tensor]:
         """Labels of the training scans on the device, checked once; says how sharp the kernels are."""
@@ -190,25 +213,46 @@ class Run:
         return self.epoch >= self.options.epochs or 0 < self.options.max_steps <= self.step
 
     def _identity(self) -> dict[str, Any]:
-        """Everything that shapes the result: a checkpoint with another identity is not resumed."""
+        """Everything that shapes the result's numbers: a checkpoint with another identity is not resumed."""
+        scans = self.data.train.rows["scan"].tolist()
         return {
             "method": self.data.method,
-            "options": self.options.as_dict(),
+            "views": self.views,
+            "augmentation": self.augmentation(),
+            "option": {k: v for k, v in self.options.as_dict().items() if k not in NOT_SHAPING},
             "precision": self.place.precision,
             "device": self.place.device.type,
+            "compiled": self.compiled,
             "processes": self.world.size,
-            "scans": self.data.train.rows["scan"].tolist(),
             "input": input_contract(self.data.arrays.meta),
-            "volumes": sha256(self.data.arrays.folder / "volumes.npy"),
-            "code": code_digest("pretrain"),
-            "targets": {name: checkpoint.digest(t) for name, t in self.targets.items()},
+            "number of training scans": len(scans),
+            "names of the training scans": hashlib.sha256("\n".join(scans).encode()).hexdigest(),
+            "values of the volumes": self.data.arrays.sha256,
+            "labels": {name: checkpoint.digest(t) for name, t in self.targets.items()},
+            "code": self._code(),
         }
+
+    def _code(self) -> dict[str, str]:
+        """Digests of the code that computes; how a run reads, probes, logs and saves does not count."""
+        parts = {"of the networks": code_digest("anatcl.models"), "of the training loop": modules_digest(*LOOP)}
+        if self.augment:
+            parts["of the augmentation"] = code_digest(Augment.__module__)
+        if self.loss:
+            parts["of the loss"] = code_digest(type(self.loss).__module__)
+        return parts
+
+    def augmentation(self) -> dict[str, Any]:
+        """Transforms of the views by name, empty without."""
+        if not self.augment:
+            return {}
+        return self.options.augment if isinstance(self.options.augment, dict) else DEFAULT
 
     def save(self) -> None:
         """Write ``last.ckpt``."""
         if self.world.main:
             state = {
-                "fingerprint": self.key,
+                "fingerprint": checkpoint.fingerprint(self.identity),
+                "identity": self.identity,
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
@@ -216,7 +260,7 @@ class Run:
                 "sums": self.sums,
                 "random": checkpoint.random_state(),
             }
-            checkpoint.save(self.out / "last.ckpt", state)
+            checkpoint.save(self.out / checkpoint.LAST, state)
 
     def write_history(self) -> None:
         """Write ``history.tsv``, a row per epoch; only a heading for a method that is not trained."""
@@ -224,8 +268,8 @@ class Run:
         write_tsv(self.out / "history.tsv", table, float_format="%.8g")
 
     def resume(self) -> None:
-        """Go on from ``last.ckpt`` if it is of this run."""
-        state = checkpoint.load(self.out / "last.ckpt", self.key)
+        """Go on from the checkpoint of this run, if there is one."""
+        state = checkpoint.load(self.out, self.identity, self.options.epochs, self.world.main)
         if state is None:
             return
         self.model.load_state_dict(state["model"])
@@ -258,10 +302,9 @@ class Run:
             "fold": self.data.fold,
             "seed": self.options.seed,
             "hyperparameters": self.options.as_dict(),
-            "augmentation": (self.options.augment if isinstance(self.options.augment, dict) else DEFAULT)
-            if self.augment
-            else {},
+            "augmentation": self.augmentation(),
             "precision": self.place.precision,
+            "compiled": self.compiled,
             "steps": self.step,
             "metrics": self.history[-1] if self.history else {},
             "weights_perplexity": self.kernels,

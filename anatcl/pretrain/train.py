@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from anatcl.pretrain.arrays import open_arrays
 from anatcl.pretrain.batches import Reader, epoch_order
 from anatcl.pretrain.checkpoint import StopSignal
 from anatcl.pretrain.cohort import held_out_part, load_cohort, training_part
-from anatcl.pretrain.device import resolve
+from anatcl.pretrain.device import SMALL_ENCODER, Device, applied, resolve
 from anatcl.pretrain.methods import find_method
 from anatcl.pretrain.session import Data, Run
 from anatcl.spec.training import Options
 
 log = logging.getLogger(__name__)
+SAVE_EVERY = 300  # seconds between two checkpoints
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ def train(
 ) -> int:
     """Pretrain one method without one fold.
 
-    Writes ``encoder.safetensors``, ``model.json``, ``history.tsv``, ``run.json`` and, each epoch, ``last.ckpt`` to
-    ``inputs.out_dir``. With the same parameters and data it goes on from ``last.ckpt``. Under ``torchrun`` the
-    processes share each batch.
+    Writes ``encoder.safetensors``, ``model.json``, ``history.tsv``, ``run.json`` and, every five minutes, on a signal
+    and at the end, ``last.ckpt`` to ``inputs.out_dir``. With the same parameters and data it goes on from
+    ``last.ckpt``. Under ``torchrun`` the processes share each batch.
 
     Returns
     -------
@@ -75,7 +77,14 @@ def train(
         0, or 128 + the signal that asked it to stop after saving.
     """
     world = distributed.start(device)
-    place = resolve(device, precision, deterministic, threads, options.encoder == "resnet-tiny", world.local_rank)
+    place = resolve(device, precision, deterministic, threads, options.encoder == SMALL_ENCODER, world.local_rank)
+    with applied(place):
+        status = _train(inputs, options, place, world)
+    distributed.stop(world)
+    return status
+
+
+def _train(inputs: Inputs, options: Options, place: Device, world: distributed.World) -> int:
     log.info("%s, fold %d, on %s", inputs.method, inputs.fold, place)
     method = find_method(inputs.method)
     loss = method.loss(options) if method.loss else None
@@ -97,16 +106,16 @@ def train(
         status = 0 if loss is None else loop(run, record)
         if status == 0:
             run.write_encoder()
-    distributed.stop(world)
     return status
 
 
 def loop(run: Run, record: dict[str, Any]) -> int:
-    """Train to the last epoch, saving after each; return the exit status."""
+    """Train to the last epoch, saving now and then and at the end; return the exit status."""
     run.resume()
     options, cohort = run.options, run.data.train
     reader = Reader(run.data.arrays, run.place.device, workers=4, resident=cohort.index)
     bar = tqdm(total=options.epochs, initial=run.epoch, desc=run.data.method, unit="epoch", disable=None)
+    saved = time.monotonic()
     with StopSignal() as stop:
         while not run.finished():
             for group in run.optimizer.param_groups:
@@ -116,7 +125,7 @@ def loop(run: Run, record: dict[str, Any]) -> int:
             run.network.train()
             todo = zip(order[run.done :], reader.batches(list(rows[run.done :])), strict=True)
             for ids, x in todo:
-                loss = run.batch_loss(x, ids) / options.accumulate
+                loss = run.batch_loss(x, ids) / summed(run.done, options.accumulate, len(order))
                 run.scaler.scale(loss).backward()
                 run.done += 1
                 if run.done % options.accumulate and run.done < len(order):
@@ -128,10 +137,23 @@ def loop(run: Run, record: dict[str, Any]) -> int:
                     return 128 + stop.received
                 if run.finished():
                     break
+                if time.monotonic() - saved > SAVE_EVERY:
+                    run.save()
+                    saved = time.monotonic()
             run.end_epoch()
-            run.save()
             bar.update()
+    run.save()
     bar.close()
     reader.close()
     record |= {"steps": run.step, "data_wait_seconds": round(reader.waited, 3)}
     return 0
+
+
+def summed(done: int, accumulate: int, batches: int) -> int:
+    """Number of batches whose gradients the present step sums: fewer in the last step of an epoch, when they run out.
+
+    >>> [summed(done, 4, 6) for done in range(6)]
+    [4, 4, 4, 4, 2, 2]
+    """
+    first = done - done % accumulate
+    return min(accumulate, batches - first)

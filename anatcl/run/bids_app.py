@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def options(
     participants: Sequence[str] = (),
     sessions: Sequence[str] = (),
     cores: int | None = None,
+    memory: str | None = None,
     further: Sequence[str] = (),
 ) -> list[str]:
     """Options of Snakemake for one call of the app.
@@ -38,13 +40,15 @@ def options(
         Labels to take, with or without ``sub-`` and ``ses-``; all when empty.
     cores : int, optional
         Jobs side by side.
+    memory : str, optional
+        Memory of all jobs at a time: MB, or a number with K, M, G or T.
     further : sequence of str
         Options for Snakemake as they are. Values of a ``--configfile`` or ``--config`` among them win.
 
     Raises
     ------
     InputError
-        There is no such dataset.
+        There is no such dataset, or the memory is no amount.
     """
     if not Path(bids_dir).expanduser().is_dir():
         raise InputError("there is no such folder.", bids_dir, "BIDS_DIR is the folder that holds sub-* folders.")
@@ -53,10 +57,27 @@ def options(
     words = [*TARGETS[level], "--directory", str(out)]
     if cores:
         words += ["--cores", str(cores)]
+    if memory:
+        words += ["--resources", f"mem_mb={megabytes(memory)}"]
     place = next((at for at, word in enumerate(further, 1) if word in CONFIG_FLAGS), None)
     if place is None:
         return [*words, "--configfile", str(file), *further]
     return [*words, *further[:place], str(file), *further[place:]]
+
+
+def megabytes(text: str) -> int:
+    """An amount of memory in MB: ``8000``, ``8G``, ``8GB``.
+
+    Raises
+    ------
+    InputError
+        It is no amount, or less than 1 MB.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)B?", text.strip().upper())
+    amount = int(float(found[1]) * 1000.0 ** ("KMGT".index(found[2] or "M") - 1)) if found else 0
+    if amount < 1:
+        raise InputError(f"--mem: {text!r} is no amount of memory.", remedy="Write MB, as 8000, or a unit, as 8G.")
+    return amount
 
 
 def _configuration(bids_dir: Path, out: Path, participants: Sequence[str], sessions: Sequence[str]) -> Path:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+import signal
+import threading
+import time
+from types import FrameType
 
 from anatcl.base import failures
-from anatcl.plan.plan import FAILURES, RESULTS, Plan
+from anatcl.plan.plan import Plan
+from anatcl.spec.layout import FAILURES, LOGS, STEPS, result
 
 log = logging.getLogger(__name__)
-LOGS = Path("logs")
-# Per-scan rules in the order of the data, with the file that each leaves last.
-STEPS = {
-    "bias_correct": "preprocess/{scan}_desc-preproc_T1w.nii.gz",
-    "skullstrip": "preprocess/{scan}_desc-icv_mask.nii.gz",
-    "register": "preprocess/{scan}_from-{template}_to-T1w_mode-image_xfm.h5",
-    "segment": "preprocess/{scan}_dseg.nii.gz",
-    "qc": "preprocess/{scan}_desc-qc.json",
-    "measure": "measures/{scan}_atlas-{atlas}_measures.tsv",
-}
+STOPPED = "Stopped. Nothing that was finished is lost: the same command goes on from here."
+ECHO_S = 2.0  # seconds within which a second Ctrl-C is the first one's echo
+_asked_to_stop = threading.Event()
+_started = time.time()
 
 
 def mark_missing(plan: Plan, since: float) -> list[str]:
@@ -37,7 +35,7 @@ def mark_missing(plan: Plan, since: float) -> list[str]:
     """
     known = set(failures.failed(FAILURES)["scan"])
     marked = []
-    for scan in plan.scans:
+    for scan in plan.cohort.scans:
         step = "" if scan in known else _unfinished(plan, scan, since)
         if step:
             reason = "the step ended without a result and without a word (killed, or out of memory)"
@@ -48,19 +46,61 @@ def mark_missing(plan: Plan, since: float) -> list[str]:
 
 def _unfinished(plan: Plan, scan: str, since: float) -> str:
     """The first step of a scan that began after `since` and left no result; empty when there is none."""
-    for step, pattern in STEPS.items():
+    for step in STEPS:
         record = LOGS / step / f"{scan}.log"
-        result = RESULTS / pattern.format(scan=scan, template=plan.template, atlas=plan.atlas)
-        if not result.exists():
+        if not result(step, scan, plan.imaging.template, plan.imaging.atlas).exists():
             return step if record.exists() and record.stat().st_mtime >= since else ""
     return ""
 
 
+def watch_for_stop() -> None:
+    """Remember that somebody pressed Ctrl-C; what follows stays as it was.
+
+    A terminal sends the signal to this process and to `anatcl run` above it, which hands it on: one of the two counts.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    last = -ECHO_S
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        _asked_to_stop.set()
+        echo, last = time.monotonic() - last < ECHO_S, time.monotonic()
+        if callable(usual) and not echo:
+            usual(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, remember)
+
+
+def stopped_steps(since: float) -> list[tuple[str, str]]:
+    """Rules of the cohort whose last log ends in an error, with its sentence and the log.
+
+    Parameters
+    ----------
+    since : float
+        Only logs written after this time (seconds since the epoch) count.
+    """
+    found = []
+    for file in sorted(LOGS.rglob("*.log")):
+        rule = file.relative_to(LOGS).parts[0].removesuffix(".log")
+        if rule in STEPS or file.stat().st_mtime < since:
+            continue
+        ends = [line for line in file.read_text(errors="replace").splitlines() if line.strip()][-60:]
+        errors = [line.partition(" ERROR: ")[2] for line in ends if " ERROR: " in line]
+        if errors:
+            found.append((rule, f"{errors[-1]} (log: {file})"))
+    return found
+
+
 def report_failed(plan: Plan) -> str:
     """What to tell the user after a run with failures: how many scans, why, and what to type next."""
-    table = plan.failed
+    if _asked_to_stop.is_set():
+        return STOPPED
+    table = plan.cohort.failed
     if table.empty:
-        return "A job failed; its log is named above. No scan is to blame: mend the cause and run again."
+        said = [f"  {rule}: {text}" for rule, text in stopped_steps(_started)]
+        first = "A job failed; its log is named above. No scan is to blame: mend the cause and run again."
+        return "\n".join([first, *said])
     lines = [f"{len(table)} scan(s) failed:"]
     lines += [
         f"  {row.scan}: {row.stage}: {_first_line(row.reason)} (log: {row.log})" for row in table.head(20).itertuples()

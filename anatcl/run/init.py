@@ -13,13 +13,15 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import write_text
 from anatcl.bids.index import Index, build_index
 from anatcl.spec.config import parse
+from anatcl.spec.layout import RAW
 
 # Columns that every dataset has a place for; others may be targets of tasks.
 KNOWN = ("age", "sex", "site")
 NAMED = {"scan", "path", "participant_id", "session_id"}
-ENTITIES = ("task", "acq", "ce", "rec", "run", "echo", "part", "chunk")
 MOST_CLASSES = 6
 FEWEST_VALUES = 12
+FEWEST_TRAINED = 6  # participants; with fewer, a fold leaves nothing to compare
+NO_TASK = "neither age nor sex is known for enough participants"
 
 
 def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False) -> None:
@@ -44,7 +46,7 @@ def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False
 def starter(root: Path, index: Index) -> str:
     """The configuration as YAML text."""
     scans = index.scans
-    tasks = [name for name in ("age", "sex") if _share(scans, name)]
+    tasks = [name for name in ("age", "sex") if _answerable(scans, name)]
     people = scans["participant_id"].nunique()
     lines = [
         "# Written by `anatcl init` after a look at the dataset. Every key: config.yaml and docs/config.md.",
@@ -59,15 +61,42 @@ def starter(root: Path, index: Index) -> str:
         *_several(scans),
         *_columns(scans),
         "pretrain:",
-        "  methods: [anatcl-global, anatcl-local, y-aware]",
+        *_methods(scans),
         f"  folds: {max(2, min(5, people))} # by participant",
         "  epochs: 300 # a few on a processor alone, or --config 'pretrain={encoder: resnet-tiny, voxel_mm: 4}'",
         "",
         "evaluate:",
-        *(["  tasks:", *(f"    - {name}" for name in tasks)] if tasks else ["  tasks: [] # no age, no sex: none yet"]),
+        *(["  untrained: false"] if people < FEWEST_TRAINED else []),
+        *(["  tasks:", *(f"    - {name}" for name in tasks)] if tasks else [f"  tasks: [] # {NO_TASK}"]),
         *_suggested(scans),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _people_with(scans: pd.DataFrame, name: str) -> pd.Series:
+    """First known value of each participant."""
+    return _known(scans.set_index("participant_id"), name).groupby(level=0).first()
+
+
+def _answerable(scans: pd.DataFrame, name: str) -> bool:
+    """Whether there are people enough for the shipped task of that name."""
+    from anatcl.spec.task import load_task
+
+    task, known = load_task(name), _people_with(scans, name)
+    if task.kind == "regression":
+        return len(known) >= task.min_participants
+    counts = known.astype(str).value_counts()
+    return len(counts) > 1 and bool(counts.iloc[1] >= task.min_per_class)
+
+
+def _methods(scans: pd.DataFrame) -> list[str]:
+    """Methods that this cohort can train."""
+    people, aged = scans["participant_id"].nunique(), len(_people_with(scans, "age"))
+    if people < FEWEST_TRAINED:
+        return [f"  methods: [] # {people} participants are too few to train on: measures and quality control only"]
+    if aged < FEWEST_TRAINED:
+        return [f"  methods: [simclr] # the other methods need ages, known for {aged} participants"]
+    return ["  methods: [anatcl-global, anatcl-local, y-aware]"]
 
 
 def _found(index: Index) -> list[str]:
@@ -101,7 +130,7 @@ def _values(scans: pd.DataFrame, name: str) -> str:
 
 def _several(scans: pd.DataFrame) -> list[str]:
     """The section `bids`, where sessions, acquisitions or runs leave a choice."""
-    choices = {name: sorted(set(_known(scans, name).astype(str))) for name in ENTITIES if name in scans}
+    choices = {name: sorted(set(_known(scans, name).astype(str))) for name in RAW if name in scans}
     choices = {name: values for name, values in choices.items() if values}
     if "run" not in choices and not choices:
         return []
@@ -126,7 +155,7 @@ def _suggested(scans: pd.DataFrame) -> list[str]:
     """Tasks that other columns would allow, commented out: only a person knows which of them mean something."""
     people = scans.drop_duplicates("participant_id")
     lines: list[str] = []
-    for column in (str(name) for name in scans if name not in NAMED | set(KNOWN) | set(ENTITIES)):
+    for column in (str(name) for name in scans if name not in NAMED | set(KNOWN) | set(RAW)):
         values = _known(people, column)
         numbers = pd.to_numeric(values, errors="coerce")
         name = "".join(c if c.isalnum() else "-" for c in column).strip("-")

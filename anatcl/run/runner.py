@@ -17,45 +17,60 @@ from pathlib import Path
 import psutil
 
 from anatcl.base.errors import InputError
-from anatcl.plan.plan import LEAVE_OUT, SAVED, Plan
-from anatcl.run.failed import mark_missing, report_failed
+from anatcl.plan.cohort import LEAVE_OUT
+from anatcl.plan.methods import WITHOUT_TRAINING
+from anatcl.plan.plan import Plan
+from anatcl.run.failed import STOPPED, mark_missing, report_failed, stopped_steps
+from anatcl.run.places import directory, snakefile
+from anatcl.run.profiles import check
+from anatcl.run.surroundings import surroundings
+from anatcl.spec.layout import SAVED
 
 log = logging.getLogger(__name__)
-LIBRARY = Path(__file__).resolve().parents[1]
 PR_SET_PDEATHSIG = 1
+TRAINING = ("folds", "pack", "train", "embed")  # rules without which the page can be made, but for trained methods
 
 
-def run(options: Sequence[str]) -> int:
+def run(options: Sequence[str], temporary: str | None = None) -> int:
     """Run the workflow with Snakemake's own `options`; return its exit status.
 
     A pass that ends with failed scans is followed by one without them. Ctrl-C stops both.
+
+    Parameters
+    ----------
+    options : sequence of str
+    temporary : path, optional
+        Folder for temporary files of all jobs; made where it is absent.
     """
+    check(options)
     folder = directory(options)
     with alone(folder) as start:
-        status = _snakemake(options)
-        if status <= 0 or "-n" in options or "--dry-run" in options or not _mark(folder, start):
+        around = surroundings(folder.resolve() / ".snakemake", temporary)
+        status = _snakemake(options, around)
+        if status < 0:
+            log.warning("%s", STOPPED)
+        if status <= 0 or "-n" in options or "--dry-run" in options:
             return abs(status)
-        log.warning("Second pass: the cohort goes on without the scans that failed.")
-        status = _snakemake(options, {LEAVE_OUT: "1"})
-        with Inside(folder):
-            log.warning("%s", report_failed(Plan.of_job()))
+        left_out: dict[str, str] = {}
+        if _mark(folder, start):
+            log.warning("Second pass: the cohort goes on without the scans that failed.")
+            left_out = {LEAVE_OUT: "1"}
+            status = _snakemake(options, around | left_out)
+        if status > 0 and (reason := _training_failed(folder, start)):
+            log.warning("Last pass: the page is made without trained methods. Training failed: %s", reason)
+            made = _snakemake(options, around | left_out | {WITHOUT_TRAINING: "1"})
+            log.warning("Trained methods are missing from the page. %s", reason)
+            status = status if made >= 0 else made
+        if left_out:
+            with Inside(folder):
+                log.warning("%s", report_failed(Plan.of_job()))
         return abs(status)
 
 
-def snakefile() -> Path:
-    """The Snakefile of this clone; that of an installed copy is inside the package."""
-    clone = LIBRARY.parent / "workflow" / "Snakefile"
-    return clone if clone.is_file() else LIBRARY / "shipped" / "workflow" / "Snakefile"
-
-
-def directory(options: Sequence[str]) -> Path:
-    """The folder in which Snakemake will work: ``--directory``, or this one."""
-    for flag, value in zip(options, [*options[1:], ""], strict=True):
-        if flag in ("--directory", "-d"):
-            return Path(value).resolve()
-        if flag.startswith("--directory="):
-            return Path(flag.partition("=")[2]).resolve()
-    return Path.cwd()
+def _training_failed(folder: Path, since: float) -> str:
+    """What a training, or the step that packs its data, said when it failed; empty when none did."""
+    with Inside(folder):
+        return next((text for rule, text in stopped_steps(since) if rule in TRAINING), "")
 
 
 @contextlib.contextmanager
@@ -143,15 +158,15 @@ def _mark(folder: Path, start: float) -> bool:
         if not SAVED.exists():
             return False
         plan = Plan.of_job()
-        before = set(plan.scans)
+        before = set(plan.cohort.scans)
         mark_missing(plan, start)
         again = Plan.of_job()
-        return bool(before) and not again.config.failures.fatal and _some_left(again) and len(again.failed) > 0
+        return bool(before) and not again.config.failures.fatal and _some_left(again) and len(again.cohort.failed) > 0
 
 
 def _some_left(plan: Plan) -> bool:
     try:
-        return bool(plan.scans)
+        return bool(plan.cohort.scans)
     except InputError:
         return False
 

@@ -9,13 +9,13 @@ import pandas as pd
 import psutil
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import read_tsv
-from anatcl.plan.plan import RESULTS, SAVED, Plan
-from anatcl.run.failed import STEPS
+from anatcl.base.files import read_json, read_tsv
+from anatcl.plan.plan import Plan
+from anatcl.run.failed import stopped_steps
 from anatcl.run.runner import at_work
+from anatcl.spec.layout import EVALUATE, INDEX, PAGE, PREPROCESS, PRETRAIN, REPORT, SAVED, STEPS, result
 
-REPORT = RESULTS / "report" / "index.html"
-EXCLUDED = (RESULTS / "report", RESULTS / "preprocess", RESULTS / "bids")
+TABLES = tuple(folder / "excluded.tsv" for folder in (REPORT, PREPROCESS, INDEX))  # the first one that is there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Status:
         Markers of failed scans; rows of the latest table of exclusions.
     report : Path or None
         The page, when it is written.
+    stopped : list of (rule, sentence)
+        Steps of the cohort whose last log ends in an error.
+    notes : list of str
+        What the index says of the dataset's tables and headers.
     """
 
     process: int | None
@@ -45,6 +49,8 @@ class Status:
     failed: pd.DataFrame
     excluded: pd.DataFrame
     report: Path | None
+    stopped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def status(folder: str | Path = ".") -> Status:
@@ -62,36 +68,46 @@ def status(folder: str | Path = ".") -> Status:
 
     with Inside(folder):
         plan = Plan.of_job()
-        failed = plan.failed
+        failed = plan.cohort.failed
         steps = [*_per_scan(plan), *_per_method(plan)]
-        tables = [path / "excluded.tsv" for path in EXCLUDED if (path / "excluded.tsv").is_file()]
+        tables = [path for path in TABLES if path.is_file()]
         excluded = read_tsv(tables[0]) if tables else pd.DataFrame()
+        stopped, notes = stopped_steps(0.0), _notes()
     process = at_work(folder)
     locked = process is None and any((folder / ".snakemake" / "locks").glob("*"))
-    page = folder / REPORT
-    return Status(process, locked, steps, _running(process), failed, excluded, page if page.is_file() else None)
+    page = folder / PAGE
+    return Status(
+        process, locked, steps, _running(process), failed, excluded, page if page.is_file() else None, stopped, notes
+    )
+
+
+def _notes() -> list[str]:
+    """Warnings of the index, as sentences."""
+    record = INDEX / "run.json"
+    warnings = read_json(record).get("warnings", []) if record.is_file() else []
+    return [f"{item['about']}: {item['warning']} {item['remedy']}".strip() for item in warnings]
 
 
 def _per_scan(plan: Plan) -> list[tuple[str, int, int]]:
     """Finished scans of each rule that works on scans."""
-    scans = plan.index["scan"].tolist()
+    scans = plan.cohort.index["scan"].tolist()
     found = []
-    for step, pattern in STEPS.items():
-        paths = [RESULTS / pattern.format(scan=scan, template=plan.template, atlas=plan.atlas) for scan in scans]
+    for step in STEPS:
+        paths = [result(step, scan, plan.imaging.template, plan.imaging.atlas) for scan in scans]
         found.append((step, sum(path.exists() for path in paths), len(scans)))
     return found
 
 
 def _per_method(plan: Plan) -> list[tuple[str, int, int]]:
     """Finished jobs of the rules that work on methods, folds and tasks."""
-    pairs = [f"{method}/fold-{fold}" for method in plan.trained for fold in plan.folds]
-    scored = [f"{method}/{task}_scores.tsv" for method in plan.rivals for task in plan.tasks]
+    pairs = [f"{method}/fold-{fold}" for method in plan.methods.encoders for fold in plan.training.folds]
+    scored = [f"{method}/{task}_scores.tsv" for method in plan.methods.all for task in plan.tasks.names]
     wanted = {
-        "train": [RESULTS / "pretrain" / pair / "encoder.safetensors" for pair in pairs],
-        "embed": [RESULTS / "evaluate" / pair / "embeddings.npz" for pair in pairs],
-        "probe": [RESULTS / "evaluate" / name for name in scored],
-        "interpret": [Path(name) for name in plan.maps],
-        "report": [REPORT],
+        "train": [PRETRAIN / pair / "encoder.safetensors" for pair in pairs],
+        "embed": [EVALUATE / pair / "embeddings.npz" for pair in pairs],
+        "probe": [EVALUATE / name for name in scored],
+        "interpret": [Path(name) for name in plan.tasks.maps],
+        "report": [PAGE],
     }
     return [(rule, sum(path.exists() for path in paths), len(paths)) for rule, paths in wanted.items() if paths]
 
@@ -121,10 +137,12 @@ def text(found: Status) -> str:
         lines += ["now:", *(f"  {name}" for name in found.running[:20])]
     lines.append(f"failed: {len(found.failed)}")
     lines += [f"  {row.scan}: {row.stage}: {row.reason}" for row in found.failed.head(20).itertuples()]
+    lines += [f"stopped: {rule}: {said}" for rule, said in found.stopped]
     lines.append(f"excluded: {len(found.excluded)}")
     if len(found.excluded):
         counts = found.excluded["reason"].astype(str).value_counts().head(10)
         lines += [f"  {number} x {reason}" for reason, number in counts.items()]
+    lines += [f"note: {note}" for note in found.notes[:20]]
     lines.append(f"report: {found.report or 'not written yet'}")
     return "\n".join(lines) + "\n"
 

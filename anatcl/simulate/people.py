@@ -32,11 +32,43 @@ class Site:
 
 
 SITES = (
-    Site("alpha", 0.20, 0.68, 1.0, 0.020, 0.12, ("PSR", "ASL", "PIR"), 0.0, False, (188.0, 240.0, 220.0),
-         (("Manufacturer", "Simulated A"), ("MagneticFieldStrength", 3), ("RepetitionTime", 2.3), ("FlipAngle", 9))),
-    Site("beta", 0.27, 0.74, 0.85, 0.030, 0.08, ("LAS", "RAS", "LPS"), 6.0, True, (196.0, 248.0, 210.0),
-         (("Manufacturer", "Simulated B"), ("MagneticFieldStrength", 1.5), ("RepetitionTime", 2.0), ("FlipAngle", 8))),
-)  # fmt: skip
+    Site(
+        "alpha",
+        csf=0.20,
+        gm=0.68,
+        scalp=1.0,
+        noise=0.020,
+        bias=0.12,
+        orientations=("PSR", "ASL", "PIR"),
+        tilt_deg=0.0,
+        eight_bit=False,
+        field_of_view_mm=(188.0, 240.0, 220.0),
+        sidecar=(
+            ("Manufacturer", "Simulated A"),
+            ("MagneticFieldStrength", 3),
+            ("RepetitionTime", 2.3),
+            ("FlipAngle", 9),
+        ),
+    ),
+    Site(
+        "beta",
+        csf=0.27,
+        gm=0.74,
+        scalp=0.85,
+        noise=0.030,
+        bias=0.08,
+        orientations=("LAS", "RAS", "LPS"),
+        tilt_deg=6.0,
+        eight_bit=True,
+        field_of_view_mm=(196.0, 248.0, 210.0),
+        sidecar=(
+            ("Manufacturer", "Simulated B"),
+            ("MagneticFieldStrength", 1.5),
+            ("RepetitionTime", 2.0),
+            ("FlipAngle", 8),
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -117,7 +149,17 @@ def person(seed: int, index: int) -> Person:
     size = LINEAR_SIZE * (1.025 if sex == "M" else 0.985) * np.exp(rng.normal(0, 0.02) + rng.normal(0, 0.012, 3))
     ventricle = float(rng.normal(0, 0.35))
     return Person(
-        seed, index, age, sex, SITES[index % 2], diagnosis, severity, score, size, person_factors(rng), ventricle
+        seed,
+        index=index,
+        age=age,
+        sex=sex,
+        site=SITES[index % 2],
+        diagnosis=diagnosis,
+        severity=severity,
+        score=score,
+        size=size,
+        own=person_factors(rng),
+        ventricle_mm=ventricle,
     )
 
 

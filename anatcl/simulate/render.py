@@ -94,9 +94,9 @@ def make_truth(anatomy: Anatomy, who: Person, scan: Scan, voxel_mm: float) -> Tr
     icv = np.maximum(sample(inside, anatomy.head.affine, points), brain)
     outside = sample(smooth_for(anatomy.head.outside, head_voxel), anatomy.head.affine, points) * (1 - icv)
     csf = np.maximum(icv - gm - wm, 0)
-    labels, table = _regions(anatomy, effects, gm, wm, csf, territory, points, affine)
+    labels, table = _regions(anatomy, effects, gm, wm=wm, csf=csf, territory=territory, points=points, affine=affine)
     masks = brain > 0.5, (icv > 0.5) | (brain > 0.5)
-    summary = _summary(shape, pose, gm, wm, csf, masks, points, affine)
+    summary = _summary(shape, pose, gm, wm=wm, csf=csf, masks=masks, points=points, affine=affine)
     return Truth(affine, *masks, gm, wm, csf, outside, labels, points, table, summary)
 
 
@@ -141,6 +141,7 @@ def _regions(
     anatomy: Anatomy,
     effects: Factors,
     gm: Array,
+    *,
     wm: Array,
     csf: Array,
     territory: NDArray[np.uint8],
@@ -181,6 +182,7 @@ def _summary(
     shape: Shape,
     pose: Pose,
     gm: Array,
+    *,
     wm: Array,
     csf: Array,
     masks: tuple[NDArray[np.bool_], NDArray[np.bool_]],

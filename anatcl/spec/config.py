@@ -6,30 +6,81 @@ from, or tested against, these classes.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from anatcl.base.errors import InputError
+from anatcl.spec.bids import Bids, Participants
+from anatcl.spec.names import BASELINES, MAPS, QUALITY, THICKNESS, methods
+from anatcl.spec.protocol import Design
+from anatcl.spec.section import (
+    MAPPING,
+    TEXT,
+    Count,
+    NotNegative,
+    Section,
+    Texts,
+    Whole,
+    one_of,
+    shown,
+    tag,
+    wrongs,
+)
+from anatcl.spec.task import Task
+from anatcl.spec.training import Common, Further
 
-Limits = tuple[float | None, float | None]
+
+def _limits(value: Any) -> Any:
+    """Lowest and highest value of a quality number; null is no limit."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"it must be [lowest, highest], null where there is no limit, not {shown(value)}")
+    low, high = value
+    numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in value if v is not None]
+    if not all(numbers):
+        raise ValueError(f"its limits must be numbers or null, not {shown(value)}")
+    if low is not None and high is not None and not low < high:
+        raise ValueError(f"the lowest value {low} must be below the highest {high}")
+    return low, high
 
 
-class Section(BaseModel):
-    """A part of the configuration; unknown keys are errors."""
+def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("it must name one at least")
+    return values
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+KINDS = get_args(Design.model_fields["kind"].annotation)
+Span = Annotated[tuple[Whole, Whole], AfterValidator(lambda span: _span(span))]
+Limits = Annotated[tuple[float | None, float | None], BeforeValidator(_limits)]
 
 
-class Participants(Section):
-    """Who takes part."""
+def _span(span: tuple[int, int]) -> tuple[int, int]:
+    if not 0 <= span[0] < span[1]:
+        raise ValueError(f"its first voxel must be 0 or more and below the last, not {list(span)}")
+    return span
 
-    include: list[str] = Field([], description="participants to take, as names or glob patterns; all when empty")
-    exclude: list[str] = Field([], description="participants to leave out; they are named in excluded.tsv")
-    query: str = Field("", description="pandas query over scans.tsv, e.g. \"age >= 18 and site == 'HH'\"")
+
+def _known(words: Iterable[str]) -> AfterValidator:
+    return AfterValidator(lambda value: one_of(value, words))
+
+
+def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = sorted({str(v) for v in values if values.count(v) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(map(repr, twice))} stands there twice")
+    return values
 
 
 class Failures(Section):
@@ -37,29 +88,6 @@ class Failures(Section):
 
     retry: bool = Field(False, description="try again the scans that failed before")
     fatal: bool = Field(False, description="let any failed scan stop the cohort instead of going on without it")
-
-
-class Bids(Section):
-    """How the dataset is read."""
-
-    entities: dict[str, list[str | int]] = Field(
-        {}, description="values to take of an entity (session, acq, run ...), glob patterns; n/a is a scan without it"
-    )
-    runs: Literal["all", "first"] = Field("all", description="several runs of one session: all, or the first usable")
-    columns: dict[str, str] = Field({}, description="our name (age, sex, site ...) to the name in the dataset's tables")
-    sex_levels: dict[str, str] = Field({}, description="codes of the sex column to M or F, e.g. {'1': M, '2': F}")
-    units: dict[str, str] = Field(
-        {}, description="unit of a column where its JSON file does not say, e.g. {age: months}"
-    )
-    missing: dict[str, list[str | int | float]] = Field(
-        {}, description="codes for missing of a column ('*': of all), e.g. {age: [-9, 999]}"
-    )
-    unoriented: Literal["exclude", "accept"] = Field(
-        "exclude", description="scans whose header does not say how they are oriented: left and right are a guess"
-    )
-    verify: Literal["quick", "full"] = Field("quick", description="compare lengths, or decompress every file")
-    voxel_mm: tuple[float, float] = Field((0.2, 6.0), description="smallest and largest voxel side accepted, in mm")
-    min_extent_mm: float = Field(60.0, ge=0, description="smallest field of view along each axis, in mm")
 
 
 class Skullstrip(Section):
@@ -71,7 +99,7 @@ class Skullstrip(Section):
     masks: str = Field("", description="for method mask: path of a scan's mask, with {scan} for the BIDS stem")
 
     @model_validator(mode="after")
-    def _pattern(self) -> Skullstrip:
+    def _pattern(self) -> Self:
         if self.method == "mask" and "{scan}" not in self.masks:
             raise ValueError("method 'mask' needs masks: a path with {scan} in it")
         return self
@@ -85,9 +113,9 @@ class Preprocess(Section):
     deformable: Literal["auto", "ants", "greedy"] = Field(
         "auto", description="engine of the deformable registration; auto: what the recipe says"
     )
-    threads: int = Field(1, ge=1, description="ITK threads of a job; only 1 gives equal bytes on every run")
+    threads: Count = Field(1, description="ITK threads of a job; only 1 gives equal bytes on every run")
     skullstrip: Skullstrip = Skullstrip()
-    qc: dict[str, Limits] = Field(
+    qc: dict[Annotated[str, _known(QUALITY)], Limits] = Field(
         {
             "icv_ml": (700, 2400),
             "template_dice": (0.80, None),
@@ -101,76 +129,106 @@ class Preprocess(Section):
     corrections: str = Field(
         "", description="table (TSV) of a person's word over scans: scan, decision (accept, reject), mask (path), note"
     )
-    accept: list[str] = Field([], description="scans taken back although a quality number failed")
-    reject: list[str] = Field([], description="scans left out after somebody looked at them")
+    accept: Texts = Field((), description="scans taken back although a quality number failed")
+    reject: Texts = Field((), description="scans left out after somebody looked at them")
 
 
 class Measures(Section):
     """Anatomical measures."""
 
     atlas: str = Field("desikan-killiany", description="shipped atlas, or the path of a YAML file")
-    thickness: Literal["auto", "distance", "direct", "kelly_kapowski"] = Field(
+    thickness: Annotated[str, _known(("auto", *THICKNESS))] = Field(
         "auto", description="how thickness is estimated; auto: what the recipe says"
     )
-    thickness_options: dict[str, Any] = Field({}, description="parameters of that method")
+    thickness_options: dict[str, Any] = Field({}, description="parameters of that method, see below")
     freesurfer: str = Field("", description="FreeSurfer or FastSurfer derivatives whose stats replace our rows")
-    chunk: int = Field(100, ge=1, description="scans in one chunk of the two-level aggregation")
+    chunk: Count = Field(100, description="scans in one chunk of the two-level aggregation")
 
 
-class Pretrain(Section):
+class Packed(Section):
+    """What is trained on."""
+
+    methods: Annotated[
+        tuple[Annotated[str, AfterValidator(lambda name: one_of(name, methods()))], ...], AfterValidator(_once)
+    ] = Field(("anatcl-global", "anatcl-local", "y-aware"), description="what to pretrain")
+    map: Annotated[str, _known(MAPS)] = Field("vbm", description="which map the encoder sees")
+    voxel_mm: NotNegative = Field(0.0, description="voxel size of the packed volumes, in mm; 0: as the maps")
+    crop: tuple[Span, Span, Span] | None = Field(None, description="[[x0, x1], [y0, y1], [z0, z1]]; null: automatic")
+    dtype: Literal["float16", "uint8", "float32"] = Field("float16", description="stored type of the packed volumes")
+    folds: Annotated[Whole, Field(ge=2)] = Field(5, description="folds of the cross-validation, by participant")
+    group: str = Field("participant_id", description="column kept whole within a fold, e.g. site")
+
+
+class Resources(Section):
+    """What a training job asks for."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="number type of the forward pass")
+    threads: Count = Field(2, description="processor threads of a training job")
+    gpus: Annotated[Whole, Field(ge=0)] = Field(0, description="GPUs that a training job asks the scheduler for")
+    nodes: Count = Field(1, description="nodes that a training job spans (torchrun, started by srun)")
+    processes: Annotated[Whole, Field(ge=0)] = Field(
+        0, description="processes per node that share each batch; 0: one per GPU"
+    )
+    options: Further = Field(Further(), description="further options of the training, see below")
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _elsewhere(cls, value: Any) -> Any:
+        """Point to the section for options that stand there."""
+        if isinstance(value, Mapping):
+            for name in value:
+                if name in Common.model_fields or name in ("lambda", "seed"):
+                    raise ValueError(f"{name!r} stands one level up: write it as {_up(str(name))}")
+        return value
+
+
+def _up(name: str) -> str:
+    return "seed: ..." if name == "seed" else f"pretrain: {{{name}: ...}}"
+
+
+class Pretrain(Resources, Common, Packed):
     """Contrastive pretraining."""
 
-    methods: list[str] = Field(["anatcl-global", "anatcl-local", "y-aware"], description="what to pretrain")
-    encoder: str = Field("resnet18", description="resnet18, resnet34, resnet50, densenet121 or resnet-tiny")
-    map: Literal["vbm", "quasi-raw"] = Field("vbm", description="which map the encoder sees")
-    voxel_mm: float = Field(0.0, ge=0, description="voxel size of the packed volumes, in mm; 0: as the maps")
-    crop: list[tuple[int, int]] | None = Field(None, description="[[x0, x1], [y0, y1], [z0, z1]]; null: automatic")
-    dtype: Literal["float16", "uint8", "float32"] = Field("float16", description="stored type of the packed volumes")
-    folds: int = Field(5, ge=2, description="folds of the cross-validation, by participant")
-    group: str = Field("participant_id", description="column kept whole within a fold, e.g. site")
-    epochs: int = Field(300, ge=1, description="passes over the training scans")
-    batch_size: int = Field(32, ge=2, description="subjects in a batch")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's learning rate")
-    temperature: float = Field(0.1, gt=0, description="temperature of the similarities")
-    age_sigma: float = Field(2.0, gt=0, description="width of the age kernel, in years")
-    lambda_: float = Field(1.0, ge=0, alias="lambda", description="factor of the anatomical term")
-    alpha_age: float = Field(1.0, ge=0, description="factor of the age term")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="number type of the forward pass")
-    threads: int = Field(2, ge=1, description="processor threads of a training job")
-    gpus: int = Field(0, ge=0, description="GPUs that a training job asks the scheduler for")
-    nodes: int = Field(1, ge=1, description="nodes that a training job spans (torchrun, started by srun)")
-    processes: int = Field(0, ge=0, description="processes per node that share each batch; 0: one per GPU")
-    options: dict[str, Any] = Field({}, description="further options of the training")
+
+Written = Annotated[
+    Annotated[str, Tag(TEXT)] | Annotated[Task, Tag(MAPPING)],
+    Discriminator(tag),
+]
+Protocol = Annotated[
+    Annotated[str, AfterValidator(lambda word: one_of(word, KINDS)), Tag(TEXT)] | Annotated[Design, Tag(MAPPING)],
+    Discriminator(tag),
+]
 
 
 class FeatureTable(Section):
     """Features of another tool."""
 
-    table: str = Field(description="TSV or CSV with a column scan, or participant_id (and session_id)")
+    table: Annotated[str, Field(min_length=1)] = Field(
+        description="TSV or CSV with a column scan, or participant_id (and session_id)"
+    )
     columns: str = Field("all", description="regular expression of column names, or all numeric ones")
 
 
 class Evaluate(Section):
     """Probes and scores."""
 
-    tasks: list[str | dict[str, Any]] = Field(
-        ["age", "sex"], description="shipped task names, paths of YAML files, or tasks written out"
+    tasks: tuple[Written, ...] = Field(
+        ("age", "sex"), description="shipped task names, paths of YAML files, or tasks written out"
     )
-    baselines: list[Literal["regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median"]] = Field(
-        ["regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median"], description="rivals in every table"
+    baselines: Annotated[tuple[Annotated[str, _known(BASELINES)], ...], AfterValidator(_once)] = Field(
+        BASELINES, description="methods without an encoder that stand in every table"
     )
     features: dict[str, FeatureTable] = Field(
         {}, description="further methods: name to a table of features, e.g. another foundation model's"
     )
-    protocols: list[str | dict[str, Any]] = Field(
-        ["folds"],
-        min_length=1,
+    protocols: Annotated[tuple[Protocol, ...], AfterValidator(_once), AfterValidator(_some)] = Field(
+        ("folds",),
         description="folds, repeated, leave-site-out, transfer, few-shot, or mappings with kind, folds, repeats, "
         "column, train, test, sizes, probe",
     )
-    subgroups: list[str] = Field(["sex", "age", "site"], description="columns within whose values scores are given")
+    subgroups: Texts = Field(("sex", "age", "site"), description="columns within whose values scores are given")
     untrained: bool = Field(True, description="show the untrained encoder beside every method")
-    bootstrap: int = Field(1000, ge=0, description="resamples of participants for the intervals")
+    bootstrap: Annotated[Whole, Field(ge=0)] = Field(1000, description="resamples of participants for the intervals")
     site_column: str = Field("site", description="column that names the site")
 
 
@@ -179,16 +237,16 @@ class Report(Section):
 
     title: str = Field("AnatCL benchmark report", description="title of the page")
     interpret: bool = Field(True, description="show where predictions come from (gradient maps, regional importances)")
-    interpret_people: int = Field(6, ge=1, description="unseen scans that a gradient map is the mean of")
-    interpret_steps: int = Field(8, ge=1, description="points on the path of integrated gradients, per scan")
+    interpret_people: Count = Field(6, description="unseen scans that a gradient map is the mean of")
+    interpret_steps: Count = Field(8, description="points on the path of integrated gradients, per scan")
 
 
 class Config(Section):
     """The whole experiment."""
 
-    bids_dir: str = Field("demo/bids", description="BIDS dataset of T1-weighted scans")
+    bids_dir: Annotated[str, Field(min_length=1)] = Field("demo/bids", description="BIDS dataset of T1-weighted scans")
     participants: Participants = Participants()
-    seed: int = Field(0, ge=0, description="seed of everything random")
+    seed: Annotated[Whole, Field(ge=0)] = Field(0, description="seed of everything random")
     deterministic: bool = Field(True, description="equal bytes on every run; needs preprocess: threads: 1")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
     failures: Failures = Failures()
@@ -200,7 +258,7 @@ class Config(Section):
     report: Report = Report()
 
     @model_validator(mode="after")
-    def _one_thread(self) -> Config:
+    def _one_thread(self) -> Self:
         if self.deterministic and self.preprocess.threads > 1:
             raise ValueError(
                 "deterministic: true needs preprocess: threads: 1 (ITK's results differ from run to run with more); "
@@ -220,28 +278,5 @@ def parse(values: Mapping[str, Any], file: str | Path | None = None) -> Config:
     try:
         return Config.model_validate(dict(values))
     except ValidationError as error:
-        sentences = [_sentence(item) for item in error.errors()]
-        raise InputError("the configuration is not valid: " + "; ".join(sentences) + ".", file) from None
-
-
-def _sentence(item: Any) -> str:
-    """One pydantic error in words, with the key as it stands in the YAML file."""
-    place = [str(part) for part in item["loc"]]
-    key = ".".join(place)
-    if item["type"] != "extra_forbidden":
-        return f"{key}: {item['msg']}" if key else str(item["msg"])
-    known = _keys(place[:-1])
-    close = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.4)
-    hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
-    return f"there is no key '{key}' ({hint})"
-
-
-def _keys(path: list[str]) -> list[str]:
-    """Names of the keys of the section at `path`."""
-    section: type[BaseModel] = Config
-    for name in path:
-        kind = section.model_fields[name].annotation
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            return []
-        section = kind
-    return [field.alias or name for name, field in section.model_fields.items()]
+        found = "; ".join(wrong.text for wrong in wrongs(Config, error))
+        raise InputError(f"the configuration is not valid: {found}.", file) from None

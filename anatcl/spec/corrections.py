@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+from pydantic import Field
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.base.words import hint
+from anatcl.spec.section import Section
 
-COLUMNS = {"scan", "decision", "mask", "note"}
-DECISIONS = ("accept", "reject")
+
+class Correction(Section):
+    """One row of the table; only ``scan`` is needed."""
+
+    scan: Annotated[str, Field(min_length=1)] = Field(description="BIDS stem of the scan, sub-01/anat/sub-01")
+    decision: Literal["accept", "reject"] | None = Field(
+        None, description="take the scan back although a quality number failed, or leave it out"
+    )
+    mask: str | None = Field(None, description="a mended brain mask; relative paths are relative to the table")
+    note: str | None = Field(None, description="why; not used")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +54,7 @@ def read_corrections(path: str | Path) -> Corrections:
     Parameters
     ----------
     path : path
-        Tab-separated: ``scan`` (BIDS stem), and any of ``decision`` (``accept``, ``reject`` or n/a), ``mask`` (path,
-        relative to the table, or n/a) and ``note`` (free text).
+        Tab-separated, the columns of `Correction`.
 
     Raises
     ------
@@ -55,27 +66,28 @@ def read_corrections(path: str | Path) -> Corrections:
     path = Path(path)
     if not path.is_file():
         raise InputError("the table of corrections does not exist.", path, "Mend preprocess: corrections.")
-    table = read_tsv(path)
-    _check(table, path)
-    text = {name: table[name] if name in table else pd.Series(index=table.index, dtype=object) for name in COLUMNS}
-    masks = {s: str((path.parent / m).resolve()) for s, m in zip(table["scan"], text["mask"], strict=True) if m == m}
+    rows = _rows(path)
+    masks = {row.scan: str((path.parent / row.mask).resolve()) for row in rows if row.mask}
     for mask in masks.values():
         if not Path(mask).is_file():
             raise InputError("a mask that the table of corrections names does not exist.", mask, f"Mend {path}.")
-    accept, reject = (sorted(table["scan"][text["decision"] == word]) for word in DECISIONS)
+    accept, reject = (sorted(row.scan for row in rows if row.decision == word) for word in ("accept", "reject"))
     return Corrections(accept, reject, masks)
 
 
-def _check(table: pd.DataFrame, path: Path) -> None:
-    """Raise where a table makes no sense."""
-    unknown = sorted(set(map(str, table.columns)) - COLUMNS)
+def _rows(path: Path) -> list[Correction]:
+    """The rows of the table, checked."""
+    table = read_tsv(path)
+    known = list(Correction.model_fields)
+    unknown = sorted(set(map(str, table.columns)) - set(known))
     if "scan" not in table or unknown:
-        wrong = f"an unknown column {unknown}" if unknown else "no column 'scan'"
-        raise InputError(f"the table has {wrong}.", path, f"Its columns are {', '.join(sorted(COLUMNS))}.")
-    twice = sorted(table["scan"][table["scan"].duplicated()])
+        wrong = f"an unknown column {unknown} ({hint(unknown[0], known)})" if unknown else "no column 'scan'"
+        raise InputError(f"the table has {wrong}.", path, f"Its columns are {', '.join(known)}.")
+    twice = sorted(table["scan"][table["scan"].duplicated()].dropna())
     if twice or table["scan"].isna().any():
         raise InputError(f"a scan stands twice or is empty in the table ({twice[:3]}).", path, "Give it one row.")
-    if "decision" in table:
-        words = set(table["decision"].dropna()) - set(DECISIONS)
-        if words:
-            raise InputError(f"the decisions {sorted(words)} are unknown.", path, "Write accept, reject or n/a.")
+    return [Correction.parse(_texts(row), f"line {n}", path) for n, row in enumerate(table.to_dict("records"), 2)]
+
+
+def _texts(row: dict[Any, Any]) -> dict[str, Any]:
+    return {str(key): None if pd.isna(value) else str(value) for key, value in row.items()}

@@ -2,68 +2,63 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import json
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from anatcl.base.errors import InputError
+from anatcl.spec.section import Count, Section, Whole, texts
 from anatcl.spec.task import canonical
 
-KINDS = ("folds", "repeated", "leave-site-out", "transfer", "few-shot")
-PROBES = ("linear", "knn")
+Values = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(canonical(v) for v in texts(value)))]
 
 
-@dataclasses.dataclass(frozen=True)
-class Design:
-    """Who is trained on and who is tested.
+class Design(Section):
+    """Who is trained on and who is tested; a word alone is the kind."""
 
-    Parameters
-    ----------
-    kind : {"folds", "repeated", "leave-site-out", "transfer", "few-shot"}
-        ``folds``: the folds table, fold k with the encoder of fold k. ``repeated``: stratified folds by participant,
-        dealt anew `repeats` times. ``leave-site-out``: each value of `column` is tested once. ``transfer``: rows whose
-        `column` is in `train` are trained on, those in `test` are tested. ``few-shot``: the folds table (or dealt folds
-        without one), but only `sizes` participants of each training part, drawn `repeats` times.
-    folds : int
-        Number of folds.
-    repeats : int
-        Repetitions; 0 chooses by the kind: 1 for repeated, 10 draws for few-shot.
-    column : str
-        Column of sites or cohorts.
-    train, test : tuple of str
-        Values of `column`.
-    sizes : tuple of int
-        Numbers of training participants.
-    probe : {"linear", "knn"}
-        Ridge or logistic regression, or nearest neighbours.
+    kind: Literal["folds", "repeated", "leave-site-out", "transfer", "few-shot"] = Field(
+        "folds",
+        description="folds: the folds table, fold k with the encoder of fold k. repeated: stratified folds by "
+        "participant, dealt anew `repeats` times. leave-site-out: each value of `column` is tested once. transfer: "
+        "rows whose `column` is in `train` are trained on, those in `test` are tested. few-shot: the folds table, but "
+        "only `sizes` participants of each training part, drawn `repeats` times",
+    )
+    folds: Annotated[Whole, Field(ge=2)] = Field(5, description="number of folds of kind repeated")
+    repeats: Annotated[Whole, Field(ge=0)] = Field(
+        0, description="repetitions; 0 chooses by the kind: 1 for repeated, 10 draws for few-shot"
+    )
+    column: str = Field("site", description="column of sites or cohorts")
+    train: Values = Field((), description="values of `column` that are trained on (transfer)")
+    test: Values = Field((), description="values of `column` that are tested (transfer)")
+    sizes: tuple[Count, ...] = Field((8, 16, 32, 64), description="numbers of training participants (few-shot)")
+    probe: Literal["linear", "knn"] = Field("linear", description="ridge or logistic regression, or nearest neighbours")
+
+    @model_validator(mode="after")
+    def _sides(self) -> Self:
+        if self.kind == "transfer" and not (self.train and self.test):
+            raise ValueError("transfer needs train and test: values of its column")
+        both = sorted(set(self.train) & set(self.test))
+        if both:
+            raise ValueError(f"{both} are trained on and tested at once")
+        if self.kind == "few-shot" and not self.sizes:
+            raise ValueError("few-shot needs sizes: numbers of training participants")
+        return self
+
+
+def load_design(source: str | dict[str, Any] | Design) -> Design:
+    """Read a protocol from a word (``folds``), a JSON string or a mapping.
+
+    Raises
+    ------
+    InputError
+        A key or a value is unknown or out of range.
     """
-
-    kind: str = "folds"
-    folds: int = 5
-    repeats: int = 0
-    column: str = "site"
-    train: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
-    sizes: tuple[int, ...] = (8, 16, 32, 64)
-    probe: str = "linear"
-
-
-def load_design(source: str | dict[str, Any]) -> Design:
-    """Read a protocol from a word (``folds``), a JSON string or a dictionary."""
+    if isinstance(source, Design):
+        return source
     if isinstance(source, str):
-        source = json.loads(source) if source.lstrip().startswith("{") else {"kind": source}
-    fields = {f.name for f in dataclasses.fields(Design)}
-    for key in source:
-        if key not in fields:
-            near = difflib.get_close_matches(str(key), sorted(fields), n=1)
-            raise InputError(f"unknown protocol key {key!r}.", remedy=f"Did you mean {near[0]!r}?" if near else "")
-    lists = {k: tuple(canonical(v) for v in source[k]) for k in ("train", "test") if k in source}
-    sizes = {"sizes": tuple(int(n) for n in source["sizes"])} if "sizes" in source else {}
-    design = Design(**{**source, **lists, **sizes})
-    if design.kind not in KINDS or design.probe not in PROBES:
-        raise InputError(
-            f"protocol {design.kind!r} with probe {design.probe!r} is unknown.",
-            remedy=f"Kinds: {sorted(KINDS)}; probes: {sorted(PROBES)}.",
-        )
-    return design
+        try:
+            source = json.loads(source) if source.lstrip().startswith("{") else {"kind": source}
+        except json.JSONDecodeError as error:
+            raise InputError(f"the protocol is not valid JSON: {error}.", remedy="Check quotes and commas.") from error
+    return Design.parse(source, "protocol")

@@ -4,12 +4,115 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json
+from anatcl.base.words import nearest
+from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole
 
 FOLDER = Path(__file__).with_name("recipes")
+# Iterations of each level, coarse to fine.
+Levels = Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1)]
+Metric = Literal["CC", "Mattes", "MI", "MeanSquares", "Demons", "GC"]
+
+
+class BiasField(Section):
+    """One N4 bias-field correction."""
+
+    grid_mm: Positive = Field(description="voxel side of the grid on which it runs, in mm")
+    iterations: Levels = Field(description="iterations of each level")
+    tolerance: Positive = Field(description="stop a level when the field changes by less")
+    spline_mm: Positive | None = Field(None, description="distance of the spline's knots, in mm; null: ANTs' own")
+
+
+class Again(BiasField):
+    """Further corrections, as long as they find something."""
+
+    above: NotNegative = Field(description="SD of the logarithm of the field above which one more follows")
+    at_most: Count = Field(description="at most this many")
+
+
+class BiasCorrect(BiasField):
+    """Step ``bias_correct``."""
+
+    again: Again | None = Field(None, description="further corrections; null: none")
+
+
+class Skullstrip(Section):
+    """Step ``skullstrip``: the brain mask by registration."""
+
+    work_mm: Positive = Field(description="voxel side of the registration, in mm")
+    linear: Levels = Field(description="iterations of the rigid and affine levels")
+    deformable: Levels = Field(description="iterations of the deformable levels")
+    metric: Metric = Field(description="what the deformable registration compares")
+    metric_parameter: Count = Field(description="radius (CC) or number of bins (Mattes)")
+    segment_iterations: Count = Field(description="iterations of the segmentation that refines the mask")
+
+
+class Greedy(Section):
+    """The deformable registration of the engine ``greedy``."""
+
+    radius: Count = Field(description="radius of the cross-correlation, in voxels")
+    iterations: Levels = Field(description="iterations of each level")
+    smoothing_vox: tuple[NotNegative, NotNegative] = Field(
+        description="SD of the smoothing of each update and of the whole, in voxels"
+    )
+    step: Positive = Field(description="length of a step, in voxels")
+    stationary: bool = Field(description="follow a stationary velocity field")
+
+
+class Register(Section):
+    """Step ``register``."""
+
+    engine: Literal["ants", "greedy"] = Field("ants", description="engine of the deformable registration")
+    margin_mm: Positive | None = Field(None, description="cut the template to its brain and this much; null: do not")
+    linear: Levels = Field(description="iterations of the rigid and affine levels")
+    deformable: Levels = Field(description="iterations of the deformable levels (engine ants)")
+    shrink: tuple[Count, ...] = Field(description="factor by which each level is coarser")
+    sigmas_mm: tuple[NotNegative, ...] = Field(description="SD of the smoothing of each level, in mm")
+    metric: Metric = Field(description="what the deformable registration compares")
+    metric_parameter: Count = Field(description="radius (CC) or number of bins (Mattes)")
+    gradient_step: Positive = Field(description="step of SyN")
+    flow_sigma: NotNegative = Field(description="smoothing of SyN's updates, in voxels")
+    greedy: Greedy | None = Field(None, description="settings of the engine greedy; null: those of the recipe fast")
+
+    @model_validator(mode="after")
+    def _levels(self) -> Self:
+        counts = [len(self.deformable), len(self.shrink), len(self.sigmas_mm)]
+        if len(set(counts)) > 1:
+            raise ValueError(f"deformable, shrink and sigmas_mm must name as many levels, not {counts}")
+        return self
+
+
+class Segment(Section):
+    """Step ``segment``."""
+
+    iterations: Count = Field(description="iterations of Atropos in each round")
+    rounds: Count = Field(description="rounds of segmentation, with a bias correction in between")
+    prior_weight: Annotated[NotNegative, Field(le=1)] = Field(description="weight of the template's tissue maps")
+    mrf: NotNegative = Field(description="weight of the neighbours")
+    n4: BiasField | None = Field(None, description="the bias correction between the rounds")
+
+    @model_validator(mode="after")
+    def _between(self) -> Self:
+        if self.rounds > 1 and self.n4 is None:
+            raise ValueError("more than one round needs n4, the bias correction in between")
+        return self
+
+
+class Recipe(Section):
+    """How much work each imaging step does."""
+
+    description: str = Field("", description="what it is for; not used")
+    template_mm: Positive = Field(description="voxel side of the template, in mm")
+    bias_correct: BiasCorrect
+    skullstrip: Skullstrip
+    register_: Register = Field(alias="register")
+    segment: Segment
+    thickness: Literal["distance", "direct", "kelly_kapowski"] = Field(description="how thickness is estimated")
 
 
 def names() -> list[str]:
@@ -17,8 +120,24 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
+def find_recipe(name: str | Path) -> Path:
+    """The file of a recipe.
+
+    Raises
+    ------
+    InputError
+        There is no such recipe.
+    """
+    shipped = FOLDER / f"{name}.json"
+    path = shipped if shipped.exists() else Path(name)
+    if not path.is_file():
+        remedy = f"{nearest(str(name), names())} Or give the path of a JSON file."
+        raise InputError(f"there is no recipe '{name}'.", None, remedy)
+    return path
+
+
 def load_recipe(name: str | Path, step: str | None = None) -> dict[str, Any]:
-    """Read a recipe by name or by the path of a JSON file.
+    """Read a recipe by name or by the path of a JSON file; its content is what the file says, once it is checked.
 
     Parameters
     ----------
@@ -30,18 +149,14 @@ def load_recipe(name: str | Path, step: str | None = None) -> dict[str, Any]:
     Raises
     ------
     InputError
-        There is no such recipe, or it lacks the step.
+        There is no such recipe, or a key or a value in it is wrong.
     """
-    path = FOLDER / f"{name}.json"
-    if not path.exists():
-        path = Path(name)
-    if not path.is_file():
-        raise InputError(f"there is no recipe '{name}'.", None, f"Use one of {', '.join(names())}, or a JSON file.")
+    path = find_recipe(name)
     try:
         recipe = read_json(path)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"the recipe is not valid JSON ({error}).", path, "Compare it with a shipped one.") from error
-    missing = set(read_json(FOLDER / "fast.json")) - set(recipe)
-    if missing:
-        raise InputError(f"the recipe lacks {sorted(missing)}.", path, "Compare it with recipes/fast.json.")
+    if not isinstance(recipe, dict):
+        raise InputError("the recipe is no mapping.", path, "Compare it with recipes/fast.json.")
+    Recipe.parse(recipe, "recipe", path)
     return recipe if step is None else recipe[step]

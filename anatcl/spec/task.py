@@ -2,103 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import functools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import nearest
+from anatcl.spec.layout import TASK_PATTERN
+from anatcl.spec.names import METRICS, TABLES
+from anatcl.spec.section import Count, Section, Texts, fits, one_of
+from anatcl.spec.template import read_yaml
 
 SHIPPED = Path(__file__).parent / "tasks"
-KINDS = ("regression", "binary", "multiclass")
-NAME_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One prediction task.
-
-    Parameters
-    ----------
-    name : str
-        Used in file names and tables.
-    kind : {"regression", "binary", "multiclass"}
-        What the target is.
-    target : str
-        Column of the scans table.
-    positives, negatives : tuple of str
-        Values of the target that are the two classes of a binary task; other values are left out. Numbers may be
-        written as numbers: 1, 1.0 and "1" are the same value.
-    classes : tuple of str
-        Values of a multiclass target that count; empty takes every value with enough participants.
-    query : str
-        `pandas.DataFrame.query` expression over the scans table: which rows take part.
-    group : str
-        Column whose equal values must stay in one fold.
-    metrics : tuple of str
-        Metrics to report; empty takes all of the kind.
-    min_participants : int
-        Fewer participants (regression) refuse the task.
-    min_per_class : int
-        Fewer participants in a class refuse the task (binary) or leave the class out (multiclass).
-    unit : str
-        Unit of a regression target, for tables.
-    threshold : float or "median"
-        A binary task made from a score: positive where the score exceeds it; instead of positives and negatives.
-        The median is that of the rows that take part.
-    site : str
-        Column of the site: counted, harmonised over, and related to the brain-age gap.
-    covariates : tuple of str
-        Columns whose linear effect is taken from the features, fitted on the training rows.
-    harmonise : {"", "combat"}
-        Harmonise features over sites, fitted on the training rows.
-    preserve : tuple of str
-        Columns whose effect harmonisation keeps.
-    train_query : str
-        Only these rows are trained on; all rows are tested. Brain age is often trained on controls.
-    bias_correction : bool
-        Also report predictions corrected for their dependence on the target (brain age), fitted on training rows.
-    gap_groups : tuple of dict
-        Groups whose brain-age gaps are compared: name, column, positives, negatives.
-    per_participant : {"all", "first"}
-        Every scan of a participant, or the first by name.
-    dataset : str
-        Cohort that the task belongs to.
-    table : str
-        Table of the report that shows it: brain_age, sex, site, diagnosis or clinical_scores.
-    note : str
-        What a reader should know; not used.
-    """
-
-    name: str
-    kind: str
-    target: str
-    positives: tuple[str, ...] = ()
-    negatives: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    query: str = ""
-    group: str = "participant_id"
-    metrics: tuple[str, ...] = ()
-    min_participants: int = 8
-    min_per_class: int = 4
-    unit: str = ""
-    threshold: float | str | None = None
-    site: str = "site"
-    covariates: tuple[str, ...] = ()
-    harmonise: str = ""
-    preserve: tuple[str, ...] = ()
-    train_query: str = ""
-    bias_correction: bool = False
-    gap_groups: tuple[dict[str, Any], ...] = ()
-    per_participant: str = "all"
-    dataset: str = ""
-    table: str = ""
-    note: str = ""
 
 
 def canonical(value: Any) -> str:
@@ -113,8 +33,121 @@ def canonical(value: Any) -> str:
     return str(int(number)) if np.isfinite(number) and number.is_integer() else text
 
 
-def load_task(source: str | Path | dict[str, Any]) -> Task:
-    """Read a task from a dictionary, a JSON string, a YAML or JSON file, or the name of a shipped one."""
+def _labels(value: Any) -> Any:
+    """Values of a column; numbers may be written as numbers."""
+    items = [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+    if any(isinstance(item, dict | list | tuple) for item in items):
+        raise ValueError("it must be a list of values of the target")
+    return tuple(canonical(item) for item in items)
+
+
+def _threshold(value: Any) -> Any:
+    if value is None or value == "median" or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"it must be a number or median, not {value!r}")
+
+
+Labels = Annotated[tuple[str, ...], BeforeValidator(_labels)]
+Name = Annotated[str, Field(min_length=1), AfterValidator(fits(TASK_PATTERN, "unfit for a file name"))]
+
+
+class GapGroup(Section):
+    """Two groups whose brain-age gaps are compared."""
+
+    name: Name = Field(description="name of the comparison")
+    column: str = Field(description="column of the scans table")
+    positives: Labels = Field(description="its values that are the first group")
+    negatives: Labels = Field(description="its values that are the second group")
+
+
+class Task(Section):
+    """One prediction task."""
+
+    name: Name = Field(description="used in file names and tables: letters, digits, and - _ .")
+    kind: Literal["regression", "binary", "multiclass"] = Field(description="what the target is")
+    target: Annotated[str, Field(min_length=1)] = Field(description="column of the scans table")
+    positives: Labels = Field(
+        (),
+        description="values of the target that are the positive class of a binary task; other values are left out. "
+        'Numbers may be written as numbers: 1, 1.0 and "1" are the same value',
+    )
+    negatives: Labels = Field((), description="values of the target that are the negative class")
+    classes: Labels = Field(
+        (), description="values of a multiclass target that count; empty takes every value with enough participants"
+    )
+    query: str = Field("", description="pandas query over the scans table: which rows take part")
+    group: str = Field("participant_id", description="column whose equal values must stay in one fold")
+    metrics: Texts = Field((), description="metrics to report; empty takes all of the kind")
+    min_participants: Count = Field(8, description="fewer participants refuse the task (regression)")
+    min_per_class: Count = Field(
+        4, description="fewer participants in a class refuse the task (binary) or leave the class out (multiclass)"
+    )
+    unit: str = Field("", description="unit of a regression target, for tables")
+    threshold: Annotated[float | Literal["median"] | None, BeforeValidator(_threshold)] = Field(
+        None,
+        description="a binary task made from a score: positive where the score exceeds it; instead of positives and "
+        "negatives. The median is that of the rows that take part",
+    )
+    site: str = Field(
+        "site", description="column of the site: counted, harmonised over, and related to the brain-age gap"
+    )
+    covariates: Texts = Field(
+        (), description="columns whose linear effect is taken from the features, fitted on the training rows"
+    )
+    harmonise: Literal["", "combat"] = Field(
+        "", description="harmonise features over sites (combat), fitted on the training rows"
+    )
+    preserve: Texts = Field((), description="columns whose effect harmonisation keeps")
+    train_query: str = Field(
+        "", description="only these rows are trained on; all rows are tested. Brain age is often trained on controls"
+    )
+    bias_correction: bool = Field(
+        False,
+        description="also report predictions corrected for their dependence on the target (brain age), fitted on "
+        "training rows",
+    )
+    gap_groups: tuple[GapGroup, ...] = Field(
+        (), description="groups whose brain-age gaps are compared: name, column, positives, negatives"
+    )
+    per_participant: Literal["all", "first"] = Field(
+        "all", description="every scan of a participant, or the first by name"
+    )
+    dataset: str = Field("", description="cohort that the task belongs to")
+    table: Annotated[str, AfterValidator(lambda name: one_of(name, ("", *TABLES)))] = Field(
+        "", description=f"table of the report that shows it: {', '.join(TABLES)}; empty: by its target"
+    )
+    note: str = Field("", description="what a reader should know; not used")
+
+    @model_validator(mode="after")
+    def _sides(self) -> Self:
+        if self.kind == "binary" and self.threshold is None and not (self.positives and self.negatives):
+            raise ValueError("a binary task needs positives and negatives, or a threshold")
+        both = sorted(set(self.positives) & set(self.negatives))
+        if both:
+            raise ValueError(f"{both} are positive and negative at once")
+        if self.target in (*self.covariates, *self.preserve):
+            raise ValueError("the target is among covariates or preserve: tested rows would need it")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics(self) -> Self:
+        known = METRICS[self.kind]
+        wrong = [name for name in self.metrics if name not in known and not name.startswith("gap_")]
+        if wrong:
+            raise ValueError(f"metrics: {wrong[0]!r} is unknown for a {self.kind} task. {nearest(wrong[0], known)}")
+        return self
+
+
+def load_task(source: str | Path | dict[str, Any] | Task) -> Task:
+    """Read a task from a mapping, a JSON string, a YAML or JSON file, or the name of a shipped one.
+
+    Raises
+    ------
+    InputError
+        There is no such task, or a key or a value of it is wrong.
+    """
+    if isinstance(source, Task):
+        return source
     if isinstance(source, dict):
         return task_from(source)
     text = str(source)
@@ -125,11 +158,12 @@ def load_task(source: str | Path | dict[str, Any]) -> Task:
             raise InputError(f"the task is not valid JSON: {error}.", remedy="Check quotes and commas.") from error
     path = Path(text)
     if path.is_file():
-        return task_from(yaml.safe_load(path.read_text(encoding="utf-8")), path)
+        return task_from(read_yaml(path, "task"), path)
     found = shipped_tasks()
     if text in found:
         return found[text]
-    raise InputError(f"no task {text!r}: neither JSON, nor a file, nor one of {sorted(found)}.")
+    reason = f"no task {text!r}: neither JSON, nor a file, nor one of {sorted(found)}."
+    raise InputError(reason, None, nearest(text, found))
 
 
 @functools.cache
@@ -151,49 +185,6 @@ def task_from(data: Any, file: Path | None = None) -> Task:
     if not isinstance(data, dict):
         raise InputError("a task must be a mapping with at least name, kind and target.", file=file)
     if "tasks" in data:
-        names = [t.get("name") for t in data["tasks"]]
+        names = [t.get("name") for t in data["tasks"] if isinstance(t, dict)]
         raise InputError("this file lists several tasks.", file, f"Name one of {names}, or write one to its own file.")
-    fields = {field.name for field in dataclasses.fields(Task)}
-    for key in data:
-        if key not in fields:
-            near = difflib.get_close_matches(str(key), sorted(fields), n=1)
-            raise InputError(f"unknown task key {key!r}.", file, f"Did you mean {near[0]!r}?" if near else "")
-    for key in ("name", "kind", "target"):
-        if not data.get(key):
-            raise InputError(f"the task lacks {key!r}.", file)
-    labels = ("positives", "negatives", "classes")
-    lists = ("metrics", "covariates", "preserve", "gap_groups")
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        if key in labels:
-            values[key] = tuple(canonical(v) for v in _listed(value))
-        else:
-            values[key] = tuple(_listed(value)) if key in lists else value
-    task = Task(**values)
-    _check(task, file)
-    return task
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _check(task: Task, file: Path | None) -> None:
-    if task.kind not in KINDS:
-        raise InputError(f"task {task.name}: kind {task.kind!r} is none of {KINDS}.", file)
-    if not set(task.name) <= NAME_CHARACTERS:
-        raise InputError(f"task name {task.name!r} has characters unfit for a file name.", file)
-    if task.kind == "binary" and task.threshold is None and not (task.positives and task.negatives):
-        raise InputError(f"task {task.name}: a binary task needs positives and negatives, or a threshold.", file)
-    both = set(task.positives) & set(task.negatives)
-    if both:
-        raise InputError(f"task {task.name}: {sorted(both)} are positive and negative at once.", file)
-    if task.harmonise not in ("", "combat"):
-        raise InputError(f"task {task.name}: harmonise {task.harmonise!r} is unknown.", file, "Use combat or nothing.")
-    if task.target in (*task.covariates, *task.preserve):
-        raise InputError(f"task {task.name}: the target is among covariates or preserve: tested rows would need it.")
-    for group in task.gap_groups:
-        if set(group) != {"name", "column", "positives", "negatives"}:
-            raise InputError(f"task {task.name}: a gap group has name, column, positives, negatives; not {group}.")
+    return Task.parse(data, f"task {data['name']}" if data.get("name") else "the task", file)

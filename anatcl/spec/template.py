@@ -1,59 +1,106 @@
-"""The file that describes a template; the plan of a run reads it, too, so that nothing heavy is imported here.
-
-A template is a YAML file (shipped: ``templates/*.yaml``)::
-
-    name: MyTemplate                # goes into file names: letters and digits only
-    space: MNI152NLin2009cAsym      # the atlas must be made for a compatible space
-    head: head_T1w.nii.gz           # whole head; built around the brain when absent
-    brain_mask: brain_mask.nii.gz
-    icv_mask: icv_mask.nii.gz       # intracranial; derived from the brain mask when absent
-    gm: gm.nii.gz                   # tissue fractions, 0 to 1
-    wm: wm.nii.gz
-    csf: csf.nii.gz                 # mask - gm - wm when absent
-
-Relative paths are relative to the YAML file.
-"""
+"""The file that describes a template (YAML; shipped: ``templates/*.yaml``)."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import yaml
+from pydantic import Field, StringConstraints, model_validator
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import nearest
+from anatcl.spec.section import Section
 
 FOLDER = Path(__file__).with_name("templates")
-KEYS = {"name", "space", "packaged", "head", "brain_mask", "icv_mask", "gm", "wm", "csf", "citation"}
+IMAGES = ("head", "brain_mask", "icv_mask", "gm", "wm", "csf")
+
+
+class Template(Section):
+    """A template: images on one grid, or the packaged one. Relative paths are relative to the YAML file."""
+
+    name: Annotated[str, StringConstraints(pattern="^[A-Za-z0-9]+$")] = Field(
+        description="goes into file names: letters and digits only"
+    )
+    space: str = Field(description="space that it lies in; the atlas must fit it (MNI152NLin2009cAsym)")
+    packaged: bool = Field(False, description="the ICBM 2009a symmetric brain inside nilearn, no files needed")
+    head: str = Field("", description="whole head; built around the brain when empty")
+    brain_mask: str = Field("", description="mask of the brain")
+    icv_mask: str = Field("", description="intracranial mask; derived from the brain mask when empty")
+    gm: str = Field("", description="fraction of grey matter, 0 to 1")
+    wm: str = Field("", description="fraction of white matter, 0 to 1")
+    csf: str = Field("", description="fraction of CSF, 0 to 1; mask - gm - wm when empty")
+    citation: str = Field("", description="whom to cite")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        lacking = [key for key in ("brain_mask", "gm", "wm") if not getattr(self, key)]
+        if lacking and not self.packaged:
+            raise ValueError(f"the template lacks {' and '.join(map(repr, lacking))}: give the path of that map")
+        return self
+
+
+def names() -> list[str]:
+    """Names of the templates that are shipped."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def find_template(name: str | Path) -> Path:
+    """The YAML file of a template.
+
+    Raises
+    ------
+    InputError
+        There is no such template.
+    """
+    shipped = FOLDER / f"{name}.yaml"
+    path = shipped if shipped.exists() else Path(name)
+    if not path.is_file():
+        remedy = f"{nearest(str(name), names())} Or give the path of a YAML file."
+        raise InputError(f"there is no template '{name}'.", None, remedy)
+    return path
 
 
 def load_spec(name: str | Path) -> dict[str, Any]:
     """Read a template's YAML by shipped name or path; check its keys and files.
+
+    Returns
+    -------
+    dict
+        What the file says, with absolute paths.
 
     Raises
     ------
     InputError
         No such template, a key that is unknown or missing, or a file that does not exist.
     """
-    path = FOLDER / f"{name}.yaml"
-    if not path.exists():
-        path = Path(name)
-    if not path.is_file():
-        shipped = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
-        raise InputError(f"there is no template '{name}'.", None, f"Use {shipped}, or the path of a YAML file.")
-    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(spec, dict) or not {"name", "space"} <= set(spec) <= KEYS:
-        raise InputError(f"a template needs name and space, and knows only {sorted(KEYS)}.", path, "Mend its keys.")
-    if not re.fullmatch("[A-Za-z0-9]+", str(spec["name"])):
-        raise InputError(f"the name '{spec['name']}' must be letters and digits only.", path, "It goes in file names.")
-    if spec.get("packaged"):
-        return spec
-    for key in ("brain_mask", "gm", "wm"):
-        if key not in spec:
-            raise InputError(f"the template lacks '{key}'.", path, "Give the path of that map.")
-    for key in KEYS & set(spec) - {"name", "space", "packaged", "citation"}:
-        spec[key] = str((path.parent / spec[key]).resolve())
-        if not Path(spec[key]).is_file():
-            raise InputError(f"the template's {key} does not exist.", spec[key], f"Mend the path in {path}.")
+    path = find_template(name)
+    content = read_yaml(path, "template")
+    told = Template.parse(content, "template", path)
+    spec = told.model_dump(exclude_unset=True)
+    for key in IMAGES if not told.packaged else ():
+        if spec.get(key):
+            spec[key] = str((path.parent / spec[key]).resolve())
+            if not Path(spec[key]).is_file():
+                raise InputError(f"the template's {key} does not exist.", spec[key], f"Mend the path in {path}.")
+        else:
+            spec.pop(key, None)
     return spec
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """A YAML file that holds one mapping.
+
+    Raises
+    ------
+    InputError
+        It is no YAML, or no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"the {what} is not valid YAML ({reason}).", path, "Mend the line it names.") from None
+    if not isinstance(content, dict):
+        raise InputError(f"the {what} is not a mapping of keys to values.", path, "Write 'key: value' lines.")
+    return content

@@ -1,116 +1,75 @@
-"""What a pretraining run can be told; the defaults are the published recipe."""
+"""What a pretraining run can be told; the defaults are the published recipe, and stand here alone."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from anatcl.base.errors import InputError
+from pydantic import AfterValidator, Field
+
+from anatcl.spec.augmentation import Augmentation
+from anatcl.spec.names import ENCODERS
+from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole, one_of
+
+Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, ENCODERS))]
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """Hyperparameters of one run.
+class Common(Section):
+    """Options that stand in the section ``pretrain`` itself."""
 
-    Attributes
-    ----------
-    encoder : str
-        See `anatcl.models.ENCODERS`.
-    epochs, batch_size : int
-        `batch_size` counts subjects, over all processes.
-    learning_rate, weight_decay : float
-        Adam's.
-    lr_decay, lr_decay_epochs : float, int
-        The learning rate is multiplied by `lr_decay` every `lr_decay_epochs` epochs.
-    temperature : float
-        Divides cosines.
-    rank_temperature : float
-        Rank-N-Contrast's, which divides distances.
-    age_sigma : float
-        Years, width of the age kernel.
-    age_bin : float
-        Years, width of SupCon's bins.
-    lambda_, alpha_age : float
-        Factors of the anatomical and of the age term.
-    augment : str or dict
-        ``"auto"``: what the method asks for (none, but for SimCLR); ``"none"``; or transforms by name, see
-        `anatcl.pretrain.augment`. With augmentation each of the two views is embedded.
-    accumulate : int
-        Batches whose gradients are summed before a step; each keeps its own negatives.
-    max_steps : int
-        Stop after so many optimiser steps; 0 = no limit.
-    probe_every : int
-        Epochs between two early probes; 0 = none.
-    compile : bool
-        Use ``torch.compile``.
-    tensorboard : bool
-        Write the history for TensorBoard too (its package must be installed).
-    seed : int
-    """
+    encoder: Encoder = Field("resnet18", description=f"network: {', '.join(ENCODERS)}")
+    epochs: Count = Field(300, description="passes over the training scans")
+    batch_size: Annotated[Whole, Field(ge=2)] = Field(32, description="subjects in a batch, over all processes")
+    learning_rate: Positive = Field(1e-4, description="Adam's learning rate")
+    temperature: Positive = Field(0.1, description="temperature of the similarities: divides cosines")
+    age_sigma: Positive = Field(2.0, description="width of the age kernel, in years")
+    lambda_: NotNegative = Field(1.0, alias="lambda", description="factor of the anatomical term")
+    alpha_age: NotNegative = Field(1.0, description="factor of the age term; with 0 AnatCL needs no ages")
 
-    encoder: str = "resnet18"
-    epochs: int = 300
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-    weight_decay: float = 5e-5
-    lr_decay: float = 0.9
-    lr_decay_epochs: int = 10
-    temperature: float = 0.1
-    rank_temperature: float = 2.0
-    age_sigma: float = 2.0
-    age_bin: float = 2.0
-    lambda_: float = 1.0
-    alpha_age: float = 1.0
-    augment: str | dict[str, Any] = "auto"
-    accumulate: int = 1
-    max_steps: int = 0
-    probe_every: int = 0
-    compile: bool = False
-    tensorboard: bool = False
-    seed: int = 0
 
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "lr_decay_epochs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}.", remedy="It must be at least 1.")
-        for name in ("learning_rate", "temperature", "rank_temperature", "age_sigma", "age_bin"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}.", remedy="It must be above 0.")
-        if isinstance(self.augment, str) and self.augment not in ("auto", "none"):
-            raise InputError(f"augment is {self.augment!r}.", remedy="Choose auto, none, or transforms by name.")
+class Further(Section):
+    """Options that stand in ``pretrain: options``."""
+
+    weight_decay: NotNegative = Field(5e-5, description="Adam's weight decay")
+    lr_decay: Positive = Field(0.9, description="the learning rate is multiplied by it every lr_decay_epochs epochs")
+    lr_decay_epochs: Count = Field(10, description="see lr_decay")
+    rank_temperature: Positive = Field(2.0, description="Rank-N-Contrast's temperature, which divides distances")
+    age_bin: Positive = Field(2.0, description="width of SupCon's bins, in years")
+    augment: Augmentation = Field(
+        "auto",
+        description="auto: what the method asks for (none, but for SimCLR); none; or transforms by name. With "
+        "augmentation each of the two views is embedded",
+    )
+    accumulate: Count = Field(
+        1, description="batches whose gradients are summed before a step; each keeps its own negatives"
+    )
+    max_steps: Annotated[Whole, Field(ge=0)] = Field(0, description="stop after so many optimiser steps; 0: no limit")
+    probe_every: Annotated[Whole, Field(ge=0)] = Field(0, description="epochs between two early probes; 0: none")
+    compile: bool | Literal["auto"] = Field("auto", description="use torch.compile; auto: on one GPU where it works")
+    tensorboard: bool = Field(False, description="write the history for TensorBoard too (its package must be there)")
+
+
+class Options(Further, Common):
+    """Hyperparameters of one run: `Common`, `Further` and the seed."""
+
+    seed: Annotated[Whole, Field(ge=0)] = Field(0, description="seed of everything random")
 
     @classmethod
     def names(cls) -> list[str]:
         """Names of all options."""
-        return [field.name for field in dataclasses.fields(cls)]
+        return list(cls.model_fields)
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Options:
-        """Make options from a mapping; ``lambda`` stands for `lambda_`; an unknown name is an error."""
-        values = {"lambda_" if k == "lambda" else k: v for k, v in values.items()}
-        for name in values:
-            if name not in cls.names():
-                near = difflib.get_close_matches(name, cls.names(), 1)
-                hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(cls.names())}."
-                raise InputError(f"pretrain option {name!r} is unknown.", remedy=hint)
-        for field in dataclasses.fields(cls):
-            _check_type(field.name, values.get(field.name, field.default), field.default)
-        return cls(**values)
+    def parse(cls, values: Mapping[str, Any], what: str = "pretrain option", file: str | Path | None = None) -> Self:
+        """Make options from a mapping; ``lambda`` stands for `lambda_`; see `Section.parse`."""
+        return super().parse(values, what, file)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options as a dictionary, ``lambda`` under its own name."""
-        return {k.rstrip("_"): v for k, v in dataclasses.asdict(self).items()}
+        return self.model_dump(by_alias=True)
 
 
-def _check_type(name: str, value: Any, default: Any) -> None:
-    """Refuse a value of another kind than the default's; a whole number will do for a real one."""
-    if name == "augment":
-        good = isinstance(value, str | dict)
-    elif isinstance(default, float):
-        good = isinstance(value, int | float) and not isinstance(value, bool)
-    else:
-        good = type(value) is type(default)
-    if not good:
-        raise InputError(f"pretrain option {name} is {value!r}.", remedy=f"Give it as {type(default).__name__}.")
+def default(name: str) -> Any:
+    """The default of an option, for losses that are made without options."""
+    return Options.model_fields[name].default

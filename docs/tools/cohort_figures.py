@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import sheet
 
+from anatcl.report.drawing import figures
 from anatcl.report.drawing.interpretation import interpretations
+from anatcl.report.page.page import brain_age_figures
 from anatcl.report.records import results
 from anatcl.report.tables import vocabulary as words
 from anatcl.report.tables.build import build_table
-from anatcl.report.tables.headline import Headline, headlines
-from anatcl.report.tables.table import Row
+from anatcl.report.tables.headline import headlines
 
-INK, TRAINED, BASELINE = "#22302e", "#1f7a6c", "#9a6a2f"
 SHOWN, TALL = 8, 150
-STYLE = {"svg.hashsalt": "anatcl", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def link(picture: Path, alt: str) -> str:
@@ -36,67 +34,25 @@ def results_figures(folder: Path, scores: pd.DataFrame, pictures: Path) -> str:
 
 def forests(scores: pd.DataFrame, out: Path) -> str:
     """One panel per task: value and interval of every method."""
-    tasks = headlines(scores)
-    if not tasks:
+    plots = []
+    for headline in headlines(scores):
+        drawn = figures.forests(build_table(scores, headline.group))
+        plots += [one for one in drawn if (one.task, one.protocol) == (headline.task, headline.protocol)]
+    alt = "Value and 95 % interval of every method"
+    if not plots:
         return ""
-    plt = _pyplot()
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks) + 1.2, 3.6), squeeze=False, sharey=False)
-        for axis, headline in zip(axes[0], tasks, strict=True):
-            _forest(axis, headline, scores)
-        figure.tight_layout()
-        _save(figure, out)
-    return link(out, "Value and 95 % interval of every method")
-
-
-def _forest(axis: Any, headline: Headline, scores: pd.DataFrame) -> None:
-    table = build_table(scores, headline.group)
-    place = next(i for i, c in enumerate(table.columns) if (c.task, c.metric) == (headline.task, headline.metric_name))
-    rows = [row for row in table.rows if row.protocol == headline.protocol and row.cells[place] is not None]
-    for at, row in enumerate(reversed(rows)):
-        cell = row.cells[place]
-        assert cell is not None
-        colour = BASELINE if row.is_baseline else TRAINED
-        axis.plot([cell.low, cell.high], [at, at], color=colour, linewidth=1.6)
-        axis.plot(cell.value, at, "o", color=colour, markersize=5)
-    axis.set_yticks(range(len(rows)), [row.label for row in reversed(rows)])
-    if headline.metric.chance is not None:
-        axis.axvline(headline.metric.chance, color=INK, linestyle=":", linewidth=0.8)
-    axis.set_title(f"{headline.task}: {headline.metric.label} {headline.metric.arrow}", loc="left")
+    sheet.write_forests(plots, out, alt)
+    return link(out, alt)
 
 
 def ages(folder: Path, scores: pd.DataFrame, out: Path) -> str:
-    """Predicted against true age, one panel per method of the first brain-age task."""
-    table = build_table(scores, "brain_age")
-    found = results.predictions(folder / "evaluate")
-    task = table.tasks[0] if table.rows else ""
-    rows = [row for row in table.rows if (row.method, task) in found and row.protocol == table.protocols[0]]
-    rows = [row for row in rows if row.method != "majority-median" and len(found[row.method, task])]
-    if not rows:
+    """Predicted against true age, one panel per method and brain-age task."""
+    panels = brain_age_figures(scores, results.predictions(folder / "evaluate"))
+    alt = "Predicted against true age, each scan by a probe that never saw its person"
+    if not panels:
         return ""
-    plt = _pyplot()
-    wide = min(4, len(rows))
-    tall = math.ceil(len(rows) / wide)
-    with plt.rc_context(STYLE):
-        size = (2.3 * wide, 2.5 * tall)
-        figure, axes = plt.subplots(tall, wide, figsize=size, squeeze=False, sharex=True, sharey=True)
-        _age_panels(axes.ravel().tolist(), rows, {row.method: found[row.method, task] for row in rows})
-        figure.supxlabel("age (years)", fontsize=9)
-        figure.supylabel("predicted (years)", fontsize=9)
-        figure.tight_layout()
-        _save(figure, out)
-    return link(out, "Predicted against true age, each scan by a probe that never saw its person")
-
-
-def _age_panels(axes: list[Any], rows: Sequence[Row], predictions: dict[str, pd.DataFrame]) -> None:
-    for axis, row in zip(axes, rows, strict=False):
-        points = results.by_scan(predictions[row.method])
-        low, high = points[["y_true", "y_pred"]].to_numpy().min(), points[["y_true", "y_pred"]].to_numpy().max()
-        axis.plot([low, high], [low, high], color=INK, linestyle="--", linewidth=0.8)
-        axis.plot(points["y_true"], points["y_pred"], "o", markersize=3, color=BASELINE if row.is_baseline else TRAINED)
-        axis.set_title(row.label, fontsize=9)
-    for axis in axes[len(rows) :]:
-        axis.set_visible(False)
+    sheet.write_panels(panels, out, alt)
+    return link(out, alt)
 
 
 def brains(folder: Path, scans: pd.DataFrame, pictures: Path) -> str:
@@ -127,7 +83,7 @@ def brains(folder: Path, scans: pd.DataFrame, pictures: Path) -> str:
 def attributions(folder: Path, pictures: Path) -> str:
     """Attribution maps of the encoders, as they stand in the report."""
     lines = []
-    for one in interpretations(folder / "report" / "interpretation"):
+    for one in interpretations(folder / "evaluate" / "interpretation"):
         for item in one.encoders:
             name = f"map_{one.task}_{item.title}".lower()
             out = pictures / ("".join(c if c.isalnum() else "_" for c in name) + ".png")
@@ -137,7 +93,8 @@ def attributions(folder: Path, pictures: Path) -> str:
         if one.strongest:
             listed = ", ".join(f"{region} {value}" for region, value in one.strongest[:5])
             lines.append(f"{words.method_label('regional-measures')}, {one.task}, strongest regions: {listed}.")
-    reading = "[How to read these maps](../stages/report.md#interpretation). The brightest places move them most."
+    page = "../stages/evaluate.md#where-predictions-come-from"
+    reading = f"[How to read these maps]({page}). The brightest places move them most."
     head = f"### Where predictions come from\n\n{reading}"
     return "\n\n".join([head, *lines]) if lines else ""
 
@@ -149,18 +106,3 @@ def _png(pixels: np.ndarray, out: Path) -> None:
     width = round(picture.width * TALL / picture.height)
     out.parent.mkdir(parents=True, exist_ok=True)
     picture.resize((width, TALL), Image.Resampling.LANCZOS).save(out, "PNG", optimize=True)
-
-
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
-def _save(figure: Any, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, metadata={"Date": None}, facecolor="white")
-    _pyplot().close(figure)

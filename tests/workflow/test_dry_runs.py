@@ -79,6 +79,37 @@ def test_a_wrong_value_is_named(override, sentence, snakemake, heads, tmp_path):
     assert sentence in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize("present", [True, False])
+def test_a_table_of_features_is_probed_and_never_trained(present, snakemake, heads, tmp_path):
+    table = tmp_path / "tables" / "foreign.csv"
+    (tmp_path / "my.yaml").write_text(f"bids_dir: {heads}\nevaluate: {{features: {{foreign: {{table: {table}}}}}}}\n")
+    if present:
+        table.parent.mkdir()
+        table.write_text("scan,f1\n")
+    done = snakemake(tmp_path, "-n", "-p", "--configfile", "my.yaml")
+    text = done.stdout + done.stderr
+    assert "results/pretrain/foreign" not in text
+    if present:
+        assert done.returncode == 0 and "--method foreign --features" in re.sub(r"\s+", " ", text)
+    else:
+        assert done.returncode != 0
+        assert "foreign.csv" in text and "does not exist" in text and "Correct the path" in text
+
+
+@pytest.mark.parametrize("name", ["tissue-volumes", "no-such-method"])
+def test_what_has_no_encoder_is_never_trained(name, snakemake, heads, tmp_path):
+    done = snakemake(tmp_path, "-n", f"results/pretrain/{name}/fold-0/model.json", "--config", f"bids_dir={heads}")
+    assert done.returncode != 0
+    assert "MissingRuleException" in done.stdout + done.stderr
+
+
+def test_scans_that_the_pack_drops_are_excluded(snakemake, heads, tmp_path):
+    done = snakemake(tmp_path, "-n", "-p", "results/report/excluded.tsv", "--config", f"bids_dir={heads}")
+    command = next(line for line in done.stdout.splitlines() + done.stderr.splitlines() if "report excluded" in line)
+    stages = ("bids", "preprocess", "measures", "pretrain/arrays")
+    assert all(f" results/{stage}/excluded.tsv" in command for stage in stages)
+
+
 def test_a_dataset_that_does_not_exist_is_a_sentence(snakemake, tmp_path):
     done = snakemake(tmp_path, "-n", "--config", "bids_dir=nowhere")
     assert done.returncode != 0

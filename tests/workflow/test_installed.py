@@ -63,7 +63,8 @@ def anatcl(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Anatcl:
 
 def test_the_wheel_holds_every_file_of_the_workflow(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
-    tracked = [p for name in ("envs", "rules", "workflow") for p in (ROOT / name).rglob("*") if p.is_file()]
+    tracked = [p for name in ("envs", "rules", "workflow") for p in (ROOT / name).rglob("*")]
+    tracked = [p for p in tracked if p.is_file() and "__pycache__" not in p.parts]
     wanted = {f"anatcl/shipped/{path.relative_to(ROOT).as_posix()}" for path in [*tracked, ROOT / "config.yaml"]}
     assert wanted <= held
     data = [p for p in (ROOT / "anatcl").rglob("*") if p.is_file() and "__pycache__" not in p.parts]

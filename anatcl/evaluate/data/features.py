@@ -13,13 +13,13 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.base.joins import compare
+from anatcl.base.spikes import spikes
+from anatcl.spec.names import GUESS, REGIONAL, TISSUE, VOLUMES
 from anatcl.spec.task import Task
 
 log = logging.getLogger(__name__)
-REGIONAL = re.compile(r"(thickness|thicknessstd|volume|area)_[lr]h_.+")
-TISSUES = ("tiv_mm3", "gm_mm3", "wm_mm3", "csf_mm3")
-GUESS = "majority-median"
-DEMOGRAPHIC = "age-sex-tiv"
+REGION = re.compile(r"(thickness|thicknessstd|volume|area)_[lr]h_.+")
 DEMOGRAPHICS = ("age", "sex", "tiv_mm3")
 KEYS = ("scan", "participant_id", "session_id", "subject_id")
 
@@ -38,12 +38,15 @@ class Features:
         Names of the features.
     other_seeds : tuple of Features
         The same rows by encoders that differ from these in nothing but their seed.
+    notes : tuple of str
+        What a reader of the scores must know: rows that found no partner, values that look like codes.
     """
 
     matrices: dict[int, np.ndarray]
     present: np.ndarray
     names: list[str]
     other_seeds: tuple[Features, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def of(self, fold: int) -> np.ndarray:
         """Matrix for the outer fold `fold`, shape (n, d)."""
@@ -56,7 +59,8 @@ class Features:
     def take(self, rows: np.ndarray) -> Features:
         """The same features for some rows only."""
         matrices = {k: m[rows] for k, m in self.matrices.items()}
-        return Features(matrices, self.present[rows], self.names, tuple(f.take(rows) for f in self.other_seeds))
+        seeds = tuple(f.take(rows) for f in self.other_seeds)
+        return Features(matrices, self.present[rows], self.names, seeds, self.notes)
 
 
 def no_features(n: int) -> Features:
@@ -138,7 +142,7 @@ def used_columns(tasks: Iterable[Task]) -> set[str]:
     found: set[str] = set()
     for task in tasks:
         found |= {task.target, task.group, task.site, *task.covariates, *task.preserve}
-        found |= {group["column"] for group in task.gap_groups}
+        found |= {group.column for group in task.gap_groups}
         found |= set(re.findall(r"[^\W\d]\w*", f"{task.query} {task.train_query}"))
     return found
 
@@ -177,12 +181,36 @@ def load_table(path: str | Path, feature_set: str, scans: pd.DataFrame, used: Co
     where = pd.Index(_joined(table, keys)).get_indexer(_joined(scans, keys))
     values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     matrix = np.where((where >= 0)[:, None], values[where] if len(values) else np.nan, np.nan)
-    return Features({-1: matrix}, np.isfinite(matrix).any(1), columns)
+    notes = [*_unmatched(table, scans, keys), *_coded(table, columns)]
+    for note in notes:
+        log.warning("%s: %s", path, note)
+    return Features({-1: matrix}, np.isfinite(matrix).any(1), columns, notes=tuple(notes))
+
+
+def _unmatched(table: pd.DataFrame, scans: pd.DataFrame, keys: list[str]) -> list[str]:
+    """What to say of rows without a partner: nothing where only some scans have no features, as after exclusions."""
+    ours, theirs = (_joined(side, keys).str.replace("\t", " ") for side in (scans, table))
+    found = compare(ours, theirs)
+    if not found.matched:
+        return [f"no {' and '.join(keys)} of the feature table is one of the {found.total_left} scans'.{found.hint()}"]
+    return [found.sentence("scans", "rows of the feature table").rstrip()] if found.left and found.example else []
+
+
+def _coded(table: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Values of foreign columns that look like codes for missing, in one sentence."""
+    foreign = [c for c in columns if not REGION.fullmatch(c) and c not in VOLUMES]
+    hits = {c: found for c in foreign if (found := spikes(table[c].dropna().astype(float)))}
+    if not hits:
+        return []
+    name, values = next(iter(hits.items()))
+    codes = ", ".join(f"{value:g}" for value in values)
+    more = f" and in {len(hits) - 1} more columns" if len(hits) > 1 else ""
+    return [f"{codes} in column {name}{more} look like codes for missing and count as numbers: write n/a for them"]
 
 
 def without_answers(table: pd.DataFrame, used: Collection[str], path: str | Path = "") -> pd.DataFrame:
     """The table without columns named as one of `used`, whatever their case and signs; measured volumes stay."""
-    names = {_plain(name) for name in used} - {_plain(name) for name in TISSUES}
+    names = {_plain(name) for name in used} - {_plain(name) for name in VOLUMES}
     left = [c for c in table.columns if c not in KEYS and _plain(c) in names]
     if left:
         log.warning("%s: %s are columns of a task or of the scans table and are not taken as features.", path, left)
@@ -206,10 +234,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def select_columns(table: pd.DataFrame, feature_set: str, path: str | Path = "") -> list[str]:
     """Names of the columns of a feature set, in a stable order that does not depend on the file's."""
     numeric = [c for c in table.columns if c not in KEYS and pd.api.types.is_numeric_dtype(table[c])]
-    if feature_set == "regional-measures":
-        chosen = [c for c in numeric if REGIONAL.fullmatch(c)]
-    elif feature_set == "tissue-volumes":
-        chosen = [c for c in TISSUES if c in numeric]
+    if feature_set == REGIONAL:
+        chosen = [c for c in numeric if REGION.fullmatch(c)]
+    elif feature_set == TISSUE:
+        chosen = [c for c in VOLUMES if c in numeric]
     elif feature_set == "all":
         chosen = numeric
     else:

@@ -73,7 +73,7 @@ def make_problem(task: Task, table: pd.DataFrame, has_features: np.ndarray | Non
     InputError
         A column does not exist, or the query is wrong.
     """
-    for column in (task.target, task.group):
+    for column in (task.target, task.group, *([task.site] if task.harmonise else [])):
         if column not in table:
             empty = Problem(task, table.iloc[:0], np.empty(0), (), 0, np.empty(0, bool))
             raise Refused(f"no column {column!r} in the scans table.", empty)
@@ -81,6 +81,8 @@ def make_problem(task: Task, table: pd.DataFrame, has_features: np.ndarray | Non
     table = _selected(task, table, task.query).sort_values("scan").reset_index(drop=True)
     y, classes = _regression(task, table) if task.kind == "regression" else _classification(task, table)
     keep = table["_usable"].to_numpy(bool) & np.isfinite(y) & table[task.group].notna().to_numpy()
+    if task.harmonise:  # who has no site cannot be harmonised, and "no site" is none
+        keep &= table[task.site].notna().to_numpy()
     n_dropped = int((~keep).sum())
     if task.per_participant == "first":
         keep &= ~table["participant_id"].where(keep).duplicated().to_numpy()
@@ -88,7 +90,7 @@ def make_problem(task: Task, table: pd.DataFrame, has_features: np.ndarray | Non
     labels = y[keep] if task.kind == "regression" else y[keep].astype(np.int64)
     trainable = rows.index.isin(_selected(task, rows, task.train_query).index)
     problem = Problem(task, rows, labels, classes, n_dropped, trainable)
-    _refuse(problem)
+    _refuse(problem, _unreadable(task, table))
     return problem
 
 
@@ -134,13 +136,25 @@ def in_groups(values: pd.Series, positives: Iterable[Any], negatives: Iterable[A
     return np.select(hits, [1.0, 0.0], np.nan)
 
 
-def _refuse(problem: Problem) -> None:
+def _unreadable(task: Task, table: pd.DataFrame) -> str:
+    """Which values of a numeric target are none, as a sentence after a blank."""
+    if task.kind != "regression" and task.threshold is None:
+        return ""
+    known = table[task.target].dropna()
+    strange = known[pd.to_numeric(known, errors="coerce").isna()]
+    if strange.empty:
+        return ""
+    return f" {len(strange)} of {len(known)} values of {task.target} are no numbers (such as {strange.iloc[0]!r})."
+
+
+def _refuse(problem: Problem, unreadable: str = "") -> None:
     """Raise `Refused` where the cohort is too small, or has one class or a constant target."""
     task, groups = problem.task, problem.groups
     total = len(set(groups))
     if task.kind == "regression":
         if total < task.min_participants:
-            raise Refused(f"{total} participants with a target, {task.min_participants} needed.", problem)
+            reason = f"{total} participants with a target, {task.min_participants} needed."
+            raise Refused(reason + unreadable, problem)
         if np.ptp(problem.y) == 0:
             raise Refused(f"the target is constant ({problem.y[0]:g}) in {total} participants.", problem)
         return

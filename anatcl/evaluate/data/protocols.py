@@ -93,9 +93,16 @@ def _column(design: Design, problem: Problem) -> np.ndarray:
 def _leave_site_out(design: Design, problem: Problem, folds: pd.DataFrame | None, seed: int) -> Named:
     values = _column(design, problem)
     names, fold = np.unique(values, return_inverse=True)
-    if len(names) < 2:
-        raise Refused(f"{design.column!r} has one value.", problem)
-    yield f"leave-{design.column}-out", [_without_people_of_test(problem, s) for s in _fixed(fold)]
+    known = values != ""  # who has no site is neither tested nor trained on: it may be any
+    if len(set(values[known])) < 2:
+        raise Refused(f"{design.column!r} has {len(set(values[known]))} values, two are needed.", problem)
+    sites = [_of_known(s, known) for s in _fixed(fold) if names[s.fold] != ""]
+    yield f"leave-{design.column}-out", [_without_people_of_test(problem, s) for s in sites]
+
+
+def _of_known(split: Split, known: np.ndarray) -> Split:
+    """The split without training rows of an unknown site."""
+    return dataclasses.replace(split, train=split.train[known[split.train]])
 
 
 def _without_people_of_test(problem: Problem, split: Split) -> Split:
@@ -132,7 +139,7 @@ def _training_parts(design: Design, problem: Problem, folds: pd.DataFrame | None
     if folds is not None:
         splits = _pretraining_folds(problem, folds)
     else:
-        ((_, dealt),) = _repeated(dataclasses.replace(design, repeats=1), problem, folds, seed)
+        ((_, dealt),) = _repeated(design.model_copy(update={"repeats": 1}), problem, folds, seed)
         splits = list(dealt)
     return [_only_trainable(problem, s) for s in splits]
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from anatcl.evaluate.data.features import Features
 from anatcl.evaluate.data.problem import Problem, Refused
 from anatcl.evaluate.data.split import Split
+from anatcl.evaluate.probes.prepare import unfit_for_combat
 from anatcl.evaluate.probes.probe import Make, Probe, maker
 from anatcl.evaluate.statistics.dependence import LARGEST, Dependence
 
@@ -54,6 +55,8 @@ def check_answerable(problem: Problem, splits: Sequence[Split]) -> None:
             strange = sorted(set(sites[split.test]) - set(sites[split.train]))
             if strange:
                 raise Refused(f"fold {split.fold}: no site {', '.join(strange)} to learn ComBat from.", problem)
+            if reason := unfit_for_combat(problem.rows[problem.task.site].iloc[split.train]):
+                raise Refused(f"fold {split.fold}: {reason}", problem)
         y = problem.y[split.train]
         if problem.task.kind == "regression":
             if len(y) < 3 or np.ptp(y) == 0:

@@ -120,7 +120,8 @@ class Network:
         seed_everything(self.seed)
         body = copy.deepcopy(model.encoder)
         head = nn.Linear(int(body.out_features), self.n_classes or 1)  # type: ignore[arg-type]
-        self.net_ = nn.Sequential(body, head).to(device)
+        self.net_ = nn.Sequential(body, head)
+        self.net_.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         if self.n_classes:
             count = np.bincount(y, minlength=self.n_classes)
             weight = torch.tensor(len(y) / (self.n_classes * count), dtype=torch.float32, device=device)
@@ -159,19 +160,20 @@ class Network:
         optimizer = torch.optim.Adam(groups, weight_decay=5e-5)
         target = torch.as_tensor(y if y.dtype.kind == "i" else y.astype(np.float32)).to(how.device.device)
         net.train()
-        with contextlib.closing(Reader(how.arrays, how.device.device)) as reader:
+        with contextlib.closing(Reader(how.arrays, how.device.device, 4, np.unique(volume))) as reader:
             for epoch in range(how.epochs):
                 order = epoch_order(len(volume), how.batch_size, self.seed, epoch)
-                total = 0.0
+                total = torch.zeros((), device=how.device.device)
                 for rows, x in zip(order, reader.batches([volume[o] for o in order]), strict=True):
                     with how.device.autocast():
                         out = net(x).float()
-                    value = loss(out if out.shape[1] > 1 else out[:, 0], target[torch.as_tensor(rows)])
+                    wanted = target[torch.as_tensor(rows).to(target.device, non_blocking=True)]
+                    value = loss(out if out.shape[1] > 1 else out[:, 0], wanted)
                     optimizer.zero_grad(set_to_none=True)
                     value.backward()
                     optimizer.step()
-                    total += float(value.detach())
-                log.info("epoch %d of %d: loss %.4f", epoch + 1, how.epochs, total / len(order))
+                    total += value.detach()
+                log.info("epoch %d of %d: loss %.4f", epoch + 1, how.epochs, float(total) / len(order))
 
     def _outputs(self, x: np.ndarray) -> np.ndarray:
         """Outputs of the network for rows of volumes (m, 1), shape (m, outputs)."""
@@ -179,8 +181,8 @@ class Network:
         volume, size = x[:, 0].astype(int), self.how.batch_size
         parts = [volume[i : i + size] for i in range(0, len(volume), size)]
         with (
-            contextlib.closing(Reader(self.how.arrays, self.how.device.device)) as reader,
+            contextlib.closing(Reader(self.how.arrays, self.how.device.device, workers=4)) as reader,
             torch.inference_mode(),
             self.how.device.autocast(),
         ):
-            return torch.cat([self.net_(batch).float().cpu() for batch in reader.batches(parts)]).numpy()
+            return torch.cat([self.net_(batch).float() for batch in reader.batches(parts)]).cpu().numpy()

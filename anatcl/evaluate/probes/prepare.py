@@ -41,7 +41,7 @@ class Covariates:
 
     def fit(self, rows: pd.DataFrame) -> Covariates:
         """Learn means, deviations and levels."""
-        self.levels_: dict[str, list[str]] = {}
+        self.levels_: dict[str, dict[str, float]] = {}  # level to its share of the training rows
         self.scale_: dict[str, tuple[float, float]] = {}
         for column in self.columns:
             if column not in rows:
@@ -50,7 +50,8 @@ class Covariates:
                 spread = rows[column].std(ddof=0)
                 self.scale_[column] = (rows[column].mean(), spread if spread > 0 else 1.0)
             else:
-                self.levels_[column] = sorted(rows[column].dropna().astype(str).unique())[1:]
+                share = rows[column].dropna().astype(str).value_counts(normalize=True).sort_index()
+                self.levels_[column] = {str(level): float(part) for level, part in share.iloc[1:].items()}
         return self
 
     def transform(self, rows: pd.DataFrame) -> np.ndarray:
@@ -59,7 +60,9 @@ class Covariates:
         for column, (mean, spread) in self.scale_.items():
             parts.append(((rows[column].astype(float) - mean) / spread).fillna(0.0).to_numpy()[:, None])
         for column, levels in self.levels_.items():
-            parts += [(rows[column].astype(str) == level).to_numpy(float)[:, None] for level in levels]
+            text, unknown = rows[column].astype(str), rows[column].isna()
+            for level, share in levels.items():
+                parts.append((text == level).astype(float).where(~unknown, share).to_numpy()[:, None])
         return np.hstack(parts)
 
 
@@ -94,6 +97,9 @@ class Residualise:
         return np.ones((len(rows), d)), -(self.covariates_.transform(rows) - self.centre_) @ self.slope_
 
 
+WITHOUT_COMBAT = "Leave harmonise out of the task, or such sites by its query."
+
+
 class Combat:
     """ComBat (Johnson 2007, Fortin 2018) by the package `combatlearn`, learned from the training sites.
 
@@ -121,6 +127,8 @@ class Combat:
         self.alive_ = self.spread_ > 1e-9 * np.maximum(np.abs(filled.mean(0)), 1e-12)
         self.covariates_ = Covariates(self.preserve).fit(rows)
         self.model_ = ComBatModel(method="fortin" if self.preserve else "johnson")
+        if reason := unfit_for_combat(rows[self.site]):
+            raise InputError(reason, remedy=WITHOUT_COMBAT)
         self.sites_ = set(rows[self.site].astype(str))
         frame, extra = self._frame(filled, rows)
         self.model_.fit(frame, batch=rows[self.site].astype(str).set_axis(frame.index), **extra)
@@ -156,6 +164,8 @@ class Combat:
         frame, extra = self._frame(out, rows)
         batch = rows[self.site].astype(str).set_axis(frame.index)
         out[:, self.alive_] = np.asarray(self.model_.transform(frame, batch=batch, **extra))
+        if not np.isfinite(out).all():
+            raise InputError("ComBat gave values that are no numbers.", remedy=WITHOUT_COMBAT)
         return out
 
     def affine(self, rows: pd.DataFrame, d: int) -> tuple[np.ndarray, np.ndarray]:
@@ -165,6 +175,17 @@ class Combat:
         start = self.transform(low, rows)
         slope = (self.transform(low + width, rows) - start) / width
         return slope, start - slope * low
+
+
+def unfit_for_combat(sites: pd.Series) -> str:
+    """Why ComBat cannot learn from training rows of these sites, as a sentence; empty when it can."""
+    if sites.isna().any():
+        return f"{int(sites.isna().sum())} training rows have no site to harmonise."
+    counts = sites.astype(str).value_counts()
+    if len(counts) < 2:
+        return "all training rows are of one site: there is nothing to harmonise."
+    few = sorted(counts.index[counts < 2])
+    return f"ComBat needs two rows of a site, and {', '.join(few)} has one among those trained on." if few else ""
 
 
 def steps_of(task: Task) -> list[Step]:

@@ -195,21 +195,6 @@ def difference(
     return {"difference": value, "low": value - half, "high": value + half, "p": p}
 
 
-def corrected_t(differences: np.ndarray, n_train: float, n_test: float) -> float:
-    """Two-sided p value of Nadeau and Bengio's corrected resampled t test.
-
-    Parameters
-    ----------
-    differences : ndarray of shape (j,)
-        Difference of two methods in each of `j` folds (of all repetitions).
-    n_train, n_test : float
-        Mean sizes of the training and of the tested part.
-    """
-    j = len(differences)
-    spread = differences.std(ddof=1) * np.sqrt(1 / j + n_test / n_train)
-    return float(2 * special.stdtr(j - 1, -abs(differences.mean()) / spread)) if spread > 0 else np.nan
-
-
 def holm(p: np.ndarray) -> np.ndarray:
     """Holm's step-down adjusted p values; NaN stays NaN and does not count as a test."""
     adjusted = np.full(len(p), np.nan)

@@ -83,12 +83,13 @@ def evaluate(run: pd.DataFrame, problem: Problem, w: Array) -> dict[str, Array]:
     gap = _gap(run)
     found = {}
     for group in task.gap_groups:
-        if group["column"] in rows:
-            case = in_groups(rows[group["column"]], group["positives"], group["negatives"])
+        if group.column in rows:
+            case = in_groups(rows[group.column], group.positives, group.negatives)
             if min((case == 1).sum(), (case == 0).sum()) >= 2:
-                found[f"gap_g_{group['name']}"] = hedges_g(gap, case, w)
+                found[f"gap_g_{group.name}"] = hedges_g(gap, case, w)
     if task.site in rows and rows[task.site].nunique() > 1:
-        found["gap_site_share"] = site_share(gap, rows[task.site].astype(str).to_numpy(), w)
+        known = rows[task.site].notna().to_numpy()
+        found["gap_site_share"] = site_share(gap[known], rows[task.site][known].astype(str).to_numpy(), w[:, known])
     return found
 
 
@@ -98,9 +99,10 @@ def _gap(run: pd.DataFrame) -> Array:
 
 def site_interval(predictions: pd.DataFrame, problem: Problem) -> tuple[float, float]:
     """`site_share_interval` of a predictions table, the mean over its runs."""
-    site = problem.rows.set_index("scan")[problem.task.site].astype(str)
+    site = problem.rows.set_index("scan")[problem.task.site].dropna().astype(str)
     found = []
-    for _, run in predictions.groupby(units.runs(predictions), sort=True):
+    for _, everybody in predictions.groupby(units.runs(predictions), sort=True):
+        run = everybody[everybody["scan"].isin(site.index)]
         person = problem.groups[pd.Index(problem.rows["scan"]).get_indexer(run["scan"])]
         found.append(site_share_interval(_gap(run), site.loc[run["scan"]].to_numpy(), person))
     low, high = np.mean(found, axis=0)

@@ -11,7 +11,7 @@ from anatcl.base.files import atomic_path
 from anatcl.base.provenance import recorded
 from anatcl.pretrain.arrays import open_arrays
 from anatcl.pretrain.bundle import embed_arrays, load_encoder
-from anatcl.pretrain.device import resolve
+from anatcl.pretrain.device import applied, for_embedding
 
 
 def embed(
@@ -21,12 +21,14 @@ def embed(
     *,
     device: str = "auto",
     threads: int = 1,
-    batch: int = 8,
+    batch: int = 0,
+    precision: str = "auto",
 ) -> None:
     """Run one encoder over all packed volumes and write ``embeddings.npz`` (and ``run.json`` beside it).
 
-    The file holds ``scan`` (N,), ``participant_id`` (N,) and ``embedding`` (N, D) float32, in the order of the volumes:
-    the output of the encoder before its head.
+    Precision and batch are those of every command that embeds (`anatcl.pretrain.device.for_embedding`), unless given;
+    a `batch` of 0 is what suits the device. The file holds ``scan`` (N,), ``participant_id`` (N,) and ``embedding``
+    (N, D) float32, in the order of the volumes: the output of the encoder before its head.
 
     Raises
     ------
@@ -35,10 +37,10 @@ def embed(
         finite.
     """
     packed = open_arrays(arrays)
-    where = resolve(device, precision="fp32", threads=threads)
+    model, description = load_encoder(encoder, packed)
+    where = for_embedding(description["architecture"], device, precision, threads)
     parameters = {"arrays": str(arrays), "encoder": str(encoder), "batch": batch, "device": str(where)}
-    with recorded(Path(out).parent, parameters) as record:
-        model, _ = load_encoder(encoder, packed)
+    with recorded(Path(out).parent, parameters) as record, applied(where):
         found = embed_arrays(model, packed, device=where, batch_size=batch).numpy()
         record |= {"volumes": len(found), "features": found.shape[1]}
         bad = ~np.isfinite(found).all(1)

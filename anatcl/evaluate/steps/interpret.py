@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, read_tsv, write_tsv
-from anatcl.evaluate.data.features import REGIONAL, Features, load_embeddings_of, load_table
+from anatcl.evaluate.data.features import Features, load_embeddings_of, load_table
 from anatcl.evaluate.data.problem import Problem, Refused
 from anatcl.evaluate.data.protocols import make_splits
 from anatcl.evaluate.data.split import Split
@@ -198,17 +198,23 @@ def _mean_attribution(
     model: Any, weights: np.ndarray, packed: Any, average: np.ndarray, chosen: np.ndarray, effort: Effort
 ) -> tuple[np.ndarray, np.float64]:
     """Mean absolute attribution of some packed volumes, each by its own weights, unit per cm3, and the mean gap."""
+    from anatcl.pretrain.device import applied, resolve
+
+    with applied(resolve(effort.device, precision="fp32", threads=effort.threads)) as place:
+        return _attributed(model, weights, packed, average, chosen, effort.steps, place.device)
+
+
+def _attributed(
+    model: Any, weights: np.ndarray, packed: Any, average: np.ndarray, chosen: np.ndarray, steps: int, where: Any
+) -> tuple[np.ndarray, np.float64]:
     import torch
 
-    from anatcl.pretrain.device import resolve
-
-    where = resolve(effort.device, precision="fp32", threads=effort.threads).device
     model, centre = model.to(where), torch.from_numpy(average).to(where)
     affine, total, gaps = np.asarray(packed.meta["affine"], float), np.zeros_like(average), []
     for index, own in tqdm(list(zip(chosen, weights, strict=True)), desc="attributions", disable=None):
         x = torch.from_numpy(packed.true(int(index))).to(where)
         w = torch.from_numpy(own.astype(np.float32)).to(where)
-        found = integrated_gradients(model.embed, x, centre, w, effort.steps)
+        found = integrated_gradients(model.embed, x, centre, w, steps)
         gaps.append(_gap(model, x, centre, w, found))
         total += np.abs(spread(found.cpu().numpy(), affine))
     missed, moved = np.sum(gaps, axis=0)
@@ -280,7 +286,7 @@ def column_means(x: np.ndarray) -> np.ndarray:
 
 
 def _by_region(attributions: np.ndarray, columns: list[str], unit: str) -> pd.DataFrame:
-    names = [tuple(column.split("_", 1)) for column in columns if REGIONAL.fullmatch(column)]
+    names = [tuple(column.split("_", 1)) for column in columns]
     each = pd.DataFrame(attributions, columns=pd.MultiIndex.from_tuples(names, names=["measure", "region"]))
     whole = each.T.groupby(level="region").sum().T.abs().mean()
     parts = each.abs().mean().unstack("measure").reindex(columns=list(MEASURES))

@@ -15,8 +15,6 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.evaluate.data import phenotypes, units
 from anatcl.evaluate.data.features import (
-    DEMOGRAPHIC,
-    TISSUES,
     Features,
     demographics,
     load_embeddings,
@@ -31,6 +29,7 @@ from anatcl.evaluate.probes import cross_validation as protocol
 from anatcl.evaluate.statistics import scores
 from anatcl.evaluate.steps import audit, control
 from anatcl.evaluate.steps.gather import FLOATS
+from anatcl.spec.names import DEMOGRAPHIC, VOLUMES
 from anatcl.spec.protocol import Design, load_design
 from anatcl.spec.task import Task, load_task
 
@@ -42,6 +41,7 @@ SITE_NOTES = {
     "r2": "around each site's own mean, as the correlation",
 }
 Runner = Callable[[Problem, Features, list[Split], int], protocol.Outcome]
+Found = tuple[pd.DataFrame, list[dict[str, Any]]]
 
 
 @dataclasses.dataclass
@@ -104,7 +104,17 @@ def run_task(
 def task_at(task: str | dict[str, Any], site_column: str) -> Task:
     """The task, its site read from `site_column` where it names no other."""
     wanted = load_task(task)
-    return dataclasses.replace(wanted, site=site_column) if wanted.site == "site" else wanted
+    return wanted.model_copy(update={"site": site_column}) if wanted.site == "site" else wanted
+
+
+@dataclasses.dataclass(frozen=True)
+class _Method:
+    """How one method is evaluated, whatever the protocol."""
+
+    name: str
+    settings: Settings
+    folds: pd.DataFrame | None = None
+    runner: Runner | None = None
 
 
 def evaluate_task(
@@ -121,7 +131,8 @@ def evaluate_task(
     `runner` takes the place of the probes (problem, features, splits, seed -> Outcome): fine-tuning.
     """
     given = [settings.design] if isinstance(settings.design, str | dict) else list(settings.design)
-    parts = [_one_design(task, method, table, features, folds, settings, load_design(d), runner) for d in given]
+    how = _Method(method, settings, folds, runner)
+    parts = [_one_design(how, task, table, features, load_design(d)) for d in given]
     rows = [row for _, found in parts for row in found]
     made = [predictions for predictions, _ in parts if len(predictions)]
     predictions = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=protocol.COLUMNS)
@@ -130,17 +141,9 @@ def evaluate_task(
     return predictions[order], pd.DataFrame(rows, columns=[*scores.COLUMNS, scores.PAIRS])
 
 
-def _one_design(
-    task: Task,
-    method: str,
-    table: pd.DataFrame,
-    features: Features,
-    folds: pd.DataFrame | None,
-    settings: Settings,
-    design: Design,
-    runner: Runner | None,
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+def _one_design(how: _Method, task: Task, table: pd.DataFrame, features: Features, design: Design) -> Found:
     """Predictions and rows of one protocol; a refusal is a row."""
+    folds, settings = how.folds, how.settings
     try:
         problem, features = join(task, table, features)
         encoders = list(features.matrices)
@@ -148,12 +151,13 @@ def _one_design(
             audit.check_apart(problem, folds, settings.pretrained)
         splits = make_splits(design, problem, folds, encoders, settings.seed)
         unfit = too_small(design, problem, folds, settings.seed)
-        found = [_skipped(method, name, Refused(why, problem)) for name, why in unfit.items()]
-        found += [_or_skipped(method, problem, features, design, n, s, settings, runner) for n, s in splits.items()]
+        found = [_skipped(how, name, Refused(why, problem)) for name, why in unfit.items()]
+        found += [_or_skipped(how, problem, features, design, n, s) for n, s in splits.items()]
     except Refused as refusal:
-        found = [_skipped(method, design.kind, refusal)]
+        why = " ".join([refusal.reason, *features.notes])
+        found = [_skipped(how, design.kind, Refused(why, refusal.problem))]
     defaults = {
-        "method": method,
+        "method": how.name,
         "task": task.name,
         "kind": task.kind,
         "group": task.table,
@@ -167,50 +171,35 @@ def _one_design(
     return predictions, [defaults | row for _, part in found for row in part]
 
 
-Found = tuple[pd.DataFrame, list[dict[str, Any]]]
-
-
-def _skipped(method: str, name: str, refusal: Refused) -> Found:
+def _skipped(how: _Method, name: str, refusal: Refused) -> Found:
     """No predictions and a row that says why."""
-    log.warning("%s, %s, %s skipped: %s", method, refusal.problem.task.name, name, refusal.reason)
+    log.warning("%s, %s, %s skipped: %s", how.name, refusal.problem.task.name, name, refusal.reason)
     row = {"protocol": name, "metric": scores.SKIPPED, "flags": refusal.reason, "folds": 0}
     return pd.DataFrame(columns=protocol.COLUMNS), [row | scores.describe(refusal.problem)]
 
 
 def _or_skipped(
-    method: str,
-    problem: Problem,
-    features: Features,
-    design: Design,
-    name: str,
-    splits: list[Split],
-    settings: Settings,
-    runner: Runner | None,
+    how: _Method, problem: Problem, features: Features, design: Design, name: str, splits: list[Split]
 ) -> Found:
     """`_evaluate`; a protocol that cannot be answered does not take the others of its kind with it."""
     try:
-        return _evaluate(problem, features, design, name, splits, settings, runner)
+        return _evaluate(how, problem, features, design, name, splits)
     except Refused as refusal:
-        return _skipped(method, name, refusal)
+        return _skipped(how, name, refusal)
 
 
 def _evaluate(
-    problem: Problem,
-    features: Features,
-    design: Design,
-    name: str,
-    splits: list[Split],
-    settings: Settings,
-    runner: Runner | None,
+    how: _Method, problem: Problem, features: Features, design: Design, name: str, splits: list[Split]
 ) -> Found:
     """Predictions and rows of one protocol, audited."""
+    settings = how.settings
     warnings = audit.check_encoders(problem, splits, settings.pretrained) if settings.pretrained else []
     audit.check_splits(problem, splits)
-    if not runner:
+    if not how.runner:
         warnings += audit.check_features(problem, features, splits)
-    if runner:
+    if how.runner:
         name += "-finetune"
-        outcome = runner(problem, features, splits, settings.seed)
+        outcome = how.runner(problem, features, splits, settings.seed)
     else:
         people = len(set(problem.groups))
         shuffles = control.shuffle_count(people) if settings.shuffles < 0 else settings.shuffles
@@ -224,7 +213,7 @@ def _evaluate(
     extra, warning = control.control_rows(problem, outcome, value, folds)
     if warning:
         log.warning("%s: %s", problem.task.name, warning)
-    marks = _joined(*scores.flags(problem, labelled), *warnings, warning)
+    marks = _joined(*scores.flags(problem, labelled), *warnings, warning, *features.notes)
     counts = {"protocol": name, "folds": folds, **scores.describe(problem, labelled)}
     notes = NOTES | (SITE_NOTES if units.sites(labelled) is not None else {})
     return labelled, [counts | {"flags": _joined(marks, notes.get(r["metric"]))} | r for r in rows + extra]
@@ -263,7 +252,7 @@ def scans_table(scans: str | Path, measures: str | Path | None) -> pd.DataFrame:
         return table
     volumes = read_tsv(measures)
     _once(volumes, measures)
-    columns = [c for c in TISSUES if c in volumes and c not in table]
+    columns = [c for c in VOLUMES if c in volumes and c not in table]
     return table.merge(volumes[["scan", *columns]], on="scan", how="left", validate="one_to_one")
 
 
@@ -350,35 +339,3 @@ def run_phenotypes(cohort: str | Path, source: str | Path, scans: str | Path, ou
     """Write the scans table with the columns that a cohort's tasks need, from the release's own files in `source`."""
     table = phenotypes.add_phenotypes(read_tsv(scans), phenotypes.load_cohort(cohort), source)
     write_tsv(out, table, FLOATS)
-
-
-def run_finetune(
-    task: str | dict[str, Any],
-    method: str,
-    arrays: str | Path,
-    scans: str | Path,
-    folds: str | Path,
-    out_predictions: str | Path,
-    out_scores: str | Path,
-    *,
-    device: str = "auto",
-    threads: int = 1,
-    epochs: int = 10,
-    batch_size: int = 8,
-    learning_rate: float = 1e-4,
-    settings: Settings,
-) -> None:
-    """Fine-tune the encoders of ``settings.pretrained`` on one task; outputs as `run_task`."""
-    from anatcl.evaluate.probes.finetune import FineTune, rows_as_features
-    from anatcl.pretrain.arrays import open_arrays
-    from anatcl.pretrain.device import resolve
-
-    assert settings.pretrained is not None
-    packed, table = open_arrays(arrays), scans_table(scans, None)
-    where = resolve(device, threads=threads)
-    runner = FineTune(packed, settings.pretrained, where, epochs, batch_size, learning_rate)
-    given = rows_as_features(table["scan"], packed)
-    wanted = load_task(task)
-    predictions, found = evaluate_task(wanted, method, table, given, read_tsv(folds), settings, runner)
-    write_tsv(out_predictions, predictions, FLOATS)
-    write_tsv(out_scores, found, FLOATS)

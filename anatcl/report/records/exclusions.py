@@ -9,8 +9,9 @@ import pandas as pd
 
 from anatcl.base import failures
 from anatcl.base.files import read_tsv, write_tsv
+from anatcl.spec.layout import EXCLUDED_WITH_LOG
 
-COLUMNS = ["scan", "participant_id", "stage", "reason", "file", "remedy", "log"]
+COLUMNS = list(EXCLUDED_WITH_LOG)
 
 
 def merge(tables: Sequence[str | Path], failures_dir: str | Path | None = None) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import torch
 from anatcl.base.files import read_json
 from anatcl.models import build_model
 from benchmarks.gpu_common import flops_per_subject, with_plain_layers
+from benchmarks.gpu_layers import POOLS, STEMS, plain
 
 ROOT = Path(__file__).resolve().parents[3]
 BLOCK = """
@@ -41,6 +42,7 @@ def test_whole_run(tmp_path):
     assert {"about", "losses", "steps", "layers", "profile", "loop", "resume", "network"} <= set(found)
     assert {"embedding", "thickness", "processes"} <= set(found)
     assert all(max(row["fp32"]) < 1e-3 for row in found["losses"].values() if isinstance(row, dict))
+    assert found["layers"]["pool"]["placed"]["values_equal"]
     assert all(row["two_runs_equal"] for row in found["steps"].values() if isinstance(row, dict))
     assert found["resume"]["resumed"]["equal"] and found["resume"]["exit_status_when_stopped"] == 143
     assert found["processes"]["two, beside a lone run"]["equal"]
@@ -67,3 +69,18 @@ def test_plain_layers_compute_the_same():
     with torch.no_grad():
         expected = model(x)
         torch.testing.assert_close(with_plain_layers(model)(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_forms_of_the_first_convolution_compute_the_same(name):
+    random = torch.Generator().manual_seed(0)
+    for shape in ((9, 8, 7), (10, 11, 12)):
+        x = torch.rand(2, 1, *shape, generator=random, dtype=torch.float64)
+        weight = torch.rand(5, 1, 7, 7, 7, generator=random, dtype=torch.float64)
+        torch.testing.assert_close(STEMS[name](x, weight), plain(x, weight), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_forms_of_the_pool_compute_the_same(name):
+    x = torch.rand(2, 3, 9, 8, 7, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(POOLS[name](x), POOLS["torch's"](x))

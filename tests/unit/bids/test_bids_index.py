@@ -14,8 +14,8 @@ import pytest
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv
 from anatcl.bids.index import build_index, refresh
-from anatcl.bids.names import SCAN_PATTERN
 from anatcl.spec.bids import Options
+from anatcl.spec.layout import SCAN_PATTERN
 
 OUTPUTS = ("scans.tsv", "excluded.tsv", "participants.tsv", "run.json")
 
@@ -65,7 +65,7 @@ def test_labels_with_a_plus_are_taken(dataset: Path, write_scan) -> None:
 def test_raw_entities_are_those_of_the_schema() -> None:
     import bidsschematools.schema
 
-    from anatcl.spec.bids import ENTITIES, INDICES
+    from anatcl.spec.layout import ENTITIES, INDICES
 
     schema = bidsschematools.schema.load_schema()
     allowed = [rule.entities for rule in schema.rules.files.raw.anat.values() if "T1w" in rule.suffixes]
@@ -175,21 +175,21 @@ def test_run_policy_says_what_it_left_out(dataset: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"inclde": ["01"]}, "Did you mean 'include'"),
-        ({"include": {"a": 1}}, "include must be a list"),
-        ({"exclude": [1.5]}, "exclude must be a list"),
-        ({"runs": "best"}, "runs must be all or first"),
-        ({"runs": ["all"]}, "runs must be all or first"),
-        ({"entities": {"sesion": ["1"]}}, "Did you mean 'session'"),
-        ({"entities": ["ses"]}, "entities must be a mapping"),
-        ({"query": 3}, "query must be text"),
-        ({"columns": {"age": ["x"]}}, "columns must map names"),
+        ({"inclde": ["01"]}, "did you mean 'include'"),
+        ({"include": {"a": 1}}, "include: it must be a list"),
+        ({"exclude": [1.5]}, "exclude: it must be a list"),
+        ({"runs": "best"}, "runs is 'best', which is unknown (known: all, first)"),
+        ({"runs": ["all"]}, "(known: all, first)"),
+        ({"entities": {"sesion": ["1"]}}, "did you mean 'session'"),
+        ({"entities": ["ses"]}, "entities: it must be a mapping"),
+        ({"query": 3}, "query is 3: it should be text"),
+        ({"columns": {"age": ["x"]}}, "columns: it must map names"),
         ({"columns": {"age": "Age_years_at_scan"}}, "'Age_years_at_scan', which no table has"),
         ({"sex_levels": {"1": "male"}}, "sex_levels must map codes"),
         ({"voxel_mm": 3}, "voxel_mm must be two lengths"),
         ({"voxel_mm": [3, 1]}, "voxel_mm must be"),
-        ({"min_extent_mm": -1}, "min_extent_mm must be"),
-        ({"verify": "no"}, "verify must be"),
+        ({"min_extent_mm": -1}, "min_extent_mm is -1: it should be"),
+        ({"verify": "no"}, "verify is 'no', which is unknown"),
         ({"query": "agee > 3"}, "Did you mean 'age'"),
         ({"query": "age +"}, "cannot be evaluated"),
         ({"query": "age"}, "is not a comparison"),

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 # Programs of the system that a page may use, and whose effect is plain.
-PLAIN = {"cd", "git", ".", "export", "ls", "mkdir", "pre-commit", "docker", "apptainer"} | {
+PLAIN = {"cd", "git", ".", "export", "ls", "mkdir", "pre-commit", "docker", "apptainer", "tar", "conda-pack"} | {
     "sbatch",
     "squeue",
     "scancel",
@@ -114,6 +114,7 @@ def plain(words: list[str]) -> list[str]:
     """Without what a shell or a reader fills in: loops, variables, dots that stand for more."""
     if words[0] in ("for", "done"):
         return []
+    words = words[1:] if words[0] == "do" else words
     words = [re.sub(r"\$\w+", "1", word).replace("=...", "=x") for word in words if word not in ("...", "do")]
     return [word for word in words if word not in ("time", "nice")]
 
@@ -149,6 +150,12 @@ def check(words: list[str]) -> None:
         extras = set(re.findall(r"\[([\w,-]+)\]", " ".join(rest)))
         known = set(re.findall(r"^([a-z]+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
         assert {name for group in extras for name in group.split(",")} <= known
+        return None
+    if program == "conda":
+        files = [ROOT / word for word in rest if word.startswith("envs/") and ">" not in rest]
+        assert all(file.is_file() for file in files)
+        return None
+    if program.endswith("/bin/conda-unpack"):  # of an environment that conda-pack packed
         return None
     assert program in PLAIN or (program.startswith("./") and (ROOT / program).exists()), f"{program} cannot be checked"
     return None

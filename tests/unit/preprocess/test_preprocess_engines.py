@@ -79,8 +79,9 @@ def chosen(monkeypatch, tmp_path):
     def run(settings, engine):
         seen.clear()
         scan, mask = template.path("head"), template.path("brain_mask")
-        paths = [tmp_path / name for name in ("a.mat", "f.h5", "i.h5")]
-        facts = register.register(scan, mask, start, template, *paths, settings, engine)
+        named = {"out_affine": "a.mat", "out_forward": "f.h5", "out_inverse": "i.h5"}
+        paths = {key: tmp_path / name for key, name in named.items()}
+        facts = register.register(scan, mask, start, template, **paths, settings=settings, engine=engine)
         return seen, facts, template, grids
 
     return run

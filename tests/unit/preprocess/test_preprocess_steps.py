@@ -168,5 +168,5 @@ def test_a_picture_of_a_large_scan_is_light(tmp_path, rng):
     scan = Volume(np.abs(data), np.diag([1.0, 1, 1, 1]))
     mask = scan.like((data > 60).astype(np.float32))
     tissue = scan.like(np.clip(np.round(data / 40), 0, 3))
-    picture(scan, mask, mask, tissue, scan, scan.like((data > 100).astype(np.float32)), tmp_path / "qc.png")
+    picture(scan, mask, mask, tissue, scan, scan.like((data > 100).astype(np.float32)), out=tmp_path / "qc.png")
     assert (tmp_path / "qc.png").stat().st_size <= 300_000

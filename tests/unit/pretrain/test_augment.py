@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from anatcl.base.errors import InputError
-from anatcl.pretrain.augment import DEFAULT, TRANSFORMS, Affine, Augment, BiasField, Blur, Crop, Cutout, Flip, Noise
+from anatcl.pretrain.augment import TRANSFORMS, Affine, Augment, BiasField, Blur, Crop, Cutout, Flip, Noise
+from anatcl.spec.augmentation import DEFAULT
 
 SHAPE = (4, 1, 14, 16, 12)
 

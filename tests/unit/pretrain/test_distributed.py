@@ -120,7 +120,7 @@ def test_the_step_starts_its_own_processes_and_they_go_on_after_a_signal(cohort_
 
     assert start("straight").wait(timeout=1800) == 0
     broken = start("broken")
-    while not (tmp_path / "broken/last.ckpt").exists():
+    while not (tmp_path / "broken/history.tsv").exists():
         assert broken.poll() is None
         time.sleep(0.02)
     broken.send_signal(signal.SIGUSR1)

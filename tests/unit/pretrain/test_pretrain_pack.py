@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import read_tsv
+from anatcl.base.files import read_tsv, write_tsv
+from anatcl.cli.main import main
 from anatcl.pretrain.arrays import array_meta, check_contract, open_arrays, write_arrays
 from anatcl.pretrain.pack import CAT12_SHAPE, normalise, pack, plan_grid, read_ras, to_grid
 
@@ -101,6 +102,32 @@ def test_downsampling_does_not_alias():
 def test_maps_are_not_refined(caplog):
     grid = plan_grid(SHAPE, AFFINE, 1.0)
     assert grid.shape == SHAPE and "not refined" in caplog.text
+
+
+def test_dropped_scans_reach_the_table_of_the_report(tmp_path):
+    """By the commands that the rules run: pack, then the joined table."""
+    scans, _ = write_maps(tmp_path, 4)
+    write_tsv(tmp_path / "scans.tsv", scans)
+    first, second = sorted(tmp_path.rglob("*.nii.gz"))[:2]
+    first.write_bytes(b"")
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.float32), AFFINE), second)
+    arrays, joined = tmp_path / "arrays", tmp_path / "excluded.tsv"
+    words = ["pretrain", "pack", "--scans", f"{tmp_path}/scans.tsv", "--maps-dir", str(tmp_path), "--template", "T"]
+    assert main([*words, "--out-dir", str(arrays)]) == 0
+    assert main(["report", "excluded", "--tables", f"{arrays}/excluded.tsv", "--out", str(joined)]) == 0
+    table = read_tsv(joined)
+    assert table["scan"].tolist() == ["sub-0/anat/sub-0", "sub-1/anat/sub-1"]
+    assert (table["stage"] == "pretrain pack").all() and table["participant_id"].tolist() == ["sub-0", "sub-1"]
+    assert table[["reason", "file", "remedy"]].notna().all(axis=None)
+
+
+def test_nothing_to_pack_says_so_and_names_every_map(tmp_path, caplog):
+    scans, _ = write_maps(tmp_path, 2)
+    for path in tmp_path.rglob("*.nii.gz"):
+        nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.float32), AFFINE), path)
+    with pytest.raises(InputError, match=r"no scan has a usable map.*lines above"):
+        pack(scans, tmp_path, tmp_path / "arrays", template="T")
+    assert all(name in caplog.text for name in ("sub-0", "sub-1"))
 
 
 def test_bad_maps_are_listed_and_the_rest_goes_on(tmp_path):

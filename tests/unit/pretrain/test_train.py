@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import anatcl
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv, write_tsv
 from anatcl.pretrain import checkpoint
@@ -29,6 +32,7 @@ from anatcl.pretrain.session import Run
 from anatcl.pretrain.train import Inputs, train
 from anatcl.spec.training import Options
 
+PACKAGE = Path(anatcl.__file__).parent
 TRAINED = [name for name, method in METHODS.items() if method.loss]
 
 
@@ -104,7 +108,69 @@ def test_a_changed_parameter_starts_over(pretrain, caplog):
     pretrain("y-aware", epochs=2)
     fresh = weights(pretrain("y-aware", "fresh", epochs=2, temperature=0.2))
     again = weights(pretrain("y-aware", epochs=2, temperature=0.2))
-    assert same(fresh, again) and "starts anew" in caplog.text
+    assert same(fresh, again)
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "starts anew" in r.getMessage()]
+    assert len(said) == 1 and "temperature (was 0.1, is 0.2)" in said[0] and "(epoch 2, step " in said[0]
+    assert "learning_rate" not in said[0]
+
+
+def test_a_checkpoint_that_does_not_fit_is_kept_and_found_again(pretrain, caplog):
+    caplog.set_level("INFO")
+    folder = pretrain("y-aware", epochs=2)
+    first, kept = weights(folder), (folder / "last.ckpt").read_bytes()
+    pretrain("y-aware", epochs=2, temperature=0.2)
+    second = (folder / "last.ckpt").read_bytes()
+    (aside,) = folder.glob("last.*.ckpt")
+    assert aside.read_bytes() == kept
+    caplog.clear()
+    assert same(weights(pretrain("y-aware", epochs=2)), first)
+    assert "is taken up again" in caplog.text and "resumed after epoch 2" in caplog.text
+    # Nothing is lost, however often one goes back and forth.
+    pretrain("y-aware", epochs=2, temperature=0.2)
+    contents = [path.read_bytes() for path in folder.glob("last*.ckpt")]
+    assert kept in contents and second in contents
+
+
+def test_more_epochs_go_on_and_fewer_do_not(pretrain, caplog):
+    caplog.set_level("INFO")
+    straight = weights(pretrain("y-aware", "straight", epochs=4))
+    short = weights(pretrain("y-aware", "short", epochs=2))
+    pretrain("y-aware", epochs=2)
+    assert same(weights(pretrain("y-aware", epochs=4)), straight)
+    assert "resumed after epoch 2" in caplog.text and "starts anew" not in caplog.text
+    assert same(weights(pretrain("y-aware", epochs=2)), short)
+    assert "epochs (was trained for 4, is 2)" in caplog.text
+
+
+# Files, what is added to each, and what the next run says.
+EDITS = (
+    (("losses/y_aware.py", "pretrain/session.py", "models/conv.py"), "# a word\n", "resumed after epoch 1"),
+    (("pretrain/probe.py", "pretrain/checkpoint.py", "losses/simclr.py"), "X = 1\n", "resumed after epoch 1"),
+    (("losses/kernels.py", "models/conv.py"), "X = 1\n", "Different in this run: code of the loss; code of the netw"),
+    (("pretrain/batches.py",), "X = 1\n", "Different in this run: code of the training loop."),
+)
+
+
+@pytest.mark.slow
+def test_only_edits_that_may_change_a_number_start_over(cohort_files, tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "anatcl", ignore=shutil.ignore_patterns("__pycache__"))
+    options = {"encoder": "resnet-tiny", "epochs": 1, "batch_size": 8}
+    command = [sys.executable, "-m", "anatcl", "pretrain", "train", "--method", "y-aware", "--fold", "0"]
+    command += ["--arrays", str(cohort_files["arrays"]), "--folds", str(cohort_files["folds.tsv"]), "--threads", "1"]
+    command += ["--options", json.dumps(options), "--device", "cpu", "--out-dir", str(tmp_path / "out")]
+
+    def run() -> str:
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        return done.stderr
+
+    run()
+    for names, line, said in EDITS:
+        for name in names:
+            with (tmp_path / "anatcl" / name).open("a") as file:
+                file.write(line)
+        assert said in run(), names
+    assert len(list((tmp_path / "out").glob("last.*.ckpt"))) == 2
 
 
 def test_a_lost_history_is_written_again(pretrain):
@@ -125,17 +191,24 @@ def test_changed_volumes_or_code_start_over(pretrain, cohort_maker, tmp_path, mo
     volumes = np.load(files["arrays"] / "volumes.npy")
     np.save(files["arrays"] / "volumes.npy", volumes * np.float16(0.5))
     pretrain("y-aware", epochs=1, files=files)
-    monkeypatch.setattr("anatcl.pretrain.session.code_digest", lambda *_: "other code")
+    monkeypatch.setattr("anatcl.pretrain.session.code_digest", lambda *_: "0" * 12)
     pretrain("y-aware", epochs=1, files=files)
     assert caplog.text.count("resumed after") == 1
+    assert "Different in this run: values of the volumes." in caplog.text
+    assert "Different in this run: code of the loss; code of the networks." in caplog.text
 
 
-def test_a_damaged_checkpoint_starts_over(pretrain):
+def test_a_damaged_checkpoint_starts_over_and_is_kept(pretrain):
     folder = pretrain("y-aware")
     before = weights(folder)
     for damage in (b"", b"no checkpoint", (folder / "last.ckpt").read_bytes()[:5000]):
         (folder / "last.ckpt").write_bytes(damage)
         assert same(weights(pretrain("y-aware")), before)
+    assert sorted(path.name for path in folder.glob("last.*.ckpt")) == [
+        "last.damaged-2.ckpt",
+        "last.damaged-3.ckpt",
+        "last.damaged.ckpt",
+    ]
 
 
 def test_a_checkpoint_that_carries_code_does_not_run_it(tmp_path):
@@ -145,10 +218,11 @@ def test_a_checkpoint_that_carries_code_does_not_run_it(tmp_path):
         def __reduce__(self):
             return os.system, (f"touch {tmp_path}/ran",)
 
-    torch.save({"fingerprint": "x", "model": Bomb()}, tmp_path / "last.ckpt")
-    assert checkpoint.load(tmp_path / "last.ckpt", "x") is None
+    identity = {"method": "x"}
+    torch.save({"fingerprint": checkpoint.fingerprint(identity), "model": Bomb()}, tmp_path / "last.ckpt")
+    assert checkpoint.load(tmp_path, identity, 1) is None
     (tmp_path / "last.ckpt").write_bytes(pickle.dumps(Bomb()))
-    assert checkpoint.load(tmp_path / "last.ckpt", "x") is None
+    assert checkpoint.load(tmp_path, identity, 1) is None
     assert not (tmp_path / "ran").exists()
 
 
@@ -160,7 +234,9 @@ def test_killed_process_goes_on(cohort_files, pretrain, tmp_path, number):
     script = """if True:
         import json, sys
         from anatcl.spec.training import Options
+        from anatcl.pretrain import train as module
         from anatcl.pretrain.train import Inputs, train
+        module.SAVE_EVERY = 0
         given = json.loads(sys.argv[1])
         sys.exit(train(Inputs(**given["inputs"]), Options.parse(given["options"]), "cpu", threads=1))"""
     options = {"encoder": "resnet-tiny", "epochs": 40, "batch_size": 4, "learning_rate": 1e-3}
@@ -252,10 +328,12 @@ def test_epoch_order():
 @pytest.mark.parametrize(
     "values, words",
     [
-        ({"temprature": 1}, "Did you mean temperature"),
-        ({"epochs": 0}, "epochs is 0"),
-        ({"epochs": "5"}, "Give it as int"),
-        ({"temperature": 0}, "above 0"),
+        ({"temprature": 1}, "did you mean 'temperature'"),
+        ({"epochs": 0}, "epochs is 0: it should be"),
+        ({"epochs": "five"}, "epochs is 'five': it should be a whole number"),
+        ({"epochs": True}, "True is no number"),
+        ({"augment": {"flipp": {}}}, "did you mean 'flip'"),
+        ({"temperature": 0}, "greater than 0"),
     ],
 )
 def test_bad_options_are_named(values, words):
@@ -381,3 +459,120 @@ def test_precision_on_a_cpu(monkeypatch):
         monkeypatch.setattr(device, "cpu_has_bf16", lambda has=has: has)
         assert device.resolve("cpu", small=small).precision == expected
     assert device.resolve("cpu", "bf16").precision == "bf16"
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(pretrain, monkeypatch):
+    """Four batches summed by three: steps of three and of one, each with the mean gradient of its batches.
+
+    With running statistics in BatchNorm and a mean over people as loss, that is the gradient of one large batch.
+    """
+    plain_loss, plain_update, seen, sizes = Run.batch_loss, Run.update, [], []
+
+    def batch_loss(run, x, ids):
+        run.network.eval()
+        seen.append((x, ids))
+        return plain_loss(run, x, ids)
+
+    def update(run):
+        found = [p.grad.clone() for p in run.model.parameters()]
+        whole = plain_loss(run, torch.cat([x for x, _ in seen]), np.concatenate([ids for _, ids in seen]))
+        expected = torch.autograd.grad(whole, list(run.model.parameters()))
+        for got, want in zip(found, expected, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
+        sizes.append(len(seen))
+        seen.clear()
+        plain_update(run)
+
+    monkeypatch.setattr(Run, "batch_loss", batch_loss)
+    monkeypatch.setattr(Run, "update", update)
+    pretrain("age-regression", epochs=2, accumulate=3)
+    assert sizes == [3, 1, 3, 1]
+
+
+def test_checkpoints_are_written_by_time(pretrain, monkeypatch):
+    """A short run saves once, at its end; with no time between two, after each step but those that end an epoch."""
+    from anatcl.pretrain import train as module
+
+    saved = []
+    monkeypatch.setattr(Run, "save", lambda run: saved.append((run.epoch, run.done)))
+    pretrain("y-aware", "a", epochs=2)
+    assert saved == [(2, 0)]
+    saved.clear()
+    monkeypatch.setattr(module, "SAVE_EVERY", -1)
+    pretrain("y-aware", "b", epochs=2)
+    assert len(saved) == 9 and saved[-1] == (2, 0)
+
+
+def test_the_callers_torch_is_left_as_it_was(pretrain):
+    """Threads, determinism and kernel choice are set for a training and put back."""
+    from anatcl.pretrain.device import applied
+
+    def state():
+        cudnn = torch.backends.cudnn
+        flags = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+        return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), flags
+
+    before = state()
+    resolve("cpu", threads=before[0] + 1)
+    assert state() == before
+    pretrain("y-aware", epochs=1)
+    assert state() == before
+    with pytest.raises(KeyError), applied(resolve("cpu", threads=before[0] + 1)):
+        assert torch.get_num_threads() == before[0] + 1 and torch.are_deterministic_algorithms_enabled()
+        raise KeyError
+    assert state() == before
+
+
+def test_volumes_are_hashed_when_they_are_written(cohort_maker, tmp_path, monkeypatch):
+    """The digest is noted once, and computed anew only for a file that changed since."""
+    from anatcl.pretrain import arrays
+
+    folder = cohort_maker(tmp_path)["arrays"]
+    noted = open_arrays(folder).sha256
+    calls = []
+    monkeypatch.setattr(arrays, "sha256", lambda path: calls.append(path) or "computed")
+    assert open_arrays(folder).sha256 == noted == read_json(folder / "arrays.json")["volumes_sha256"] and not calls
+    later = (folder / "arrays.json").stat().st_mtime_ns + 10**9
+    os.utime(folder / "volumes.npy", ns=(later, later))
+    assert open_arrays(folder).sha256 == "computed" and calls == [folder / "volumes.npy"]
+
+
+@pytest.mark.parametrize("wanted", ["auto", False])
+def test_a_cpu_compiles_only_when_told_to(wanted):
+    from anatcl.pretrain.compiling import compiled
+
+    assert compiled(torch.nn.Linear(1, 1), wanted, resolve("cpu"), 1, False) is None
+
+
+def test_a_compiler_that_fails(monkeypatch, caplog):
+    """`auto` warns once and goes on; `true` is refused."""
+    from anatcl.pretrain import compiling
+    from anatcl.pretrain.device import Device
+
+    monkeypatch.setattr(compiling, "why_not", lambda device: "no C compiler")
+    gpu, layer = Device(torch.device("cuda"), "bf16", True), torch.nn.Linear(1, 1)
+    assert compiling.compiled(layer, "auto", gpu, 1, False) is None
+    assert [r.message for r in caplog.records] == ["the network is not compiled, which makes it slower: no C compiler"]
+    with pytest.raises(InputError, match=r"no C compiler.*compile: auto"):
+        compiling.compiled(layer, True, gpu, 1, False)
+    with pytest.raises(InputError, match="auto, true or false"):
+        Options.parse({"compile": "sometimes"})
+
+
+def test_every_command_embeds_in_one_precision(monkeypatch):
+    """The precision of embedding is that of training, for the same network and device."""
+    from anatcl.pretrain import device
+
+    for has in (True, False):
+        monkeypatch.setattr(device, "cpu_has_bf16", lambda has=has: has)
+        for encoder in ("resnet18", "resnet-tiny"):
+            assert device.for_embedding(encoder, "cpu") == resolve("cpu", small=encoder == "resnet-tiny")
+
+
+def test_batches_stay_below_the_count_of_kernels():
+    """Full-size volumes at 1 mm: fewer at a time than the device would take."""
+    from anatcl.pretrain.bundle import embedding_batch, most_volumes
+
+    assert embedding_batch("cuda", (121, 128, 121)) == 32 and embedding_batch("cpu", (121, 128, 121)) == 8
+    assert most_volumes((121, 128, 121)) * 64 * 61 * 64 * 61 < 2**31
+    assert embedding_batch("cuda", (364, 436, 364)) == (2**31 - 1) // (64 * 182 * 218 * 182)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ from anatcl.images import Volume, save
 from anatcl.run.init import write_starter
 from anatcl.spec.config import parse
 
-STEMS = [f"sub-{n:02d}/ses-{s}/anat/sub-{n:02d}_ses-{s}_run-{r}" for n in range(1, 7) for s in (1,) for r in (1, 2)]
+STEMS = [f"sub-{n:02d}/ses-{s}/anat/sub-{n:02d}_ses-{s}_run-{r}" for n in range(1, 9) for s in (1,) for r in (1, 2)]
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """Six people with two runs each, ages under another name, a diagnosis, one broken scan."""
+    """Eight people with two runs each, ages under another name, a diagnosis, one broken scan."""
     root = tmp_path / "a 'study'"
     data = np.random.default_rng(0).random((14, 15, 16)).astype(np.float32)
     for stem in STEMS:
@@ -26,7 +27,7 @@ def dataset(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         save(path, Volume(data, np.diag([6.0, 6, 6, 1])))
     (root / f"{STEMS[0]}_T1w.nii.gz").write_bytes(b"")
-    rows = [f"sub-{n:02d}\t{20 + n}\t{'MF'[n % 2]}\t{['HC', 'AD'][n % 2]}" for n in range(1, 7)]
+    rows = [f"sub-{n:02d}\t{20 + n}\t{'MF'[n % 2]}\t{['HC', 'AD'][n % 2]}" for n in range(1, 9)]
     (root / "participants.tsv").write_text("participant_id\tmy_age\tsex\tdx\n" + "\n".join(rows) + "\n")
     (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
     return root
@@ -40,7 +41,7 @@ def test_it_is_valid_and_says_what_is_there(dataset: Path, tmp_path: Path) -> No
     assert parse(values).bids_dir == str(dataset)
     assert values["evaluate"]["tasks"] == ["sex"]
     assert values["bids"] == {"runs": "all"}
-    assert "# 11 usable scans of 6 participants, 1 sessions." in text
+    assert "# 15 usable scans of 8 participants, 1 sessions." in text
     assert "# age: known for none" in text and '#   columns: {age: "my_age"}' in text
     assert (
         'target: "dx", positives: ["AD"], negatives: ["HC"]' in text or 'positives: ["HC"], negatives: ["AD"]' in text
@@ -53,7 +54,7 @@ def test_a_suggested_task_is_one_when_its_mark_is_removed(dataset: Path, tmp_pat
     write_starter(dataset, out)
     out.write_text(out.read_text().replace("    # - {name", "    - {name"))
     tasks = parse(yaml.safe_load(out.read_text())).evaluate.tasks
-    assert [t["name"] for t in tasks if isinstance(t, dict)] == ["dx"]
+    assert [t.name for t in tasks if not isinstance(t, str)] == ["dx"]
 
 
 def test_a_file_is_not_replaced_unless_asked(dataset: Path, tmp_path: Path) -> None:
@@ -63,3 +64,29 @@ def test_a_file_is_not_replaced_unless_asked(dataset: Path, tmp_path: Path) -> N
         write_starter(dataset, out)
     write_starter(dataset, out, overwrite=True)
     assert "bids_dir" in out.read_text()
+
+
+def test_without_ages_it_proposes_what_can_finish(dataset: Path, tmp_path: Path) -> None:
+    write_starter(dataset, tmp_path / "my.yaml")
+    values = yaml.safe_load((tmp_path / "my.yaml").read_text())
+    assert values["pretrain"]["methods"] == ["simclr"]
+
+
+@pytest.mark.parametrize(("people", "methods", "tasks"), [(3, [], []), (7, ["simclr"], [])])
+def test_few_people_get_no_task_and_no_training(
+    dataset: Path, tmp_path: Path, people: int, methods: list[str], tasks: list[str]
+) -> None:
+    for n in range(people + 1, 9):
+        shutil.rmtree(dataset / f"sub-{n:02d}")
+    write_starter(dataset, tmp_path / "my.yaml")
+    values = yaml.safe_load((tmp_path / "my.yaml").read_text())
+    assert values["pretrain"]["methods"] == methods and values["evaluate"]["tasks"] == tasks
+    assert values["evaluate"].get("untrained", True) == bool(methods)
+
+
+def test_ages_allow_every_method(dataset: Path, tmp_path: Path) -> None:
+    table = dataset / "participants.tsv"
+    table.write_text(table.read_text().replace("my_age", "age"))
+    write_starter(dataset, tmp_path / "my.yaml")
+    values = yaml.safe_load((tmp_path / "my.yaml").read_text())
+    assert "anatcl-global" in values["pretrain"]["methods"] and values["evaluate"]["tasks"] == ["age", "sex"]

@@ -8,16 +8,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mends.bounds import find
+from mends.memory import NOTHING, follow, share_files, share_guards, share_wildcards, slim
 from snakemake.io import IOFile, flag
-from snakemake.iocontainers import InputFiles, Wildcards
 
-from anatcl.plan.slim import NOTHING, follow, share_files, share_guards, share_wildcards, slim
+# They have moved between versions.
+InputFiles, Wildcards = (
+    find(f"snakemake.iocontainers:{n}") or find(f"snakemake.io:{n}") for n in ("InputFiles", "Wildcards")
+)
 
 # Every sort of file that a job can have: plain, temporary, protected, a folder, touched, ancient, of a function.
 SNAKEFILE = """
 import sys
 sys.path.insert(0, {root!r})
-from anatcl.plan.slim import slim
+from mends.memory import slim
 from snakemake.jobs import Job
 from snakemake.rules import Rule
 
@@ -53,7 +57,7 @@ rule joined:
 def run(folder: Path, repository: Path, slimmed: bool, *options: str) -> list[str]:
     """The lines of Snakemake's own output in order of the alphabet, without what differs between any two runs."""
     folder.mkdir(exist_ok=True)
-    (folder / "Snakefile").write_text(SNAKEFILE.format(root=str(repository), slim=slimmed))
+    (folder / "Snakefile").write_text(SNAKEFILE.format(root=str(repository / "workflow"), slim=slimmed))
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *options]
     fixed = os.environ | {"PYTHONHASHSEED": "0"}  # names stand in sets, and are printed in their order
     done = subprocess.run(command, cwd=folder, env=fixed, capture_output=True, text=True)
@@ -82,7 +86,7 @@ def test_plan_and_results_are_those_of_snakemake_alone(tmp_path, request):
     assert made[1]["0.kept"] & 0o222 == 0
 
 
-def files(*paths: object) -> InputFiles:
+def files(*paths: object) -> list:
     return InputFiles(fromdict={f"name{n}": IOFile(path).apply_wildcards({}) for n, path in enumerate(paths)})
 
 

@@ -1,4 +1,4 @@
-"""Mends for Snakemake's scheduler and planner, handed in by the rules (nothing is imported from it here)."""
+"""Mends for Snakemake's scheduler and planner; the classes are handed in (nothing is imported from it here)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def lift_default_rate(scheduler: Any) -> None:
         Changed in place.
     """
     limiter = getattr(scheduler, "job_rate_limiter", None)
-    if limiter is not None and (limiter.max_jobs, limiter.timespan) == DEFAULT_RATE:
+    if (getattr(limiter, "max_jobs", None), getattr(limiter, "timespan", None)) == DEFAULT_RATE:
         scheduler.job_rate_limiter = None
 
 
-def ready(function: Function) -> Function:
+def mark(function: Function) -> Function:
     """Write a function's parameters on it, where Snakemake 9 looks before it inspects the function.
 
     It asks for them several times per job, and ``inspect.signature`` takes longer than most input functions: a tenth
@@ -114,13 +114,21 @@ def screen_folders(dag: type) -> None:
 
     @functools.wraps(check)
     def screened(self: Any) -> None:
-        # With the separator at its end a folder stands right before what lies in it. Path.resolve would ask the disk.
-        paths = sorted(os.path.abspath(file) + os.sep for job in self.jobs for file in job.output)  # noqa: PTH100
-        if any(after.startswith(before) for before, after in itertools.pairwise(paths)):
+        if may_nest(self):
             check(self)
 
     screened.screens = True  # type: ignore[attr-defined]
     dag.check_directory_outputs = screened  # type: ignore[attr-defined]
+
+
+def may_nest(dag: Any) -> bool:
+    """Whether an output of a graph may lie in another one; also when its outputs cannot be read."""
+    try:
+        # With the separator at its end a folder stands right before what lies in it. Path.resolve would ask the disk.
+        paths = sorted(os.path.abspath(file) + os.sep for job in dag.jobs for file in job.output)  # noqa: PTH100
+    except (AttributeError, TypeError):
+        return True
+    return any(after.startswith(before) for before, after in itertools.pairwise(paths))
 
 
 def collect_seldom() -> None:

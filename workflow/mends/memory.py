@@ -1,6 +1,6 @@
 """A mend for the memory of Snakemake's graph: what its jobs hold alike is held once.
 
-Handed in by the rules, as in `scheduling`; nothing is imported from Snakemake here. In a plan of 10,000 scans a
+The classes are handed in, as in `scheduling`; nothing is imported from Snakemake here. In a plan of 10,000 scans a
 third of the memory was one of these: flags of files that have none, the same path for every job that reads it, empty
 sets, and the wildcards of a scan for each of its six jobs.
 """
@@ -11,6 +11,8 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from mends.bounds import log
 
 # Filled while a job is made, and only read afterwards.
 SETS = ("temp_output", "protected_output", "touch_output", "pipe_or_service_output", "_queue_input")
@@ -46,7 +48,10 @@ def slim(job: type, rule: type) -> None:
 
 
 def follow(owner: type, name: str, after: Callable[[Any, Any], None]) -> None:
-    """Call `after` with the object and the result of a method each time the method ends; once for each class."""
+    """Call `after` with the object and the result of a method each time the method ends; once for each class.
+
+    The first error of `after` ends that: the object stays as Snakemake made it, and so do those that follow.
+    """
     method = getattr(owner, name, None)
     if method is None or hasattr(method, "followed"):
         return
@@ -54,7 +59,12 @@ def follow(owner: type, name: str, after: Callable[[Any, Any], None]) -> None:
     @functools.wraps(method)
     def followed(self: Any, *args: Any, **options: Any) -> Any:
         result = method(self, *args, **options)
-        after(self, result)
+        if followed.followed:  # type: ignore[attr-defined]
+            try:
+                after(self, result)
+            except Exception as error:  # whatever a changed Snakemake raises, the plan goes on without the mend
+                followed.followed = False  # type: ignore[attr-defined]
+                log.warning(f"What jobs hold alike is no longer shared ({type(error).__name__}: {error}).")
         return result
 
     followed.followed = True  # type: ignore[attr-defined]

@@ -7,15 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from snakemake.scheduling.job_scheduler import JobRateLimiter
+from mends import catalogue
+from mends.bounds import find
+from mends.scheduling import format_once, lift_default_rate, mark, match_once, screen_folders
 from snakemake.settings.types import MaxJobsPerTimespan
 
-from anatcl.plan.scheduling import format_once, lift_default_rate, match_once, ready, screen_folders
+limits_rate = pytest.mark.skipif(bool(catalogue.RATE.absent), reason="this Snakemake limits no rate of jobs")
 
 SNAKEFILE = """
 import sys, threading
 sys.path.insert(0, {root!r})
-from anatcl.plan.scheduling import lift_default_rate
+from mends.scheduling import lift_default_rate
 
 rule all:
     input: expand("{{n}}.txt", n=range(8))
@@ -34,9 +36,11 @@ onsuccess:
 
 
 def limited(rate: str) -> SimpleNamespace:
-    return SimpleNamespace(job_rate_limiter=JobRateLimiter(MaxJobsPerTimespan.parse_choice(rate)))
+    (limiter,) = map(find, catalogue.RATE.targets)
+    return SimpleNamespace(job_rate_limiter=limiter(MaxJobsPerTimespan.parse_choice(rate)))
 
 
+@limits_rate
 def test_the_limit_that_nobody_asked_for_is_lifted():
     scheduler = limited("100/1s")
     lift_default_rate(scheduler)
@@ -45,15 +49,17 @@ def test_the_limit_that_nobody_asked_for_is_lifted():
     lift_default_rate(None)
 
 
+@limits_rate
 def test_a_limit_that_a_user_gave_stays():
     scheduler = limited("50/1m")
     lift_default_rate(scheduler)
     assert scheduler.job_rate_limiter.max_jobs == 50
 
 
+@limits_rate
 @pytest.mark.parametrize(("options", "words"), [((), "limit: None"), (("--max-jobs-per-timespan", "9/1s"), "limit: <")])
 def test_a_run_leaves_no_timers_unless_a_limit_was_asked_for(tmp_path, options, words):
-    (tmp_path / "Snakefile").write_text(SNAKEFILE.format(root=str(Path(__file__).parents[3])))
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.format(root=str(Path(__file__).parents[3] / "workflow")))
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert words in done.stdout + done.stderr
@@ -63,7 +69,7 @@ def test_a_run_leaves_no_timers_unless_a_limit_was_asked_for(tmp_path, options, 
 def test_a_marked_function_tells_snakemake_its_parameters():
     from snakemake.common import get_function_params, get_input_function_aux_params
 
-    @ready
+    @mark
     def resource(wildcards, attempt):
         return attempt
 
@@ -78,7 +84,7 @@ def test_a_marked_method_is_called_as_before():
         def evaluate(self, *args, **kwargs):
             return args, kwargs
 
-    ready(Thing.evaluate)
+    mark(Thing.evaluate)
     given = {"attempt": 2}
     assert get_input_function_aux_params(Thing().evaluate, given) == given
     assert Thing().evaluate(1, **given) == ((1,), given)
@@ -167,7 +173,7 @@ def test_outputs_are_compared_part_by_part_only_where_one_may_lie_in_another(job
 FOLDERS = """
 import sys
 sys.path.insert(0, {root!r})
-from anatcl.plan.scheduling import match_once, screen_folders
+from mends.scheduling import match_once, screen_folders
 from snakemake.dag import DAG
 from snakemake.output_index import OutputIndex
 
@@ -188,7 +194,7 @@ rule inside:
 
 
 def test_an_output_inside_another_jobs_folder_is_still_refused(tmp_path):
-    root = Path(__file__).resolve().parents[3]
+    root = Path(__file__).resolve().parents[3] / "workflow"
     (tmp_path / "Snakefile").write_text(FOLDERS.format(root=str(root)))
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "-n"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

