@@ -21,7 +21,7 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,15 @@ import pandas as pd
 
 from anatcl.evaluate.data import units
 from anatcl.evaluate.data.features import Features
-from anatcl.evaluate.data.problem import make_problem
+from anatcl.evaluate.data.problem import Problem, make_problem
 from anatcl.evaluate.data.protocols import make_splits
+from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.evaluate.probes.probe import Make, maker
 from anatcl.evaluate.statistics import compare, metrics, scores
 from anatcl.evaluate.steps import control
 from anatcl.spec.protocol import load_design
 from anatcl.spec.task import load_task
-from benchmarks.calibration import keeping
 from benchmarks.coverage_worlds import SETTINGS, Cohort, Setting, World, mixing_of
 
 METRICS = {
@@ -92,6 +93,17 @@ def one_cohort(setting: Setting, seed: int) -> list[dict[str, Any]]:
     if setting.fit:
         rows += fit_rows(predictions, setting, seed, lacking)
     return [row | {"seed": seed} for row in rows]
+
+
+def keeping(problem: Problem, models: list[Any]) -> Callable[[Split], Make]:
+    """Makes the protocol's models and keeps them in `models`, in the order of the splits."""
+    make = maker(problem.task)
+
+    def made(n_features: int) -> Any:
+        models.append(make(n_features))
+        return models[-1]
+
+    return lambda split: made
 
 
 def fresh_people(world: World) -> Cohort:
