@@ -102,6 +102,8 @@ def estimate(
         return _clipped(base, low, high)
     spread = np.nanvar(values[1:], ddof=1) if len(values) > 2 else 0.0
     inflation = 1 + float(np.clip(missing / spread, 0.0, 1.0)) if spread > 0 and np.isfinite(missing) else 1.0
+    if n < FEW:  # leverages of a handful of people say little: the folds' correlation of Nadeau and Bengio
+        inflation = max(inflation, 2 - 1 / table["fold"].nunique())
     return boundary.score_interval(float(values[0]), rule, inflation, extra)
 
 

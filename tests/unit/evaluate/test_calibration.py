@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from anatcl.evaluate.statistics import metrics
-from benchmarks.calibration import FOLDS, METRICS, World, chance, dealt, features_of, keeping, problem_of, run
+from benchmarks.calibration import FOLDS, METRICS, World, chance, dealt, features_of, kept_models, problem_of, run
 
 COHORTS = 400
 CASES = [("regression", 150, 20, 0.5), ("binary", 200, 10, 0.7)]
@@ -37,8 +37,8 @@ def test_the_models_that_are_scored_on_fresh_people_are_those_that_were_fitted(r
     (x, _), y = World(rng, "regression", 5, 0.5).people(40)
     problem = problem_of("regression", y)
     splits = dealt(problem, 0)
-    models = []
-    predictions = protocol.cross_validate(problem, features_of(x), splits, 0, make=keeping(problem, models)).predictions
+    with kept_models() as models:
+        predictions = protocol.cross_validate(problem, features_of(x), splits, 0).predictions
     assert len(models) == FOLDS
     for split, model in zip(splits, models, strict=True):
         part = predictions[predictions["fold"] == split.fold]
