@@ -127,19 +127,23 @@ def modules(names: Iterable[str]) -> Iterator[str]:
         yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1) if source(".".join(parts[:n])))
 
 
-def outside(start: Iterable[str]) -> dict[str, str]:
-    """Third-party modules that can be reached from imports, each with one module of the library that imports it."""
-    found = dict.fromkeys(start, "the step itself")
-    seen: set[str] = set()
-    todo = list(modules(found))
+def reached(start: Iterable[str]) -> dict[str, list[str]]:
+    """Modules of the library that can be reached from imports, each with what it imports."""
+    found: dict[str, list[str]] = {}
+    todo = list(modules(start))
     while todo:
         module = todo.pop()
-        if module in seen:
-            continue
-        seen.add(module)
-        names = [*imported(tree(module)), *started(module), *named_in_data(module)]
-        found = dict.fromkeys(names, module) | found
-        todo += modules(names)
+        if module not in found:
+            found[module] = [*imported(tree(module)), *started(module), *named_in_data(module)]
+            todo += modules(found[module])
+    return found
+
+
+def outside(start: Iterable[str]) -> dict[str, str]:
+    """Third-party modules that can be reached from imports, each with one module of the library that imports it."""
+    start = list(start)
+    by = {"the step itself": start} | reached(start)
+    found = {name: via for via, names in by.items() for name in names}
     return {name: via for name, via in found.items() if name.partition(".")[0] not in OWN}
 
 

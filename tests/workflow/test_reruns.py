@@ -104,7 +104,8 @@ HEAD = """# What runs again
 
 Made by `python tests/workflow/test_reruns.py`; each row is a test. The rules named run again, all that follow them do,
 and nothing else does. Keys that change nothing but the record of the configuration make the page anew, which shows it.
-An edited environment file is seen where conda makes the environments (`--sdm conda`); that was not tested.
+With `--sdm conda`, an edited environment file runs its rules again. Adding or leaving out `--sdm conda` runs the whole
+cohort again, since the software of every job has changed; `--rerun-triggers mtime params input code` prevents that.
 
 | change | runs again |
 |---|---|

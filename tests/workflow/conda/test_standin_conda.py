@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import standin
 import yaml
-from environments import PACKAGES, ROOT, declared, rules
+from environments import PACKAGES, ROOT, declared, reached, rules, started, step_imports
 
 pytest.importorskip("rattler", reason="py-rattler is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("conda")]
@@ -61,6 +61,21 @@ def test_an_environment_is_made_and_holds_what_it_declares_alone(name, conda, tm
     code = f"from importlib.util import find_spec; print(*[name for name in {asked} if find_spec(name)])"
     assert standin.run(tmp_path / "env", code).split() == sorted(own)
     assert standin.run(tmp_path / "env", "import sys; print(sys.prefix)") == str(tmp_path / "env")
+
+
+@pytest.mark.parametrize("name", sorted(set(FOREIGN) - {"main"}))
+def test_every_module_that_a_step_reaches_is_imported_in_its_environment(name, conda, tmp_path, monkeypatch):
+    monkeypatch.setenv("CONDA_OVERRIDE_CUDA", "12.8")
+    standin.create(conda, ROOT / "envs" / f"{name}.yaml", tmp_path / "env")
+    steps = [(stage, step) for stage, step, files in rules().values() if f"{name}.yaml" in files]
+    modules = {module for step in steps for module in reached(step_imports(*step))}
+    programs = {program for module in modules for program in started(module)}
+    code = (
+        "import importlib, sys; sys.path.insert(0, {root!r}); print(len([importlib.import_module(m) for m in {names}]))"
+    )
+    assert len(steps) >= 3 and len(modules) > 5
+    names = sorted(modules - programs)
+    assert standin.run(tmp_path / "env", code.format(root=str(ROOT), names=names)) == str(len(names))
 
 
 def test_the_cuda_environment_says_what_a_machine_without_gpu_lacks(conda, tmp_path, monkeypatch):
