@@ -18,6 +18,7 @@ import pandas as pd
 from anatcl.base import failures
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv, write_json
+from anatcl.base.joins import compare, some
 from anatcl.base.provenance import DEPENDS, code_digest, hardware, versions
 from anatcl.spec.config import Config, parse
 from anatcl.spec.corrections import Corrections, read_corrections
@@ -145,9 +146,10 @@ class Plan:
                 "Mend them and run with failures: retry, or exclude them (participants: exclude).",
             )
         scans = sorted(set(self.index["scan"]) - left_out)
-        strangers = sorted(self.corrections.scans - set(self.index["scan"]))
-        if strangers and self.refresh:
-            log.warning("preprocess: corrections names scans outside this cohort: %s", ", ".join(strangers))
+        strange = compare(self.corrections.scans, self.index["scan"])
+        if strange.left and self.refresh:
+            said = some(strange.left) + "." + strange.hint()
+            log.warning("preprocess: corrections names scans outside this cohort: %s", said)
         if not scans:
             raise InputError(
                 "there is no scan to work on.",
