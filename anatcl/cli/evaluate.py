@@ -158,7 +158,7 @@ def _run_finetune(args: argparse.Namespace) -> None:
 
 def _scores(steps: argparse._SubParsersAction) -> None:
     step = steps.add_parser("scores", help="join the scores of all methods and tasks; compare methods two by two")
-    step.add_argument("--inputs", nargs="+", required=True, metavar="FILE", help="score tables of single tasks")
+    step.add_argument("--inputs", nargs="*", default=[], metavar="FILE", help="score tables of single tasks")
     step.add_argument(
         "--predictions", nargs="*", default=[], metavar="FILE", help="their predictions, for paired tests"
     )

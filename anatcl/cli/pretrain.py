@@ -34,7 +34,9 @@ def register(stages: Any) -> None:
 
 
 def _list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", nargs="+", required=True, metavar="JSON", help="model.json of the encoders")
+    parser.add_argument(
+        "--models", nargs="*", default=[], metavar="JSON", help="model.json of the encoders; none at all will do"
+    )
     parser.add_argument("--out", required=True, metavar="TSV", help="table to write, a row per encoder")
     parser.set_defaults(function=run_list)
 

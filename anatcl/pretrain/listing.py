@@ -10,6 +10,8 @@ import pandas as pd
 
 from anatcl.base.files import read_json, read_tsv, sha256, write_tsv
 
+COLUMNS = ["method", "fold", "encoder", "n_train", "epochs", "last_loss", "sha256"]
+
 
 def list_models(models: Sequence[str | Path], out: str | Path) -> None:
     """Write one row per trained encoder.
@@ -22,7 +24,7 @@ def list_models(models: Sequence[str | Path], out: str | Path) -> None:
         Table: method, fold, encoder, number of training participants, epochs, last loss, SHA-256 of the weights.
     """
     rows = [_row(Path(model)) for model in models]
-    write_tsv(out, pd.DataFrame(rows).sort_values(["method", "fold"]))
+    write_tsv(out, pd.DataFrame(rows, columns=COLUMNS).sort_values(["method", "fold"]))
 
 
 def _row(model: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from anatcl.evaluate.data.features import load_table
+from anatcl.evaluate.data.phenotypes import add_phenotypes
 from anatcl.evaluate.data.problem import Refused, make_problem
 from anatcl.evaluate.data.protocols import make_splits
 from anatcl.evaluate.probes.prepare import Covariates
@@ -153,3 +154,14 @@ def test_targets_that_are_no_numbers(text: str, example: str, cohort: pd.DataFra
     (flags,) = found["flags"]
     assert "40 of 40 values of score are no numbers" in flags and example in flags
     see(flags)
+
+
+def test_phenotypes_of_other_names_are_said(
+    cohort: pd.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture, see: Say
+) -> None:
+    rows = cohort.assign(subject=cohort["participant_id"].str.replace("sub-", "sub-0"), score=3)
+    rows[["subject", "score"]].to_csv(tmp_path / "scores.csv", index=False)
+    entry = {"file": "scores.csv", "participant": "subject", "id": {"template": "{}"}, "columns": {"score": "score"}}
+    joined = add_phenotypes(cohort, {"phenotypes": [entry]}, tmp_path)
+    assert joined["score"].isna().all() and "leading zeros" in caplog.text
+    see(caplog.records[-1].message)

@@ -6,6 +6,7 @@ participant, or by scan where clinical visits are matched to scans. It also says
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,8 +17,10 @@ import pandas as pd
 import yaml
 
 from anatcl.base.errors import InputError
+from anatcl.base.joins import compare
 from anatcl.spec.task import SHIPPED, canonical
 
+log = logging.getLogger(__name__)
 FILE_KEYS = {"file", "participant", "id", "missing", "columns", "values", "labels", "visits", "long", "optional"}
 UNITS = {"day": 1.0, "month": 365.25 / 12, "year": 365.25}
 
@@ -61,6 +64,9 @@ def add_phenotypes(scans: pd.DataFrame, cohort: dict[str, Any], folder: str | Pa
             continue
         made = read_entry(path, entry, scans)
         keys = ["scan"] if "scan" in made else ["participant_id"]
+        found = compare(scans[keys[0]], made[keys[0]])
+        if found.left and (found.example or not found.matched):
+            log.warning("%s: %s", path, found.sentence("scans", "rows of the file"))
         scans = scans.drop(columns=[c for c in made if c in scans and c not in keys])
         scans = scans.merge(made, on=keys, how="left", validate="many_to_one")
     return scans
@@ -121,7 +127,13 @@ def _present(source: str | list[str], table: pd.DataFrame) -> str:
 def _number(column: pd.Series) -> pd.Series:
     """The column as numbers if every known value is one, else as it is."""
     numbers = pd.to_numeric(column, errors="coerce")
-    return numbers if numbers.notna().sum() == column.notna().sum() else column
+    strange = column[numbers.isna() & column.notna()]
+    if strange.empty:
+        return numbers
+    if len(strange) < 0.2 * column.notna().sum():
+        text = "column %s stays text: %d of %d values are no numbers (such as %r)"
+        log.warning(text, column.name, len(strange), column.notna().sum(), strange.iloc[0])
+    return column
 
 
 def participant_id(value: str, rule: dict[str, str]) -> str:
