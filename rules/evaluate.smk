@@ -153,6 +153,7 @@ rule baseline:
         task=task_text,
         content=task_content,
         columns=rival_columns,
+        features=feature_table,
         protocols=PLAN.protocols(),
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,

@@ -21,6 +21,7 @@ rule template:
         runtime=grown(15),
     params:
         template=PLAN.config.preprocess.template,
+        content=template_files,
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.recipe_part("template_mm"),
         out_dir=subpath(output.about, parent=True),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anatcl.base.syntax import KEPT
+from anatcl.plan.given import linked
 from anatcl.plan.plan import RESULTS, Plan
 from anatcl.spec.layers import resolve
 
@@ -25,4 +26,4 @@ def open_plan(files: Iterable[Path], overrides: Mapping[str, Any], invocation: P
         This is the process that plans, not one that it started for a job.
     """
     KEPT.open(RESULTS / ".code.json")
-    return Plan(resolve(files, overrides, invocation)) if main else Plan.of_job()
+    return Plan(linked(resolve(files, overrides, invocation))) if main else Plan.of_job()

@@ -21,6 +21,8 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv, write_json
 from anatcl.base.provenance import hardware, versions
 from anatcl.base.syntax import KEPT
+from anatcl.plan.content import task_content
+from anatcl.plan.given import link, targets
 from anatcl.spec.config import Config, parse
 from anatcl.spec.corrections import Corrections, read_corrections
 
@@ -66,7 +68,13 @@ class Plan:
         self.save()  # jobs read it, also those of a target that needs no index
         write_json(
             RESULTS / "run.json",
-            {"config": self.values, "versions": versions(), "code": package_digests(), "hardware": hardware()},
+            {
+                "config": self.values,
+                "given": targets(),
+                "versions": versions(),
+                "code": package_digests(),
+                "hardware": hardware(),
+            },
         )
 
     # -- cohort -------------------------------------------------------------------------------------------------
@@ -145,7 +153,8 @@ class Plan:
     @functools.cached_property
     def images(self) -> dict[str, str]:
         """Paths of the raw images by scan (a table is slow to look up in, thousands of times)."""
-        return dict(zip(self.index["scan"], map(str, self.index["path"]), strict=True))
+        root = self.config.bids_dir
+        return {scan: f"{root}/{path}" for scan, path in zip(self.index["scan"], self.index["path"], strict=True)}
 
     def image(self, scan: str) -> str:
         """Path of the raw image of a scan."""
@@ -171,7 +180,8 @@ class Plan:
         """Path of the mask that the user gives for a scan, as a list that is empty without one."""
         strip = self.config.preprocess.skullstrip
         if scan in self.corrections.masks:
-            return [self.corrections.masks[scan]]
+            mask = Path(self.corrections.masks[scan])
+            return [str(link(f"mask-{Path(scan).name}", mask.parent) / mask.name)]
         return [strip.masks.replace("{scan}", scan)] if strip.method == "mask" else []
 
     def skullstrip_method(self, scan: str) -> str:
@@ -252,7 +262,9 @@ class Plan:
 
     def protocols(self) -> list[str]:
         """Protocols as words or JSON text, as the step ``evaluate task`` takes them."""
-        return [p if isinstance(p, str) else json.dumps(p, sort_keys=True) for p in self.config.evaluate.protocols]
+        told = self.config.evaluate.protocols
+        plain = [p if isinstance(p, str) else p.model_dump(mode="json", exclude_defaults=True) for p in told]
+        return [p if isinstance(p, str) else json.dumps(p, sort_keys=True) for p in plain]
 
     @property
     def folds(self) -> list[int]:
@@ -266,16 +278,17 @@ class Plan:
         """Tasks by name, each as JSON text or a shipped name or path, as the step ``evaluate task`` takes it."""
         found: dict[str, str] = {}
         for task in self.config.evaluate.tasks:
-            name = task.get("name") if isinstance(task, dict) else Path(task).stem
-            if not name:
-                raise InputError(f"a task in evaluate: tasks has no name: {task}.", None, "Give it 'name: ...'.")
-            found[str(name)] = json.dumps(task, sort_keys=True) if isinstance(task, dict) else task
+            if isinstance(task, str):
+                found[Path(task).stem] = task
+            else:
+                found[task.name] = json.dumps(task.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
         return found
 
     def task_text(self, task: str) -> str:
         """A task with the content of its file, so that an edit of the file is seen as a change."""
-        text = self.tasks[task]
-        return Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text
+        from anatcl.spec.task import load_task
+
+        return task_content(load_task(self.tasks[task]))
 
     @functools.cached_property
     def maps(self) -> list[str]:
@@ -339,7 +352,8 @@ class Plan:
         settings = self.config.pretrain
         names = ("encoder", "epochs", "batch_size", "learning_rate", "temperature", "age_sigma", "lambda_", "alpha_age")
         values = {name: getattr(settings, name) for name in names}
-        return json.dumps(values | {"seed": self.config.seed} | settings.options, sort_keys=True)
+        further = settings.options.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps(values | {"seed": self.config.seed} | further, sort_keys=True)
 
     def deterministic_flag(self) -> str:
         """``--deterministic`` or ``--no-deterministic``."""
