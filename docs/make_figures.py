@@ -19,7 +19,7 @@ ASKED = {
     "index_scans": ["bids"],
     "index_excluded": ["bids"],
     "raw_image": ["bids"],
-    "PLAN.maps": ["interpret", "interpret_measures"],
+    "PLAN.tasks.maps": ["interpret", "interpret_measures"],
 }
 ROW, CHARACTER, HIGH, GAP, MARGIN = 34, 7.4, 24, 46, 12
 Graph = dict[str, set[str]]

@@ -13,9 +13,18 @@ sys.path[:0] = [
     path for path in (str(LIBRARY), str(workflow.basedir)) if path not in sys.path
 ]
 
+from anatcl.base.errors import InputError
 from anatcl.cli.steps import code_digest
 from anatcl.plan import open_plan
+from anatcl.plan.content import (
+    atlas_content,
+    file_content,
+    method_words,
+    stats_content,
+    template_content,
+)
 from anatcl.run.failed import report_failed
+from anatcl.spec import layout
 from mends import apply_mends, lift_default_rate, ready
 
 # Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
@@ -26,41 +35,46 @@ os.environ.update(
 # Conda environments unset PYTHONPATH when they are activated; jobs find the library all the same, from any folder.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(LIBRARY))}; ")
 
-PLAN = open_plan(
-    [ROOT / "config.yaml", *workflow.config_settings.configfiles],
-    workflow.config_settings.config,
-    Path(workflow.workdir_init),
-    workflow.is_main_process,
-)
+try:
+    PLAN = open_plan(
+        [ROOT / "config.yaml", *workflow.config_settings.configfiles],
+        workflow.config_settings.config,
+        Path(workflow.workdir_init),
+        workflow.is_main_process,
+        workflow.dag_settings is not None,  # not where rules are only listed or linted
+    )
+except InputError as error:
+    # Printed and not raised: Snakemake would add where in the code it was raised.
+    print(f"The configuration cannot be run. {error}", file=sys.stderr, flush=True)
+    sys.exit(1)
 apply_mends(tell=workflow.is_main_process)
 config.update(PLAN.values)
-TEMPLATE = PLAN.template
-ATLAS = PLAN.atlas
+TEMPLATE = PLAN.imaging.template
+ATLAS = PLAN.imaging.atlas
 TORCH_ENV = (
     "../envs/torch-cuda.yaml" if PLAN.config.device == "cuda" else "../envs/torch.yaml"
 )
 
 
 wildcard_constraints:
-    # Raw BIDS entities only, so that a stem cannot swallow _space-, _desc- or _atlas-.
-    scan=r"sub-[A-Za-z0-9]+/(ses-[A-Za-z0-9]+/)?anat/sub-[A-Za-z0-9]+(_(ses|task|acq|ce|rec|run|echo|part|chunk)-[A-Za-z0-9]+)*",
+    scan=layout.SCAN_PATTERN,
     chunk=r"\d+",
     fold=r"\d+",
-    method=r"[A-Za-z0-9-]+",
-    baseline="|".join(PLAN.untrained_rivals) or "none",
-    task=r"[A-Za-z0-9-]+",
+    method=layout.METHOD_PATTERN,
+    baseline="|".join(PLAN.methods.tables) or "none",
+    task=layout.TASK_PATTERN,
 
 
 @ready
 def index_scans(wildcards):
     """The index of usable scans, brought up to date."""
-    return PLAN.index_file("scans")
+    return PLAN.cohort.index_file("scans")
 
 
 @ready
 def index_excluded(wildcards):
     """What the index left out, brought up to date."""
-    return PLAN.index_file("excluded")
+    return PLAN.cohort.index_file("excluded")
 
 
 @ready
@@ -72,19 +86,19 @@ def resolved_config(wildcards):
 @ready
 def raw_image(wildcards):
     """The raw image of a scan."""
-    return PLAN.image(wildcards.scan)
+    return PLAN.cohort.image(wildcards.scan)
 
 
 @ready
 def given_mask(wildcards):
     """The mask that the user gives for a scan: a mended one, or that of skullstrip: method: mask; else nothing."""
-    return PLAN.given_mask(wildcards.scan)
+    return PLAN.cohort.given_mask(wildcards.scan)
 
 
 @ready
 def skullstrip_method(wildcards):
     """Where the masks of a scan come from."""
-    return PLAN.skullstrip_method(wildcards.scan)
+    return PLAN.cohort.skullstrip_method(wildcards.scan)
 
 
 def of_scans(pattern):
@@ -92,7 +106,7 @@ def of_scans(pattern):
 
     @ready
     def files(wildcards):
-        return expand(pattern, scan=PLAN.scans)
+        return expand(pattern, scan=PLAN.cohort.scans)
 
     return files
 
@@ -102,7 +116,7 @@ def of_chunk(pattern):
 
     @ready
     def files(wildcards):
-        return expand(pattern, scan=PLAN.chunks[wildcards.chunk])
+        return expand(pattern, scan=PLAN.cohort.chunks[wildcards.chunk])
 
     return files
 
@@ -112,7 +126,7 @@ def of_chunks(pattern):
 
     @ready
     def files(wildcards):
-        return expand(pattern, chunk=list(PLAN.chunks))
+        return expand(pattern, chunk=list(PLAN.cohort.chunks))
 
     return files
 
@@ -120,25 +134,63 @@ def of_chunks(pattern):
 @ready
 def task_text(wildcards):
     """A task as JSON, name or path, for its step."""
-    return PLAN.tasks[wildcards.task]
+    return PLAN.tasks.text(wildcards.task)
 
 
 @ready
 def task_content(wildcards):
     """A task with the content of its file."""
-    return PLAN.task_text(wildcards.task)
+    return PLAN.tasks.content(wildcards.task)
 
 
 @ready
-def rival_table(wildcards):
-    """Table of the features of a rival: another tool's, or the measures."""
-    return PLAN.rival(wildcards.baseline)[0]
+def atlas_files(wildcards):
+    """Digest of the atlas and the files that it names."""
+    return atlas_content(PLAN.config.measures.atlas)
 
 
 @ready
-def rival_columns(wildcards):
-    """Which columns of its table are a rival's features."""
-    return PLAN.rival(wildcards.baseline)[1]
+def template_files(wildcards):
+    """Digest of the template and the images that it names."""
+    return template_content(PLAN.config.preprocess.template)
+
+
+@ready
+def words_of_methods(wildcards):
+    """What tables and texts say of the methods of this run."""
+    return method_words(PLAN.methods.encoders)
+
+
+@ready
+def freesurfer_tables(wildcards):
+    """Digest of the tables of FreeSurfer that replace ours."""
+    folder = PLAN.config.measures.freesurfer
+    return stats_content(folder) if folder else ""
+
+
+@ready
+def feature_content(wildcards):
+    """Digest of another tool's table of features."""
+    given = wildcards.baseline in PLAN.config.evaluate.features
+    return file_content(PLAN.methods.table(wildcards.baseline)) if given else ""
+
+
+@ready
+def failed_scans(wildcards):
+    """Scans left out because they failed before; a change of this list makes the table of exclusions anew."""
+    return PLAN.cohort.left_out()
+
+
+@ready
+def feature_table(wildcards):
+    """Table of the features of a method without an encoder: another tool's, or the measures."""
+    return PLAN.methods.table(wildcards.baseline)
+
+
+@ready
+def feature_columns(wildcards):
+    """Which columns of its table are the features of a method without an encoder."""
+    return PLAN.methods.columns(wildcards.baseline)
 
 
 @ready
@@ -162,7 +214,7 @@ def sized(amount):
 
     @ready
     def resource(wildcards, attempt):
-        return math.ceil(amount * attempt * PLAN.weight(wildcards.scan))
+        return math.ceil(amount * attempt * PLAN.cohort.weight(wildcards.scan))
 
     return resource
 

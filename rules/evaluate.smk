@@ -1,9 +1,9 @@
-# evaluate: frozen embeddings, leak-free probes, simple rivals, intervals and paired tests.
+# evaluate: frozen embeddings, leak-free probes, simple baselines, intervals and paired tests.
 #
 # REQUIRED INPUTS: results/pretrain/{arrays, folds.tsv, {method}/fold-{k}}, results/bids/scans.tsv, measures.tsv
 # OUTPUTS:         results/evaluate/{audit,scores,comparisons,skipped,subgroups}.tsv, {method}/{task}_{predictions,scores}.tsv,
 #                  results/evaluate/interpretation/{method}_{task}.npz, regional-measures_{task}.tsv
-# STEPS:           embed per method and fold; audit -> probe per method and task; baseline per rival -> evaluate;
+# STEPS:           embed per method and fold; audit -> probe per method and task; baseline per table of features -> evaluate;
 #                  interpret per method and task, interpret_measures per task
 
 
@@ -49,8 +49,8 @@ rule audit:
         volumes="results/pretrain/arrays/volumes.npy",
         models=expand(
             "results/pretrain/{method}/fold-{fold}/model.json",
-            method=PLAN.trained,
-            fold=PLAN.folds,
+            method=PLAN.methods.encoders,
+            fold=PLAN.training.folds,
         ),
         scans=index_scans,
         folds="results/pretrain/folds.tsv",
@@ -67,7 +67,7 @@ rule audit:
         mem_mb=grown(2000),
         runtime=grown(60),
     params:
-        pretrained=expand("results/pretrain/{method}", method=PLAN.trained),
+        pretrained=expand("results/pretrain/{method}", method=PLAN.methods.encoders),
         arrays_dir=subpath(input.arrays, parent=True),
         code=code_digest("evaluate", "audit"),
     shell:
@@ -84,7 +84,8 @@ rule probe:
     """Probe the embeddings of one method on one task."""
     input:
         embeddings=expand(
-            "results/evaluate/{{method}}/fold-{fold}/embeddings.npz", fold=PLAN.folds
+            "results/evaluate/{{method}}/fold-{fold}/embeddings.npz",
+            fold=PLAN.training.folds,
         ),
         audit="results/evaluate/audit.tsv",
         scans=index_scans,
@@ -108,7 +109,7 @@ rule probe:
         content=task_content,
         embeddings_dir=subpath(output.scores, parent=True),
         pretrained_dir="results/pretrain/{method}",
-        protocols=PLAN.protocols(),
+        protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
@@ -132,9 +133,9 @@ rule probe:
 
 
 rule baseline:
-    """Probe a simple rival, or another tool's table of features, on one task."""
+    """Probe a simple baseline, or another tool's table of features, on one task."""
     input:
-        table=rival_table,
+        table=feature_table,
         scans=index_scans,
         folds="results/pretrain/folds.tsv",
         measures="results/measures/measures.tsv",
@@ -154,8 +155,9 @@ rule baseline:
     params:
         task=task_text,
         content=task_content,
-        columns=rival_columns,
-        protocols=PLAN.protocols(),
+        columns=feature_columns,
+        features=feature_content,
+        protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
@@ -276,13 +278,13 @@ rule evaluate:
     input:
         scores=expand(
             "results/evaluate/{method}/{task}_scores.tsv",
-            method=PLAN.rivals,
-            task=list(PLAN.tasks),
+            method=PLAN.methods.all,
+            task=PLAN.tasks.names,
         ),
         predictions=expand(
             "results/evaluate/{method}/{task}_predictions.tsv",
-            method=PLAN.rivals,
-            task=list(PLAN.tasks),
+            method=PLAN.methods.all,
+            task=PLAN.tasks.names,
         ),
         models="results/pretrain/models.tsv",
         scans=index_scans,

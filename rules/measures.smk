@@ -31,9 +31,10 @@ rule measure:
         runtime=sized(120),
     params:
         atlas=PLAN.config.measures.atlas,
-        space=PLAN.space,
-        thickness=PLAN.thickness,
-        options=PLAN.thickness_options(),
+        content=atlas_files,
+        space=PLAN.imaging.space,
+        thickness=PLAN.imaging.thickness,
+        options=PLAN.imaging.thickness_options(),
         seed=PLAN.config.seed,
         code=code_digest("measures", "measure"),
     shell:
@@ -127,7 +128,8 @@ rule measures:
         mem_mb=grown(2000),
         runtime=grown(20),
     params:
-        freesurfer=PLAN.freesurfer_flag(),
+        freesurfer=PLAN.imaging.freesurfer_flag(),
+        content=freesurfer_tables,
         seed=PLAN.config.seed,
         code=code_digest("measures", "cohort"),
     shell:

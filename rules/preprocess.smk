@@ -5,6 +5,7 @@
 # STEPS:           template (once), then bias_correct -> skullstrip -> register per scan; preprocess_maps.smk goes on
 #                  with segment -> qc per scan, then preprocess (one table of quality numbers, and who passes)
 
+
 rule template:
     """Write the template's volumes for all scans, once."""
     output:
@@ -21,8 +22,9 @@ rule template:
         runtime=grown(15),
     params:
         template=PLAN.config.preprocess.template,
+        content=template_files,
         recipe=PLAN.config.preprocess.recipe,
-        settings=PLAN.recipe_part("template_mm"),
+        settings=PLAN.imaging.recipe_part("template_mm"),
         out_dir=subpath(output.about, parent=True),
         code=code_digest("preprocess", "template"),
     shell:
@@ -52,7 +54,7 @@ rule bias_correct:
         runtime=sized(30),
     params:
         recipe=PLAN.config.preprocess.recipe,
-        settings=PLAN.recipe_part("bias_correct"),
+        settings=PLAN.imaging.recipe_part("bias_correct"),
         seed=PLAN.config.seed,
         code=code_digest("preprocess", "bias_correct"),
     shell:
@@ -90,7 +92,7 @@ rule skullstrip:
         runtime=sized(60),
     params:
         recipe=PLAN.config.preprocess.recipe,
-        settings=PLAN.recipe_part("skullstrip"),
+        settings=PLAN.imaging.recipe_part("skullstrip"),
         method=skullstrip_method,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
@@ -136,7 +138,7 @@ rule register:
         runtime=sized(240),
     params:
         recipe=PLAN.config.preprocess.recipe,
-        settings=PLAN.recipe_part("register"),
+        settings=PLAN.imaging.recipe_part("register"),
         engine=PLAN.config.preprocess.deformable,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,

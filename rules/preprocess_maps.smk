@@ -35,7 +35,7 @@ rule segment:
         runtime=sized(60),
     params:
         recipe=PLAN.config.preprocess.recipe,
-        settings=PLAN.recipe_part("segment", "bias_correct"),
+        settings=PLAN.imaging.recipe_part("segment", "bias_correct"),
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
         code=code_digest("preprocess", "segment"),
@@ -161,7 +161,7 @@ rule preprocess:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        limits=PLAN.limits(),
+        limits=PLAN.imaging.limits(),
         template_dir=subpath(input.template, parent=True),
         code=code_digest("preprocess", "gate"),
     shell:

@@ -63,7 +63,7 @@ rule pack:
         map=PLAN.config.pretrain.map,
         template=TEMPLATE,
         voxel_mm=PLAN.config.pretrain.voxel_mm,
-        crop=PLAN.crop_flag(),
+        crop=PLAN.training.crop_flag(),
         dtype=PLAN.config.pretrain.dtype,
         maps_dir="results/preprocess",
         out_dir=subpath(output.about, parent=True),
@@ -107,15 +107,15 @@ rule train:
         runtime=grown(2880),
         gpu=PLAN.config.pretrain.gpus,
         nodes=PLAN.config.pretrain.nodes,
-        processes=PLAN.processes,
+        processes=PLAN.training.processes,
     params:
-        launcher=PLAN.launcher,
+        launcher=PLAN.training.launcher,
         arrays_dir=subpath(input.arrays, parent=True),
         out_dir=subpath(output.encoder, parent=True),
-        options=PLAN.training(),
+        options=PLAN.training.options(),
         precision=PLAN.config.pretrain.precision,
         device=PLAN.config.device,
-        deterministic=PLAN.deterministic_flag(),
+        deterministic=PLAN.training.deterministic_flag(),
         code=train_code,
     shell:
         "{params.launcher} python -m anatcl pretrain train"
@@ -140,8 +140,8 @@ rule pretrain:
     input:
         models=expand(
             "results/pretrain/{method}/fold-{fold}/model.json",
-            method=PLAN.trained,
-            fold=PLAN.folds,
+            method=PLAN.methods.encoders,
+            fold=PLAN.training.folds,
         ),
     output:
         table="results/pretrain/models.tsv",

@@ -28,6 +28,7 @@ rule tables:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
+        words=words_of_methods,
         code=code_digest("report", "tables"),
     shell:
         "python -m anatcl report tables"
@@ -42,7 +43,7 @@ rule runtime:
     """Sum up time and memory of every rule."""
     input:
         scores="results/evaluate/scores.tsv",
-        maps=PLAN.maps,
+        maps=PLAN.tasks.maps,
     output:
         table="results/report/runtime.tsv",
     log:
@@ -87,7 +88,7 @@ rule excluded:
         runtime=grown(10),
     params:
         failures_dir="results/failures",
-        failed=PLAN.failed_scans,
+        failed=failed_scans,
         code=code_digest("report", "excluded"),
     shell:
         "python -m anatcl report excluded"
@@ -121,6 +122,7 @@ rule methods_text:
         measures_dir=subpath(input.measures, parent=True),
         pretrain_dir=subpath(input.models, parent=True),
         evaluate_dir=subpath(input.scores, parent=True),
+        words=words_of_methods,
         code=code_digest("report", "methods"),
     shell:
         "python -m anatcl report methods"
@@ -144,7 +146,7 @@ rule report:
         excluded="results/report/excluded.tsv",
         runtime="results/report/runtime.tsv",
         methods="results/report/methods.md",
-        maps=PLAN.maps,
+        maps=PLAN.tasks.maps,
         config=resolved_config,
     output:
         page="results/report/index.html",
@@ -163,7 +165,8 @@ rule report:
         preprocess_dir=subpath(input.qc, parent=True),
         predictions_dir=subpath(input.comparisons, parent=True),
         history_dir=subpath(input.models, parent=True),
-        maps_dir=PLAN.maps_dir(),
+        maps_dir=PLAN.tasks.maps_dir(),
+        words=words_of_methods,
         code=code_digest("report", "page"),
     shell:
         "python -m anatcl report page"

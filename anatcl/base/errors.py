@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -28,3 +29,18 @@ class InputError(Exception):
         place = f"{self.file}: " if self.file else ""
         cure = f" {self.remedy}" if self.remedy else ""
         return f"{place}{self.reason}{cure}"
+
+
+class InputErrors(InputError):
+    """Several things that the user gave cannot be used; one line each.
+
+    Parameters
+    ----------
+    errors : sequence of InputError
+        What is wrong, in the order of the configuration.
+    """
+
+    def __init__(self, errors: Sequence[InputError]) -> None:
+        self.errors = tuple(errors)
+        lines = [" ".join(str(error).split()) for error in errors]
+        super().__init__(lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} things are wrong:", *lines]))

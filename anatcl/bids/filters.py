@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import pandas as pd
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import nearest
 from anatcl.bids.names import Name
 from anatcl.spec.bids import ABSENT, Options, matches
 from anatcl.spec.layout import INDICES
-from anatcl.spec.section import nearest
 
 
 def asked_for(participant: str, options: Options) -> bool:

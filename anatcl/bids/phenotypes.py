@@ -11,11 +11,11 @@ from typing import Any
 from anatcl.base.errors import InputError
 from anatcl.base.joins import some
 from anatcl.base.pointers import refuse_pointer
+from anatcl.base.words import nearest
 from anatcl.bids import values
 from anatcl.bids.tables import Table, read_table
 from anatcl.bids.walk import refuse_unfetched
 from anatcl.spec.bids import Options
-from anatcl.spec.section import nearest
 
 # Columns that every index has, and the names under which they are known without being configured.
 ALIASES = {

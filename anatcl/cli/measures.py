@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 
 from anatcl.cli.main import scan_flags
-
-METHODS = ("distance", "direct", "kelly_kapowski")
+from anatcl.spec.names import THICKNESS
 
 
 def register(stages: argparse._SubParsersAction) -> None:
@@ -37,7 +36,7 @@ def _add_measure(steps: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--atlas-space-template", required=True, metavar="NAME", help="space that --xfm comes from; must fit the atlas"
     )
-    parser.add_argument("--thickness", choices=METHODS, default="distance", help="how thickness (mm) is estimated")
+    parser.add_argument("--thickness", choices=THICKNESS, default="distance", help="how thickness (mm) is estimated")
     parser.add_argument("--thickness-options", type=json.loads, default={}, metavar="JSON", help="its parameters")
     parser.add_argument("--threads", type=int, default=1, help="threads of this step")
     parser.add_argument("--seed", type=int, default=0, help="seed of ITK")

@@ -6,16 +6,17 @@ import argparse
 from typing import Any
 
 # Flags of `train` that are options of the run: (flag, type, default, help). The rest travels in --options.
-TRAIN_OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
-    ("--encoder", str, "resnet18", "network: resnet18, resnet34, resnet50, densenet121 or resnet-tiny"),
-    ("--epochs", int, 300, "passes over the training scans"),
-    ("--batch-size", int, 32, "subjects in a batch, over all processes"),
-    ("--learning-rate", float, 1e-4, "Adam's learning rate"),
-    ("--temperature", float, 0.1, "temperature of the similarities"),
-    ("--age-sigma", float, 2.0, "width of the age kernel, years"),
-    ("--lambda", float, 1.0, "factor of the anatomical term"),
-    ("--alpha-age", float, 1.0, "factor of the age term"),
-    ("--seed", int, 0, "seed of initial weights, batches and augmentations"),
+# Defaults stand in anatcl.spec.training alone.
+TRAIN_OPTIONS: tuple[tuple[str, type, str], ...] = (
+    ("--encoder", str, "network: resnet18, resnet34, resnet50, densenet121 or resnet-tiny"),
+    ("--epochs", int, "passes over the training scans"),
+    ("--batch-size", int, "subjects in a batch, over all processes"),
+    ("--learning-rate", float, "Adam's learning rate"),
+    ("--temperature", float, "temperature of the similarities"),
+    ("--age-sigma", float, "width of the age kernel, years"),
+    ("--lambda", float, "factor of the anatomical term"),
+    ("--alpha-age", float, "factor of the age term"),
+    ("--seed", int, "seed of initial weights, batches and augmentations"),
 )
 
 
@@ -92,8 +93,8 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", required=True, help="pretraining method, e.g. anatcl-global")
     parser.add_argument("--query", default="", help="pandas query on rows.tsv: who belongs to the cohort")
     names = ["lambda_" if flag == "--lambda" else flag[2:].replace("-", "_") for flag, *_ in TRAIN_OPTIONS]
-    for name, (flag, kind, default, text) in zip(names, TRAIN_OPTIONS, strict=True):
-        parser.add_argument(flag, dest=name, type=kind, default=default, help=f"{text} (default {default})")
+    for name, (flag, kind, text) in zip(names, TRAIN_OPTIONS, strict=True):
+        parser.add_argument(flag, dest=name, type=kind, default=argparse.SUPPRESS, help=text)
     parser.add_argument("--options", default="{}", help="JSON of further options; overrides the flags")
     parser.add_argument(
         "--processes", type=int, default=1, metavar="N", help="processes that share each batch, one per GPU (torchrun)"
@@ -181,7 +182,8 @@ def run_train(args: argparse.Namespace) -> int:
     from anatcl.pretrain.train import Inputs, train
     from anatcl.spec.training import Options
 
-    options = Options.parse({name: getattr(args, name) for name in args.option_names} | json.loads(args.options))
+    told = {name: getattr(args, name) for name in args.option_names if name in args}
+    options = Options.parse(told | json.loads(args.options))
     inputs = Inputs(args.arrays, args.folds, args.fold, args.method, args.out_dir, args.measures, args.query)
     return train(inputs, options, args.device, args.precision, args.deterministic, args.threads)
 

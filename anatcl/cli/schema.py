@@ -2,75 +2,98 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import json
-import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from anatcl.base.files import write_json, write_text
+from anatcl.spec import atlas, augmentation, corrections, protocol, recipe, task, template, thickness, training
 from anatcl.spec.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str = "") -> list[tuple[str, str, str]]:
-    """Key, default and meaning of every key, depth first."""
-    found: list[tuple[str, str, str]] = []
-    for name, field in schema["properties"].items():
-        inner = definitions.get(str(field.get("$ref", "")).rpartition("/")[2])
-        if inner:
-            found += rows(inner, definitions, f"{prefix}{name}.")
+Row = tuple[str, str, str]
+
+
+def rows(kind: type[BaseModel], prefix: str = "") -> list[Row]:
+    """Key, default and meaning of every key of a section, depth first."""
+    found: list[Row] = []
+    for name, field in kind.model_fields.items():
+        key, inner = prefix + (field.alias or name), _section(field.annotation)
+        if inner is not None and field.description is None:
+            found += rows(inner, f"{key}.")
         else:
-            found.append((prefix + name, json.dumps(field.get("default")), field["description"]))
+            found.append((key, _default(field), _meaning(field)))
     return found
 
 
-def described(kind: type) -> list[tuple[str, str, str]]:
-    """Name, default and meaning of every field of a dataclass, from its numpydoc list of attributes or parameters."""
-    text = re.split(r"^(?:Attributes|Parameters)\n-+\n", inspect.getdoc(kind) or "", flags=re.MULTILINE)[1] + "\n"
-    meanings: dict[str, str] = {}
-    for names, type_, body in re.findall(r"^(\w[\w, ]*) : (.*)\n((?:    .*\n?|\n(?=    ))*)", text, re.MULTILINE):
-        choices = type_.strip("{}").replace('""', "empty").replace('"', "`") + ". " if type_.startswith("{") else ""
-        meaning = re.sub(r"``\"?(.*?)\"?``", r"`\1`", " ".join(body.split()))
-        meanings |= dict.fromkeys(names.split(", "), choices + meaning)
-    return [(f.name.rstrip("_"), _default(f), meanings[f.name]) for f in dataclasses.fields(kind)]
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section that a key holds, where it holds nothing else."""
+    parts = [part for part in get_args(annotation) if part is not type(None)] or [annotation]
+    only = parts[0] if len(parts) == 1 else None
+    return only if isinstance(only, type) and issubclass(only, BaseModel) else None
 
 
-def _default(field: dataclasses.Field) -> str:
-    return "needed" if field.default is dataclasses.MISSING else f"`{json.dumps(field.default)}`"
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "needed"
+    value = field.default
+    return f"`{json.dumps(value.model_dump(exclude_defaults=True) if isinstance(value, BaseModel) else value)}`"
 
 
-def _lines(found: list[tuple[str, str, str]]) -> list[str]:
+def _meaning(field: FieldInfo) -> str:
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    text = str(field.description)
+    missing = [word for word in choices if word and str(word) not in text]
+    return f"{', '.join(map(str, filter(None, choices)))}: {text}" if missing else text
+
+
+def _lines(found: Iterable[Row]) -> list[str]:
     head = ["| key | default | meaning |", "|---|---|---|"]
     return head + [f"| `{key}` | {default} | {meaning} |".replace("||", "&#124;") for key, default, meaning in found]
 
 
+def parts() -> dict[str, list[Row]]:
+    """Every model of :mod:`anatcl.spec` that a user may write, by the title of its table."""
+    transforms = [
+        (f"{name}.{key}", default, meaning)
+        for name, kind in augmentation.TRANSFORMS.items()
+        for key, default, meaning in rows(kind)
+    ]
+    return {
+        "`pretrain: options`": rows(training.Further),
+        "`pretrain: options: augment`, transforms by name": transforms,
+        "A task (`evaluate: tasks`)": rows(task.Task),
+        "A group of a task's `gap_groups`": rows(task.GapGroup),
+        "A protocol (`evaluate: protocols`)": rows(protocol.Design),
+        "`measures: thickness_options` with `thickness: direct`": rows(thickness.Direct),
+        "`measures: thickness_options` with `thickness: kelly_kapowski`": rows(thickness.KellyKapowski),
+        "A recipe (`preprocess: recipe`, JSON)": rows(recipe.Recipe),
+        "`bias_correct: again` of a recipe": rows(recipe.Again),
+        "`register: greedy` of a recipe": rows(recipe.Greedy),
+        "`segment: n4` of a recipe": rows(recipe.BiasField),
+        "A template (`preprocess: template`, YAML)": rows(template.Template),
+        "An atlas (`measures: atlas`, YAML)": rows(atlas.AtlasFile),
+        "A row of `preprocess: corrections` (TSV)": rows(corrections.Correction),
+    }
+
+
 def table() -> str:
     """The configuration as Markdown tables."""
-    from anatcl.spec.protocol import Design
-    from anatcl.spec.task import Task
-    from anatcl.spec.thickness import Settings
-    from anatcl.spec.training import Options
-
-    schema = Config.model_json_schema(by_alias=True)
-    keys = [(key, f"`{default}`", meaning) for key, default, meaning in rows(schema, schema["$defs"])]
-    shown = {key.removeprefix("pretrain.") for key, _, _ in keys} | {"seed"}  # one key of the whole run
-    further = [row for row in described(Options) if row[0] not in shown]
-    parts = {
-        "`pretrain: options`": further,
-        "A task (`evaluate: tasks`)": described(Task),
-        "A protocol (`evaluate: protocols`)": described(Design),
-        "`measures: thickness_options` with `thickness: direct`": described(Settings),
-    }
     lines = [
         "# Configuration",
         "",
-        "Made by `python -m anatcl.cli.schema` from `anatcl/spec/config.py` and the classes",
+        "Made by `python -m anatcl.cli.schema` from the models of `anatcl/spec`, which also check what you write:",
+        "an unknown key or value is refused before the first job, with the nearest right one.",
+        "",
+        *_lines(rows(Config)),
     ]
-    lines += ["that read its parts.", "", *_lines(keys)]
-    for title, found in parts.items():
+    for title, found in parts().items():
         lines += ["", f"## {title}", "", *_lines(found)]
     return "\n".join(lines) + "\n"
 

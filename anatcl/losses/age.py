@@ -7,6 +7,7 @@ from torch import Tensor
 
 from anatcl.losses.base import Loss, Targets, check_labels, similarities, views_of, without_diagonal
 from anatcl.losses.kernels import age_rbf
+from anatcl.spec.training import default
 
 
 class AgeLoss(Loss):
@@ -20,7 +21,7 @@ class AgeLoss(Loss):
 
     needs = ("age",)
 
-    def __init__(self, temperature: float = 0.1, sigma: float = 2.0) -> None:
+    def __init__(self, temperature: float = default("temperature"), sigma: float = default("age_sigma")) -> None:
         super().__init__()
         self.temperature = temperature
         self.sigma = sigma

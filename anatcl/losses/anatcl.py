@@ -6,6 +6,7 @@ from torch import Tensor
 
 from anatcl.losses.base import Loss, Targets, check_labels, soft_info_nce
 from anatcl.losses.kernels import age_rbf
+from anatcl.spec.training import default
 
 
 class Anatomical(Loss):
@@ -28,7 +29,11 @@ class Anatomical(Loss):
     needs: tuple[str, ...] = ("features", "age")
 
     def __init__(
-        self, temperature: float = 0.1, sigma: float = 2.0, lambda_: float = 1.0, alpha_age: float = 1.0
+        self,
+        temperature: float = default("temperature"),
+        sigma: float = default("age_sigma"),
+        lambda_: float = default("lambda_"),
+        alpha_age: float = default("alpha_age"),
     ) -> None:
         super().__init__()
         self.temperature = temperature

@@ -8,6 +8,7 @@ from torch import Tensor
 from anatcl.losses.anatcl import Anatomical
 from anatcl.losses.base import Targets
 from anatcl.losses.kernels import squared_distances
+from anatcl.spec.training import default
 
 METHOD = {
     "name": "anatcl-z",
@@ -44,7 +45,11 @@ class AnatCLZ(Anatomical):
     """
 
     def __init__(
-        self, temperature: float = 0.1, sigma: float = 2.0, lambda_: float = 1.0, alpha_age: float = 1.0
+        self,
+        temperature: float = default("temperature"),
+        sigma: float = default("age_sigma"),
+        lambda_: float = default("lambda_"),
+        alpha_age: float = default("alpha_age"),
     ) -> None:
         super().__init__(temperature, sigma, lambda_, alpha_age)
         self.coefficients = torch.zeros(0)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from anatcl.losses.base import Loss, Targets, check_labels, upcast, views_of, without_diagonal
 from anatcl.losses.ranked import ranked_log_sums
+from anatcl.spec.training import default
 
 METHOD = {
     "name": "rank-n-contrast",
@@ -45,7 +46,7 @@ class RankNContrast(Loss):
     needs = ("age",)
     head = "none"
 
-    def __init__(self, temperature: float = 2.0) -> None:
+    def __init__(self, temperature: float = default("rank_temperature")) -> None:
         super().__init__()
         self.temperature = temperature
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from anatcl.losses.base import Loss, Targets, soft_info_nce, upcast
+from anatcl.spec.training import default
 
 METHOD = {
     "name": "simclr",
@@ -42,7 +43,7 @@ class SimCLR(Loss):
     temperature : float
     """
 
-    def __init__(self, temperature: float = 0.1, views: int = 2) -> None:
+    def __init__(self, temperature: float = default("temperature"), views: int = 2) -> None:
         super().__init__()
         self.temperature = temperature
         self.views = views

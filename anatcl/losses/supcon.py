@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from anatcl.losses.base import Loss, Targets, check_labels, soft_info_nce
+from anatcl.spec.training import default
 
 METHOD = {
     "name": "supcon",
@@ -44,7 +45,7 @@ class SupCon(Loss):
 
     needs = ("age",)
 
-    def __init__(self, temperature: float = 0.1, width: float = 2.0) -> None:
+    def __init__(self, temperature: float = default("temperature"), width: float = default("age_bin")) -> None:
         super().__init__()
         self.temperature = temperature
         self.width = width

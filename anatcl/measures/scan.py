@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from anatcl.base.errors import InputError
 from anatcl.base.files import sha256, write_json, write_tsv
 from anatcl.base.provenance import peak_memory_mb, versions
+from anatcl.base.words import nearest
 from anatcl.images import save
 from anatcl.measures import labels as labelling
 from anatcl.measures.atlas import Atlas, load_atlas
@@ -22,10 +23,10 @@ from anatcl.measures.distance import thickness_map
 from anatcl.measures.regions import global_volumes, region_table
 from anatcl.measures.surface import Mesh, labels_at, white_surface
 from anatcl.measures.tissues import Tissues, load_tissues
+from anatcl.spec.names import THICKNESS
 
 log = logging.getLogger(__name__)
 
-METHODS = ("distance", "direct", "kelly_kapowski")
 # Beyond this voxel size neighbouring banks of a sulcus share voxels: see docs/results/measures.
 COARSE_MM = 1.5
 TABLE = [
@@ -55,7 +56,7 @@ def measure(
     scan : str
         Name that goes into the table.
     method : str
-        How thickness is estimated, one of `METHODS`.
+        How thickness is estimated, one of `anatcl.spec.names.THICKNESS`.
     options : dict, optional
         Parameters of that method.
 
@@ -80,8 +81,8 @@ def measure(
 
 
 def _estimate(method: str) -> Callable[..., NDArray]:
-    if method not in METHODS:
-        raise InputError(f"there is no thickness method {method!r}.", remedy=f"Take one of {METHODS}.")
+    if method not in THICKNESS:
+        raise InputError(f"there is no thickness method {method!r}.", remedy=nearest(method, THICKNESS))
     return {"distance": _distance, "direct": _direct, "kelly_kapowski": _kelly_kapowski}[method]
 
 

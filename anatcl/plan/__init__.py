@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from anatcl.base.syntax import KEPT
-from anatcl.plan.plan import RESULTS, Plan
-from anatcl.spec.layers import resolve
+from anatcl.plan.check import checked_plan
+from anatcl.plan.plan import Plan
+from anatcl.spec.layers import read_layers, resolve
+from anatcl.spec.layout import RESULTS
 
 __all__ = ["Plan", "open_plan", "resolve"]
 
 
-def open_plan(files: Iterable[Path], overrides: Mapping[str, Any], invocation: Path, main: bool) -> Plan:
+def open_plan(
+    files: Iterable[Path], overrides: Mapping[str, Any], invocation: Path, main: bool, dataset: bool = True
+) -> Plan:
     """The plan of this process: made from configuration in the main process, read from disk in a job.
 
     Parameters
@@ -23,6 +27,18 @@ def open_plan(files: Iterable[Path], overrides: Mapping[str, Any], invocation: P
         See :func:`anatcl.plan.resolve`.
     main : bool
         This is the process that plans, not one that it started for a job.
+    dataset : bool
+        Jobs are planned, so that the dataset is looked at; without it only the configuration is checked.
+
+    Raises
+    ------
+    InputErrors
+        Everything that is wrong with the configuration, before any job is planned.
     """
     KEPT.open(RESULTS / ".code.json")
-    return Plan(resolve(files, overrides, invocation)) if main else Plan.of_job()
+    if not main:
+        return Plan.of_job()
+    plan = checked_plan(read_layers(files, overrides, invocation), dataset).through_links()
+    if dataset:
+        plan.save()  # jobs read it
+    return plan

@@ -15,6 +15,7 @@ from anatcl.preprocess.ants import workspace
 from anatcl.preprocess.geometry import bounding_box
 from anatcl.preprocess.sidecar import sidecar_path
 from anatcl.preprocess.template import Template
+from anatcl.spec.names import QUALITY
 
 
 def qc(
@@ -59,7 +60,7 @@ def qc(
         "jacobian_nonpositive_share": facts["JacobianNonPositiveShare"],
         "modulation_ratio": facts["ModulatedToNativeVolume"],
     }
-    numbers = {key: round(float(value), 5) for key, value in numbers.items()}
+    numbers = {key: round(float(numbers[key]), 5) for key in QUALITY}
     picture(scan, mask, skull, tissue, warped, template.volume("gm"), out_png)
     write_json(out_json, numbers)
     return numbers

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import nearest
 from anatcl.losses.base import Loss
 from anatcl.spec.methods import Declaration, declared_methods
 from anatcl.spec.training import Options
@@ -70,7 +70,5 @@ METHODS: dict[str, Method] = {name: _method(declared) for name, declared in decl
 def find_method(name: str) -> Method:
     """Return method `name`, or raise InputError that lists them."""
     if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, 1)
-        hint = f"Did you mean {near[0]}?" if near else f"Choose one of {', '.join(METHODS)}."
-        raise InputError(f"pretraining method {name!r} is unknown.", remedy=hint)
+        raise InputError(f"pretraining method {name!r} is unknown.", remedy=nearest(name, METHODS))
     return METHODS[name]

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from anatcl.base import failures
-from anatcl.plan.plan import FAILURES, RESULTS, Plan
+from anatcl.plan.plan import Plan
+from anatcl.spec.layout import FAILURES, LOGS, STEPS, result
 
 log = logging.getLogger(__name__)
-LOGS = Path("logs")
-# Per-scan rules in the order of the data, with the file that each leaves last.
-STEPS = {
-    "bias_correct": "preprocess/{scan}_desc-preproc_T1w.nii.gz",
-    "skullstrip": "preprocess/{scan}_desc-icv_mask.nii.gz",
-    "register": "preprocess/{scan}_from-{template}_to-T1w_mode-image_xfm.h5",
-    "segment": "preprocess/{scan}_dseg.nii.gz",
-    "qc": "preprocess/{scan}_desc-qc.json",
-    "measure": "measures/{scan}_atlas-{atlas}_measures.tsv",
-}
 
 
 def mark_missing(plan: Plan, since: float) -> list[str]:
@@ -37,7 +27,7 @@ def mark_missing(plan: Plan, since: float) -> list[str]:
     """
     known = set(failures.failed(FAILURES)["scan"])
     marked = []
-    for scan in plan.scans:
+    for scan in plan.cohort.scans:
         step = "" if scan in known else _unfinished(plan, scan, since)
         if step:
             reason = "the step ended without a result and without a word (killed, or out of memory)"
@@ -48,17 +38,16 @@ def mark_missing(plan: Plan, since: float) -> list[str]:
 
 def _unfinished(plan: Plan, scan: str, since: float) -> str:
     """The first step of a scan that began after `since` and left no result; empty when there is none."""
-    for step, pattern in STEPS.items():
+    for step in STEPS:
         record = LOGS / step / f"{scan}.log"
-        result = RESULTS / pattern.format(scan=scan, template=plan.template, atlas=plan.atlas)
-        if not result.exists():
+        if not result(step, scan, plan.imaging.template, plan.imaging.atlas).exists():
             return step if record.exists() and record.stat().st_mtime >= since else ""
     return ""
 
 
 def report_failed(plan: Plan) -> str:
     """What to tell the user after a run with failures: how many scans, why, and what to type next."""
-    table = plan.failed
+    table = plan.cohort.failed
     if table.empty:
         return "A job failed; its log is named above. No scan is to blame: mend the cause and run again."
     lines = [f"{len(table)} scan(s) failed:"]

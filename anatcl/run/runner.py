@@ -17,8 +17,10 @@ from pathlib import Path
 import psutil
 
 from anatcl.base.errors import InputError
-from anatcl.plan.plan import LEAVE_OUT, SAVED, Plan
+from anatcl.plan.cohort import LEAVE_OUT
+from anatcl.plan.plan import Plan
 from anatcl.run.failed import mark_missing, report_failed
+from anatcl.spec.layout import SAVED
 
 log = logging.getLogger(__name__)
 LIBRARY = Path(__file__).resolve().parents[1]
@@ -143,15 +145,15 @@ def _mark(folder: Path, start: float) -> bool:
         if not SAVED.exists():
             return False
         plan = Plan.of_job()
-        before = set(plan.scans)
+        before = set(plan.cohort.scans)
         mark_missing(plan, start)
         again = Plan.of_job()
-        return bool(before) and not again.config.failures.fatal and _some_left(again) and len(again.failed) > 0
+        return bool(before) and not again.config.failures.fatal and _some_left(again) and len(again.cohort.failed) > 0
 
 
 def _some_left(plan: Plan) -> bool:
     try:
-        return bool(plan.scans)
+        return bool(plan.cohort.scans)
     except InputError:
         return False
 

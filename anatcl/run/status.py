@@ -10,12 +10,11 @@ import psutil
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
-from anatcl.plan.plan import RESULTS, SAVED, Plan
-from anatcl.run.failed import STEPS
+from anatcl.plan.plan import Plan
 from anatcl.run.runner import at_work
+from anatcl.spec.layout import EVALUATE, INDEX, PAGE, PREPROCESS, PRETRAIN, REPORT, SAVED, STEPS, result
 
-REPORT = RESULTS / "report" / "index.html"
-EXCLUDED = (RESULTS / "report", RESULTS / "preprocess", RESULTS / "bids")
+TABLES = tuple(folder / "excluded.tsv" for folder in (REPORT, PREPROCESS, INDEX))  # the first one that is there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,36 +61,36 @@ def status(folder: str | Path = ".") -> Status:
 
     with Inside(folder):
         plan = Plan.of_job()
-        failed = plan.failed
+        failed = plan.cohort.failed
         steps = [*_per_scan(plan), *_per_method(plan)]
-        tables = [path / "excluded.tsv" for path in EXCLUDED if (path / "excluded.tsv").is_file()]
+        tables = [path for path in TABLES if path.is_file()]
         excluded = read_tsv(tables[0]) if tables else pd.DataFrame()
     process = at_work(folder)
     locked = process is None and any((folder / ".snakemake" / "locks").glob("*"))
-    page = folder / REPORT
+    page = folder / PAGE
     return Status(process, locked, steps, _running(process), failed, excluded, page if page.is_file() else None)
 
 
 def _per_scan(plan: Plan) -> list[tuple[str, int, int]]:
     """Finished scans of each rule that works on scans."""
-    scans = plan.index["scan"].tolist()
+    scans = plan.cohort.index["scan"].tolist()
     found = []
-    for step, pattern in STEPS.items():
-        paths = [RESULTS / pattern.format(scan=scan, template=plan.template, atlas=plan.atlas) for scan in scans]
+    for step in STEPS:
+        paths = [result(step, scan, plan.imaging.template, plan.imaging.atlas) for scan in scans]
         found.append((step, sum(path.exists() for path in paths), len(scans)))
     return found
 
 
 def _per_method(plan: Plan) -> list[tuple[str, int, int]]:
     """Finished jobs of the rules that work on methods, folds and tasks."""
-    pairs = [f"{method}/fold-{fold}" for method in plan.trained for fold in plan.folds]
-    scored = [f"{method}/{task}_scores.tsv" for method in plan.rivals for task in plan.tasks]
+    pairs = [f"{method}/fold-{fold}" for method in plan.methods.encoders for fold in plan.training.folds]
+    scored = [f"{method}/{task}_scores.tsv" for method in plan.methods.all for task in plan.tasks.names]
     wanted = {
-        "train": [RESULTS / "pretrain" / pair / "encoder.safetensors" for pair in pairs],
-        "embed": [RESULTS / "evaluate" / pair / "embeddings.npz" for pair in pairs],
-        "probe": [RESULTS / "evaluate" / name for name in scored],
-        "interpret": [Path(name) for name in plan.maps],
-        "report": [REPORT],
+        "train": [PRETRAIN / pair / "encoder.safetensors" for pair in pairs],
+        "embed": [EVALUATE / pair / "embeddings.npz" for pair in pairs],
+        "probe": [EVALUATE / name for name in scored],
+        "interpret": [Path(name) for name in plan.tasks.maps],
+        "report": [PAGE],
     }
     return [(rule, sum(path.exists() for path in paths), len(paths)) for rule, paths in wanted.items() if paths]
 

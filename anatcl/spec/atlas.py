@@ -11,8 +11,9 @@ from pydantic import Field
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.base.words import nearest
 from anatcl.spec.names import TISSUES
-from anatcl.spec.section import Section, Texts, nearest
+from anatcl.spec.section import Section, Texts
 from anatcl.spec.template import read_yaml
 
 FOLDER = Path(__file__).with_name("atlases")

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from anatcl.spec.section import NotNegative, Real, Section, Whole, hint, one_of, shown, wrongs
+from anatcl.base.words import hint
+from anatcl.spec.section import NotNegative, Real, Section, Whole, one_of, shown, wrongs
 
 Share = Annotated[Real, Field(ge=0, le=1)]
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from anatcl.base.words import hint
 from anatcl.spec.layout import ENTITIES
-from anatcl.spec.section import Named, NotNegative, Section, Texts, hint, shown, texts
+from anatcl.spec.section import Named, NotNegative, Section, Texts, shown, texts
 
 ABSENT = "n/a"
 SEXES = ("M", "F", ABSENT)

@@ -6,7 +6,6 @@ from, or tested against, these classes.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -34,7 +33,6 @@ from anatcl.spec.section import (
     Section,
     Texts,
     Whole,
-    Wrong,
     one_of,
     shown,
     tag,
@@ -282,41 +280,3 @@ def parse(values: Mapping[str, Any], file: str | Path | None = None) -> Config:
     except ValidationError as error:
         found = "; ".join(wrong.text for wrong in wrongs(Config, error))
         raise InputError(f"the configuration is not valid: {found}.", file) from None
-
-
-def parse_what_is_right(values: Mapping[str, Any]) -> tuple[Config, list[Wrong]]:
-    """A configuration in which every wrong key has its default, and what is wrong.
-
-    So that whatever else is wrong can be found in the same run.
-    """
-    left = copy.deepcopy(dict(values))
-    found: list[Wrong] = []
-    while True:
-        try:
-            return Config.model_validate(left), found
-        except ValidationError as error:
-            new = wrongs(Config, error)
-            found += new
-            for wrong in new:
-                _remove(left, wrong.place)
-
-
-def _remove(values: dict[str, Any], place: tuple[str | int, ...]) -> None:
-    """Take away a key, or the element of a list that it stands in; without a place, whatever a check may be about."""
-    if not place and values.get("deterministic") is not False:
-        values["deterministic"] = False  # what a check of the whole is about
-        return
-    if not place:
-        values.clear()
-        return
-    within: Any = values
-    for part in place[:-1]:
-        inner = within.get(part) if isinstance(within, dict) else None
-        if not isinstance(inner, dict):
-            within.pop(part, None)
-            return
-        within = inner
-    if place[-1] in within:
-        within.pop(place[-1])
-    else:  # a key that is missing: its section goes
-        _remove(values, place[:-1])

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
-from anatcl.spec.section import Section, hint
+from anatcl.base.words import hint
+from anatcl.spec.section import Section
 
 
 class Correction(Section):

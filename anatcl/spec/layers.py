@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,57 @@ NAMES = (("preprocess", "recipe"), ("preprocess", "template"), ("measures", "atl
 FILES = (".yaml", ".yml", ".json")
 
 
+COMMAND_LINE = "--config"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """A configuration, and which file said what.
+
+    Attributes
+    ----------
+    sources : list of (str, mapping)
+        Files (or ``--config``) and what they say, later ones over earlier ones, with every path made absolute.
+    """
+
+    sources: list[tuple[str, Mapping[str, Any]]]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All of them merged."""
+        return functools.reduce(merge, (values for _, values in self.sources), {})
+
+    def origin(self, place: Sequence[str | int]) -> str:
+        """The file whose word counts at `place` (keys that lead to a value); empty where none says anything."""
+        keys = list(itertools.takewhile(lambda part: isinstance(part, str), place))
+        for depth in range(len(keys), 0, -1):
+            for source, values in reversed(self.sources):
+                if _has(values, keys[:depth]):
+                    return source
+        return ""
+
+
+def _has(values: Any, keys: Sequence[str | int]) -> bool:
+    for key in keys:
+        if not isinstance(values, Mapping) or key not in values:
+            return False
+        values = values[key]
+    return True
+
+
 def resolve(files: Iterable[Path], overrides: Mapping[str, Any], invocation: Path) -> dict[str, Any]:
-    """Merge configuration layers, later ones over earlier ones, with every path made absolute.
+    """As `read_layers`, merged.
+
+    Parameters
+    ----------
+    files, overrides, invocation
+        See `read_layers`.
+    """
+    return read_layers(files, overrides, invocation).values
+
+
+def read_layers(files: Iterable[Path], overrides: Mapping[str, Any], invocation: Path) -> Layers:
+    """Read configuration layers, later ones over earlier ones, with every path made absolute.
 
     Parameters
     ----------
@@ -33,10 +85,8 @@ def resolve(files: Iterable[Path], overrides: Mapping[str, Any], invocation: Pat
     invocation : Path
         Folder in which the command was typed.
     """
-    merged: dict[str, Any] = {}
-    for file in files:
-        merged = merge(merged, _absolute(read(file), Path(file).resolve().parent))
-    return merge(merged, _absolute(_nulls(dict(overrides)), invocation))
+    sources = [(str(file), _absolute(read(file), Path(file).resolve().parent)) for file in files]
+    return Layers([*sources, (COMMAND_LINE, _absolute(_nulls(dict(overrides)), invocation))])
 
 
 def read(file: Path) -> dict[str, Any]:

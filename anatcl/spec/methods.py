@@ -7,7 +7,6 @@ method beside its mathematics stands there: configuration, plan, tables and meth
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import nearest
 
 LOSSES = Path(__file__).resolve().parents[1] / "losses"
 
@@ -141,9 +141,7 @@ def _literal(value: ast.expr | None, path: Path) -> dict[str, Any]:
 def _checked(given: dict[str, Any], path: Path) -> Declaration:
     for key in given:
         if key not in FIELDS:
-            near = difflib.get_close_matches(str(key), FIELDS, 1)
-            remedy = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(FIELDS)}."
-            raise InputError(f"METHOD has an unknown key {key!r}.", path, remedy)
+            raise InputError(f"METHOD has an unknown key {key!r}.", path, nearest(str(key), FIELDS))
     try:
         return Declaration.model_validate(given | {"module": path.stem})
     except ValidationError as error:

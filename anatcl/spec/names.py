@@ -6,6 +6,8 @@ import ast
 import functools
 from pathlib import Path
 
+from anatcl.spec.methods import LOSSES, declared_methods
+
 UNTRAINED = "untrained"
 # Methods that need no encoder.
 REGIONAL, TISSUE, DEMOGRAPHIC, GUESS = "regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median"
@@ -13,14 +15,28 @@ BASELINES = (REGIONAL, TISSUE, DEMOGRAPHIC, GUESS)
 ENCODERS = ("resnet18", "resnet34", "resnet50", "densenet121", "resnet-tiny")
 MAPS = ("vbm", "quasi-raw")
 TISSUES = ("gm", "wm", "csf")
+# Columns of global volumes that the measures add to the scans table, in mm3.
+VOLUMES = ("tiv_mm3", "gm_mm3", "wm_mm3", "csf_mm3")
 THICKNESS = ("distance", "direct", "kelly_kapowski")
 # Tables of the report that a task may ask for.
 TABLES = ("brain_age", "diagnosis", "clinical_scores", "site", "sex")
 # Image-quality metrics of one scan, as `preprocess qc` writes them.
 QUALITY = (
-    "brain_ml", "icv_ml", "csf_ml", "gm_ml", "wm_ml", "template_correlation", "template_dice", "cjv", "cnr", "cut_cm2",
-    "jacobian_min", "jacobian_max", "jacobian_nonpositive_share", "modulation_ratio",
-)  # fmt: skip
+    "brain_ml",
+    "icv_ml",
+    "csf_ml",
+    "gm_ml",
+    "wm_ml",
+    "cjv",
+    "cnr",
+    "cut_cm2",
+    "template_correlation",
+    "template_dice",
+    "jacobian_min",
+    "jacobian_max",
+    "jacobian_nonpositive_share",
+    "modulation_ratio",
+)
 # Metrics by the kind of a task.
 METRICS = {
     "regression": (
@@ -36,56 +52,11 @@ METRICS = {
     "binary": ("balanced_accuracy", "roc_auc", "average_precision", "brier", "calibration_slope"),
     "multiclass": ("balanced_accuracy",),
 }
-LOSSES = Path(__file__).resolve().parents[1] / "losses"
 
 
 def methods() -> tuple[str, ...]:
     """Names of the pretraining methods: what each file of ``anatcl/losses`` declares as ``METHOD``."""
-    return tuple(declared())
-
-
-@functools.cache
-def declared() -> dict[str, Path]:
-    """The file of each method, by name; found by reading, not by importing."""
-    found = {}
-    for path in sorted(LOSSES.glob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for value in _assigned(tree.body, "METHOD"):
-            name = _name(value)
-            if name:
-                found[name] = path
-    return found or {name: LOSSES / f"{name.replace('-', '_')}.py" for name in KNOWN}
-
-
-# Until every loss declares itself.
-KNOWN = (
-    "anatcl-global", "anatcl-local", "anatcl-z", "y-aware", "expw", "threshold", "simclr", "supcon", "rank-n-contrast",
-    "age-regression", UNTRAINED,
-)  # fmt: skip
-
-
-def _assigned(body: list[ast.stmt], name: str) -> list[ast.expr]:
-    """Values that are given to `name` in some statements."""
-    plain = [(s.targets, s.value) for s in body if isinstance(s, ast.Assign)]
-    annotated = [([s.target], s.value) for s in body if isinstance(s, ast.AnnAssign) and s.value]
-    return [
-        value for targets, value in [*plain, *annotated] for t in targets if isinstance(t, ast.Name) and t.id == name
-    ]
-
-
-def _name(value: ast.expr) -> str:
-    """The name in ``{"name": ...}`` or ``dict(name=...)``."""
-    if isinstance(value, ast.Call):
-        pairs = [(word.arg, word.value) for word in value.keywords]
-    elif isinstance(value, ast.Dict):
-        pairs = [
-            (key.value, item)
-            for key, item in zip(value.keys, value.values, strict=True)
-            if isinstance(key, ast.Constant)
-        ]
-    else:
-        return ""
-    return next((str(ast.literal_eval(item)) for key, item in pairs if key == "name"), "")
+    return tuple(declared_methods())
 
 
 def needs_age(method: str, alpha_age: float) -> bool:
@@ -105,22 +76,25 @@ def needs_age(method: str, alpha_age: float) -> bool:
 @functools.cache
 def needs(method: str) -> tuple[str, ...]:
     """Labels that a method's loss reads (``age``, ``features``): the attribute ``needs`` of its class."""
-    path = declared()[method]
-    return _needs(path) if path.is_file() else ()
+    declared = declared_methods()[method]
+    return _needs(LOSSES / f"{declared.module}.py") if declared.loss else ()
 
 
 def _needs(path: Path) -> tuple[str, ...]:
     """``needs`` of the last class in a file that says it, or of a class that it inherits from."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     classes = [statement for statement in tree.body if isinstance(statement, ast.ClassDef)]
-    for one in reversed(classes):
-        said = _assigned(one.body, "needs")
-        if said:
-            return tuple(ast.literal_eval(said[0]))
+    said = [value for one in reversed(classes) for value in _assigned(one.body, "needs")]
+    if said:
+        return tuple(ast.literal_eval(said[0]))
     bases = {base.id for one in classes for base in one.bases if isinstance(base, ast.Name)}
-    for line in tree.body:
-        if isinstance(line, ast.ImportFrom) and bases & {alias.name for alias in line.names}:
-            above = LOSSES / f"{str(line.module).rpartition('.')[2]}.py"
-            if above.is_file():
-                return _needs(above)
-    return ()
+    lines = [line for line in tree.body if isinstance(line, ast.ImportFrom) and bases & {a.name for a in line.names}]
+    above = [LOSSES / f"{str(line.module).rpartition('.')[2]}.py" for line in lines]
+    return _needs(above[0]) if above and above[0].is_file() else ()
+
+
+def _assigned(body: list[ast.stmt], name: str) -> list[ast.expr]:
+    """Values that are given to `name` in some statements."""
+    plain = [(s.targets, s.value) for s in body if isinstance(s, ast.Assign)]
+    plain += [([s.target], s.value) for s in body if isinstance(s, ast.AnnAssign) and s.value]
+    return [value for targets, value in plain for t in targets if isinstance(t, ast.Name) and t.id == name]

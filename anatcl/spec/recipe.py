@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json
-from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole, nearest
+from anatcl.base.words import nearest
+from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole
 
 FOLDER = Path(__file__).with_name("recipes")
 # Iterations of each level, coarse to fine.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import hint
 
 # Tags of unions (`written`): they stand in pydantic's places, not in a user's file.
 TEXT, MAPPING = "<text>", "<mapping>"
@@ -150,31 +150,6 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [kind for part in get_args(annotation) for kind in _models(part)]
-
-
-def near(word: str, known: Iterable[str]) -> list[str]:
-    """The known words nearest to `word`, best first; none where nothing is like it."""
-    words = {text.lower(): text for text in reversed([str(k) for k in known])}
-    asked = str(word).lower()
-    close = difflib.get_close_matches(asked, words, n=2, cutoff=0.65)
-    # A word that begins with what was typed is meant, however much longer it is.
-    close += [text for text in words if asked and text.startswith(asked) and text not in close]
-    return [words[text] for text in close[:2]]
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest known words, or all of them."""
-    text = hint(word, known)
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('?') else '.'}"
-
-
-def hint(word: str, known: Iterable[str]) -> str:
-    """As `nearest`, to stand inside a sentence."""
-    known = sorted(str(k) for k in known)
-    close = near(word, known)
-    if close:
-        return f"did you mean {' or '.join(map(repr, close))}?"
-    return f"known: {', '.join(known)}" if known else "nothing is known here"
 
 
 def one_of(value: Any, known: Iterable[str]) -> Any:

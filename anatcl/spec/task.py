@@ -12,9 +12,10 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import nearest
 from anatcl.spec.layout import TASK_PATTERN
 from anatcl.spec.names import METRICS, TABLES
-from anatcl.spec.section import Count, Section, Texts, fits, nearest, one_of
+from anatcl.spec.section import Count, Section, Texts, fits, one_of
 from anatcl.spec.template import read_yaml
 
 SHIPPED = Path(__file__).parent / "tasks"

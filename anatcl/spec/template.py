@@ -9,7 +9,8 @@ import yaml
 from pydantic import Field, StringConstraints, model_validator
 
 from anatcl.base.errors import InputError
-from anatcl.spec.section import Section, nearest
+from anatcl.base.words import nearest
+from anatcl.spec.section import Section
 
 FOLDER = Path(__file__).with_name("templates")
 IMAGES = ("head", "brain_mask", "icv_mask", "gm", "wm", "csf")

@@ -23,9 +23,9 @@ from anatcl.report.records import results
 from anatcl.report.tables import vocabulary as words
 from anatcl.report.tables.headline import Headline, headlines
 from anatcl.spec.config import Config
+from anatcl.spec.layout import STEPS
 
 ALPHA = 0.05
-PER_SCAN = ("bias_correct", "skullstrip", "register", "segment", "qc", "measure")
 # Keys that say where and how fast, not what: they differ between machines.
 PRIVATE = ("bids_dir",)
 
@@ -240,7 +240,7 @@ def cost(run: Run, about: About) -> str:
         for r in run.runtime.to_dict("records")
     ]
     table = markdown_tables.table(("rule", "jobs", "total", "median", "processor time", "peak MiB"), rows)
-    imaging = run.runtime[run.runtime["rule"].isin(PER_SCAN)]
+    imaging = run.runtime[run.runtime["rule"].isin(list(STEPS))]
     scans = max(1, int(imaging["jobs"].max())) if len(imaging) else 1
     line = (
         f"Imaging and measures: {duration(imaging['cpu_s'].sum() / scans)} of processor time per scan. "

@@ -22,6 +22,7 @@ WRONG = {
     "null for a section": {"measures": None},
     "negative": {"pretrain": {"temperature": -1}},
     "one fold": {"pretrain": {"folds": 1}},
+    "task without a name": {"evaluate": {"tasks": [{"kind": "binary"}]}},
     "unknown device": {"device": "tpu"},
     "unknown baseline": {"evaluate": {"baselines": ["oracle"]}},
     "threads and determinism": {"preprocess": {"threads": 4}},
@@ -39,11 +40,14 @@ def test_a_wrong_value(case, see):
 
 
 MISSING = {
-    "unknown recipe": ({"preprocess": {"recipe": "quick"}}, lambda plan: plan.thickness),
-    "unknown template": ({"preprocess": {"template": "Colin27"}}, lambda plan: plan.template),
-    "template file that does not exist": ({"preprocess": {"template": "/nowhere/x.yaml"}}, lambda plan: plan.template),
-    "dataset that does not exist": ({"bids_dir": "/nowhere"}, lambda plan: plan.index),
-    "task without a name": ({"evaluate": {"tasks": [{"kind": "binary"}]}}, lambda plan: plan.tasks),
+    "unknown recipe": ({"preprocess": {"recipe": "quick"}}, lambda plan: plan.imaging.thickness),
+    "unknown template": ({"preprocess": {"template": "Colin27"}}, lambda plan: plan.imaging.template),
+    "template file that does not exist": (
+        {"preprocess": {"template": "/nowhere/x.yaml"}},
+        lambda plan: plan.imaging.template,
+    ),
+    "dataset that does not exist": ({"bids_dir": "/nowhere"}, lambda plan: plan.cohort.index),
+    "task that does not exist": ({"evaluate": {"tasks": ["agee"]}}, lambda plan: plan.tasks.names),
 }
 
 

@@ -64,7 +64,8 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         save(path, Volume(data, np.diag([5.0, 5, 5, 1])))
     people = sorted({stem.split("/")[0] for stem in stems})
-    rows = [f"{name}\t{30 + 5 * n}\t{'MF'[n % 2]}\tA" for n, name in enumerate(people)]
-    (root / "participants.tsv").write_text("participant_id\tage\tsex\tsite\n" + "\n".join(rows) + "\n")
+    rows = [f"{name}\t{30 + 5 * n}\t{'MF'[n % 2]}\tA\t{'HC' if n < 3 else 'patient'}" for n, name in enumerate(people)]
+    head = "participant_id\tage\tsex\tsite\tdiagnosis\n"
+    (root / "participants.tsv").write_text(head + "\n".join(rows) + "\n")
     (root / "dataset_description.json").write_text('{"Name": "heads", "BIDSVersion": "1.9.0"}')
     return root

@@ -13,13 +13,11 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.spec.names import GUESS, REGIONAL, TISSUE, VOLUMES
 from anatcl.spec.task import Task
 
 log = logging.getLogger(__name__)
-REGIONAL = re.compile(r"(thickness|thicknessstd|volume|area)_[lr]h_.+")
-TISSUES = ("tiv_mm3", "gm_mm3", "wm_mm3", "csf_mm3")
-GUESS = "majority-median"
-DEMOGRAPHIC = "age-sex-tiv"
+REGION = re.compile(r"(thickness|thicknessstd|volume|area)_[lr]h_.+")
 DEMOGRAPHICS = ("age", "sex", "tiv_mm3")
 KEYS = ("scan", "participant_id", "session_id", "subject_id")
 
@@ -164,7 +162,7 @@ def load_table(path: str | Path, feature_set: str, scans: pd.DataFrame, used: Co
 
 def without_answers(table: pd.DataFrame, used: Collection[str], path: str | Path = "") -> pd.DataFrame:
     """The table without columns named as one of `used`, whatever their case and signs; measured volumes stay."""
-    names = {_plain(name) for name in used} - {_plain(name) for name in TISSUES}
+    names = {_plain(name) for name in used} - {_plain(name) for name in VOLUMES}
     left = [c for c in table.columns if c not in KEYS and _plain(c) in names]
     if left:
         log.warning("%s: %s are columns of a task or of the scans table and are not taken as features.", path, left)
@@ -188,10 +186,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def select_columns(table: pd.DataFrame, feature_set: str, path: str | Path = "") -> list[str]:
     """Names of the columns of a feature set, in a stable order that does not depend on the file's."""
     numeric = [c for c in table.columns if c not in KEYS and pd.api.types.is_numeric_dtype(table[c])]
-    if feature_set == "regional-measures":
-        chosen = [c for c in numeric if REGIONAL.fullmatch(c)]
-    elif feature_set == "tissue-volumes":
-        chosen = [c for c in TISSUES if c in numeric]
+    if feature_set == REGIONAL:
+        chosen = [c for c in numeric if REGION.fullmatch(c)]
+    elif feature_set == TISSUE:
+        chosen = [c for c in VOLUMES if c in numeric]
     elif feature_set == "all":
         chosen = numeric
     else:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, read_tsv, write_tsv
-from anatcl.evaluate.data.features import REGIONAL, Features, load_embeddings_of, load_table
+from anatcl.evaluate.data.features import REGION, Features, load_embeddings_of, load_table
 from anatcl.evaluate.data.problem import Problem, Refused
 from anatcl.evaluate.data.protocols import make_splits
 from anatcl.evaluate.data.split import Split
@@ -280,7 +280,7 @@ def column_means(x: np.ndarray) -> np.ndarray:
 
 
 def _by_region(attributions: np.ndarray, columns: list[str], unit: str) -> pd.DataFrame:
-    names = [tuple(column.split("_", 1)) for column in columns if REGIONAL.fullmatch(column)]
+    names = [tuple(column.split("_", 1)) for column in columns if REGION.fullmatch(column)]
     each = pd.DataFrame(attributions, columns=pd.MultiIndex.from_tuples(names, names=["measure", "region"]))
     whole = each.T.groupby(level="region").sum().T.abs().mean()
     parts = each.abs().mean().unstack("measure").reindex(columns=list(MEASURES))

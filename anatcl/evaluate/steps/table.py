@@ -8,7 +8,6 @@ relative to the file.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 import re
 from pathlib import Path
@@ -19,9 +18,11 @@ from tqdm import tqdm
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.evaluate.data.features import DEMOGRAPHIC, Features, used_columns
+from anatcl.base.words import nearest
+from anatcl.evaluate.data.features import Features, used_columns
 from anatcl.evaluate.steps.gather import FLOATS, gather
 from anatcl.evaluate.steps.task import Settings, evaluate_task, load_features, scans_table
+from anatcl.spec.names import DEMOGRAPHIC
 from anatcl.spec.task import Task, load_task
 
 log = logging.getLogger(__name__)
@@ -112,10 +113,7 @@ def _known(data: dict[str, Any], kind: type, file: str | Path) -> None:
     fields = [f.name for f in dataclasses.fields(kind)]
     for key in data:
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1)
-            raise InputError(
-                f"unknown key {key!r}.", file, f"Did you mean {near[0]!r}?" if near else f"Known: {fields}."
-            )
+            raise InputError(f"unknown key {key!r}.", file, nearest(str(key), fields))
 
 
 def run_table(file: str | Path, out_dir: str | Path, places: dict[str, str] | None = None) -> None:

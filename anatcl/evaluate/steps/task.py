@@ -15,8 +15,6 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.evaluate.data import phenotypes, units
 from anatcl.evaluate.data.features import (
-    DEMOGRAPHIC,
-    TISSUES,
     Features,
     demographics,
     load_embeddings,
@@ -31,6 +29,7 @@ from anatcl.evaluate.probes import cross_validation as protocol
 from anatcl.evaluate.statistics import scores
 from anatcl.evaluate.steps import audit, control
 from anatcl.evaluate.steps.gather import FLOATS
+from anatcl.spec.names import DEMOGRAPHIC, VOLUMES
 from anatcl.spec.protocol import Design, load_design
 from anatcl.spec.task import Task, load_task
 
@@ -245,7 +244,7 @@ def scans_table(scans: str | Path, measures: str | Path | None) -> pd.DataFrame:
         return table
     volumes = read_tsv(measures)
     _once(volumes, measures)
-    columns = [c for c in TISSUES if c in volumes and c not in table]
+    columns = [c for c in VOLUMES if c in volumes and c not in table]
     return table.merge(volumes[["scan", *columns]], on="scan", how="left", validate="one_to_one")
 
 

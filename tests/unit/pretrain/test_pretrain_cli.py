@@ -94,5 +94,5 @@ def test_mistakes_are_named(call, results):
         call("train", *base, "--method", "y-aware")
     with pytest.raises(InputError, match="method 'y-awear' is unknown"):
         call("train", *base, "--method", "y-awear")
-    with pytest.raises(InputError, match="Did you mean lr_decay"):
+    with pytest.raises(InputError, match="did you mean 'lr_decay'"):
         call("train", *base, "--method", "y-aware", "--options", '{"lr_decai": 1}')

@@ -44,4 +44,4 @@ def test_torchrun_starts_where_there_is_more_than_one_process(monkeypatch):
 )
 def test_processes_of_a_configuration(settings, processes, launcher):
     plan = Plan({"pretrain": settings})
-    assert (plan.processes, plan.launcher) == (processes, launcher)
+    assert (plan.training.processes, plan.training.launcher) == (processes, launcher)

@@ -326,10 +326,12 @@ def test_epoch_order():
 @pytest.mark.parametrize(
     "values, words",
     [
-        ({"temprature": 1}, "Did you mean temperature"),
-        ({"epochs": 0}, "epochs is 0"),
-        ({"epochs": "5"}, "Give it as int"),
-        ({"temperature": 0}, "above 0"),
+        ({"temprature": 1}, "did you mean 'temperature'"),
+        ({"epochs": 0}, "epochs is 0: it should be"),
+        ({"epochs": "five"}, "epochs is 'five': it should be a whole number"),
+        ({"epochs": True}, "True is no number"),
+        ({"augment": {"flipp": {}}}, "did you mean 'flip'"),
+        ({"temperature": 0}, "greater than 0"),
     ],
 )
 def test_bad_options_are_named(values, words):

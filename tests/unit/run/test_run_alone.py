@@ -11,7 +11,7 @@ import pytest
 
 from anatcl.base import failures
 from anatcl.base.errors import InputError
-from anatcl.plan.plan import LEAVE_OUT
+from anatcl.plan.cohort import LEAVE_OUT
 from anatcl.run.runner import alone
 
 HOLD = "import sys, time; from pathlib import Path; from anatcl.run.runner import alone\n"
@@ -64,9 +64,9 @@ def test_the_second_pass_leaves_out_what_the_first_retried(monkeypatch):
     from anatcl.plan import Plan
 
     plan = Plan({"failures": {"retry": True}})
-    assert plan.retries
+    assert plan.cohort.retries
     monkeypatch.setenv(LEAVE_OUT, "1")
-    assert not plan.retries
+    assert not plan.cohort.retries
 
 
 def test_jobs_find_the_configuration_of_a_target_that_needs_no_index(tmp_path, monkeypatch):

@@ -11,8 +11,8 @@ from anatcl.base import failures
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_json, write_text
 from anatcl.plan import Plan
-from anatcl.plan.plan import FAILURES
 from anatcl.run.failed import mark_missing, report_failed
+from anatcl.spec.layout import FAILURES
 
 SCANS = [f"sub-{n:02d}/anat/sub-{n:02d}" for n in range(1, 8)]
 
@@ -37,7 +37,7 @@ def test_a_killed_step_is_found_by_its_log(plan):
     assert mark_missing(plan, start) == [SCANS[0], SCANS[2]]
     stages = failures.failed(FAILURES).set_index("scan")["stage"]
     assert stages[SCANS[2]] == "workflow skullstrip"
-    assert Plan.of_job().scans == [SCANS[1], *SCANS[3:]]
+    assert Plan.of_job().cohort.scans == [SCANS[1], *SCANS[3:]]
 
 
 def test_a_marker_of_the_step_itself_is_kept(plan):
@@ -49,14 +49,14 @@ def test_a_marker_of_the_step_itself_is_kept(plan):
 
 def test_markers_of_scans_outside_the_cohort_do_not_count(plan):
     failures.mark(FAILURES, "sub-99/anat/sub-99", "preprocess register", "gone")
-    assert plan.scans == SCANS
+    assert plan.cohort.scans == SCANS
 
 
 def test_no_scan_left_is_a_sentence(plan):
     for scan in SCANS:
         failures.mark(FAILURES, scan, "preprocess register", "x")
     with pytest.raises(InputError, match="no scan to work on"):
-        _ = Plan.of_job().scans
+        _ = Plan.of_job().cohort.scans
 
 
 def test_chunks_hold_every_scan_once_and_people_stay_where_they_are(plan):

@@ -59,7 +59,10 @@ def test_a_file_is_read_without_being_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("METHOD = {'name': 'a', 'label': 'A', 'order': 1, 'lable': 'B'}", "unknown key 'lable'. Did you mean label?"),
+        (
+            "METHOD = {'name': 'a', 'label': 'A', 'order': 1, 'lable': 'B'}",
+            "'lable'. Did you mean 'label'",
+        ),
         ("METHOD = {'name': 'a', 'label': 'A'}", "order"),
         ("METHOD = {'name': 'a b', 'label': 'A', 'order': 1}", "name"),
         ("METHOD = {'name': 'a', 'label': 'A', 'order': '1'}", "order"),

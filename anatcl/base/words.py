@@ -1,0 +1,31 @@
+"""Known words that are like a word that is not known."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def near(word: str, known: Iterable[str]) -> list[str]:
+    """The known words nearest to `word`, best first; none where nothing is like it."""
+    words = {text.lower(): text for text in reversed([str(k) for k in known])}
+    asked = str(word).lower()
+    close = difflib.get_close_matches(asked, words, n=2, cutoff=0.65)
+    # A word that begins with what was typed is meant, however much longer it is.
+    close += [text for text in words if asked and text.startswith(asked) and text not in close]
+    return [words[text] for text in close[:2]]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known words, or all of them."""
+    text = hint(word, known)
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('?') else '.'}"
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """As `nearest`, to stand inside a sentence."""
+    known = sorted(str(k) for k in known)
+    close = near(word, known)
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    return f"known: {', '.join(known)}" if known else "nothing is known here"

@@ -1,0 +1,153 @@
+"""Who is in the cohort: the index, what a person decided about single scans, and the chunks of the aggregation."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import os
+import zlib
+from pathlib import Path
+
+import pandas as pd
+
+from anatcl.base import failures
+from anatcl.base.errors import InputError
+from anatcl.base.files import read_tsv
+from anatcl.plan.given import link
+from anatcl.spec.bids import Options
+from anatcl.spec.config import Config
+from anatcl.spec.corrections import Corrections, read_corrections
+from anatcl.spec.layout import FAILURES, INDEX
+
+log = logging.getLogger(__name__)
+LEAVE_OUT = "ANATCL_LEAVE_OUT"  # in the environment of a pass that leaves out even what it was to retry
+
+
+class Cohort:
+    """The scans of a run.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    refresh : bool
+        Bring the index up to date when the cohort is first asked for; jobs only read the index.
+    """
+
+    def __init__(self, config: Config, refresh: bool = False) -> None:
+        self.config = config
+        self.refresh = refresh
+        self.weights: dict[str, float] = {}
+
+    # -- index --------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def index(self) -> pd.DataFrame:
+        """``scans.tsv``: one row per usable scan, indexed by its BIDS stem."""
+        if self.refresh:
+            from anatcl.bids.index import refresh
+
+            table = refresh(self.config.bids_dir, INDEX, self.options())
+        else:
+            table = read_tsv(INDEX / "scans.tsv")
+        return table.set_index("scan", drop=False)
+
+    def index_file(self, name: str) -> str:
+        """Path of ``scans``, ``excluded`` or ``participants`` of the index, brought up to date first."""
+        _ = self.index
+        return str(INDEX / f"{name}.tsv")
+
+    def options(self) -> Options:
+        """Options of the index."""
+        return Options(**{**dict(self.config.bids), **dict(self.config.participants)})
+
+    @functools.cached_property
+    def images(self) -> dict[str, str]:
+        """Paths of the raw images by scan (a table is slow to look up in, thousands of times)."""
+        root = self.config.bids_dir
+        return {scan: f"{root}/{path}" for scan, path in zip(self.index["scan"], self.index["path"], strict=True)}
+
+    def image(self, scan: str) -> str:
+        """Path of the raw image of a scan."""
+        return self.images[scan]
+
+    def weight(self, scan: str) -> float:
+        """How much more time and memory a scan asks for than an ordinary one: by the size of its file.
+
+        A whole head of 1 mm is 10 MB or so, compressed. Rules ask for twice as much at 36 MB (0.6 mm).
+        """
+        if scan not in self.weights:  # each rule asks for it twice
+            path = Path(self.image(scan))
+            size = path.stat().st_size / 1e6 if path.exists() else 0.0
+            self.weights[scan] = 1 + max(0.0, size * (1.0 if path.suffix == ".gz" else 0.5) - 12) / 24
+        return self.weights[scan]
+
+    # -- who takes part -----------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def failed(self) -> pd.DataFrame:
+        """Markers of scans that failed in an earlier pass and belong to this cohort."""
+        table = failures.failed(FAILURES)
+        return table[table["scan"].isin(self.index["scan"])]
+
+    @property
+    def retries(self) -> bool:
+        """Whether scans that failed before are tried again; never twice in one command."""
+        return self.config.failures.retry and LEAVE_OUT not in os.environ
+
+    def left_out(self) -> list[str]:
+        """Scans left out because they failed before."""
+        return [] if self.retries else sorted(self.failed["scan"])
+
+    @functools.cached_property
+    def scans(self) -> list[str]:
+        """BIDS stems of the scans to work on, sorted: all usable ones but those that failed before.
+
+        Raises
+        ------
+        InputError
+            No scan is left, or one failed and ``failures: fatal`` is set.
+        """
+        left_out = self.left_out()
+        if left_out and self.config.failures.fatal:
+            raise InputError(
+                f"{len(left_out)} scan(s) failed and failures: fatal is set ({', '.join(left_out[:3])} ...).",
+                FAILURES,
+                "Mend them and run with failures: retry, or exclude them (participants: exclude).",
+            )
+        scans = sorted(set(self.index["scan"]) - set(left_out))
+        if not scans:
+            remedy = f"Read {INDEX / 'excluded.tsv'} and {FAILURES}."
+            raise InputError("there is no scan to work on.", self.config.bids_dir, remedy)
+        return scans
+
+    @functools.cached_property
+    def chunks(self) -> dict[str, list[str]]:
+        """Scans by chunk. A participant's chunk depends on his name alone, so that a new one moves nobody else."""
+        count = 2 ** max(0, math.ceil(math.log2(len(self.scans) / self.config.measures.chunk)))
+        width = len(str(count - 1))
+        found: dict[str, list[str]] = {}
+        for scan in self.scans:
+            number = zlib.crc32(scan.split("/")[0].encode()) % count
+            found.setdefault(f"{number:0{width}d}", []).append(scan)
+        return dict(sorted(found.items()))
+
+    # -- what a person decided ----------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def corrections(self) -> Corrections:
+        """What a person decided about single scans."""
+        return read_corrections(self.config.preprocess.corrections)
+
+    def given_mask(self, scan: str) -> list[str]:
+        """Path of the mask that the user gives for a scan, as a list that is empty without one."""
+        strip = self.config.preprocess.skullstrip
+        if scan in self.corrections.masks:
+            mask = Path(self.corrections.masks[scan])
+            return [str(link(f"mask-{Path(scan).name}", mask.parent) / mask.name)]
+        return [strip.masks.replace("{scan}", scan)] if strip.method == "mask" else []
+
+    def skullstrip_method(self, scan: str) -> str:
+        """Where the masks of a scan come from: a mended mask beats the configured method."""
+        return "mask" if scan in self.corrections.masks else self.config.preprocess.skullstrip.method

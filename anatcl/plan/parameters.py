@@ -1,0 +1,116 @@
+"""What rules hand to their steps: names of templates, parts of the recipe, flags, resources."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+from anatcl.plan.cohort import Cohort
+from anatcl.spec.atlas import label
+from anatcl.spec.config import Config
+from anatcl.spec.recipe import load_recipe
+from anatcl.spec.template import load_spec
+from anatcl.spec.training import Common
+
+
+class Imaging:
+    """Parameters of preprocess and measures.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    cohort : Cohort
+        Whom a person decided about.
+    """
+
+    def __init__(self, config: Config, cohort: Cohort) -> None:
+        self.config = config
+        self.cohort = cohort
+
+    @functools.cached_property
+    def template(self) -> str:
+        """Name of the template, as it stands in file names."""
+        return str(load_spec(self.config.preprocess.template)["name"])
+
+    @functools.cached_property
+    def space(self) -> str:
+        """Space of the template, which the atlas must fit."""
+        return str(load_spec(self.config.preprocess.template)["space"])
+
+    @functools.cached_property
+    def atlas(self) -> str:
+        """Name of the atlas, as it stands in file names."""
+        return label(self.config.measures.atlas)
+
+    @functools.cached_property
+    def thickness(self) -> str:
+        """Method of thickness: the configured one, or the recipe's."""
+        chosen = self.config.measures.thickness
+        return str(load_recipe(self.config.preprocess.recipe)["thickness"]) if chosen == "auto" else chosen
+
+    def recipe_part(self, *parts: str) -> str:
+        """Parts of the recipe as JSON text: an edit of the recipe's file is seen by the rules it concerns."""
+        recipe = load_recipe(self.config.preprocess.recipe)
+        return json.dumps({part: recipe[part] for part in parts}, sort_keys=True)
+
+    def thickness_options(self) -> str:
+        """Parameters of the thickness method as JSON text."""
+        return json.dumps(self.config.measures.thickness_options, sort_keys=True)
+
+    def freesurfer_flag(self) -> list[str]:
+        """``--freesurfer DIR`` where config names a folder."""
+        folder = self.config.measures.freesurfer
+        return ["--freesurfer", folder] if folder else []
+
+    def limits(self) -> str:
+        """QC limits and manual decisions as JSON text."""
+        settings, table = self.config.preprocess, self.cohort.corrections
+        accept, reject = sorted({*settings.accept, *table.accept}), sorted({*settings.reject, *table.reject})
+        return json.dumps({"limits": settings.qc, "accept": accept, "reject": reject}, sort_keys=True)
+
+
+class Training:
+    """Parameters and resources of pretraining.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @property
+    def folds(self) -> list[int]:
+        """Numbers of the folds."""
+        return list(range(self.config.pretrain.folds))
+
+    def options(self) -> str:
+        """Everything that shapes the training, as JSON text."""
+        settings = self.config.pretrain
+        values = {name: getattr(settings, name) for name in Common.model_fields}
+        further = settings.options.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps(values | {"seed": self.config.seed} | further, sort_keys=True)
+
+    def crop_flag(self) -> list[str]:
+        """``--crop JSON`` where config crops the packed volumes itself."""
+        crop = self.config.pretrain.crop
+        return [] if crop is None else ["--crop", json.dumps(crop)]
+
+    @property
+    def processes(self) -> int:
+        """Processes per node that share a training's batches: as configured, else one per GPU."""
+        settings = self.config.pretrain
+        return settings.processes or max(1, settings.gpus // settings.nodes)
+
+    @property
+    def launcher(self) -> str:
+        """What starts the training on every node of a job."""
+        nodes = self.config.pretrain.nodes
+        return f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1" if nodes > 1 else ""
+
+    def deterministic_flag(self) -> str:
+        """``--deterministic`` or ``--no-deterministic``."""
+        return "--deterministic" if self.config.deterministic else "--no-deterministic"

@@ -1,0 +1,158 @@
+"""Whether the files and names of a configuration exist and fit each other; what needs no index of the dataset.
+
+Each check yields the place of a key in the configuration and what is wrong there.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from anatcl.base.errors import InputError
+from anatcl.spec.atlas import check_files, load_atlas_file
+from anatcl.spec.config import Config
+from anatcl.spec.corrections import read_corrections
+from anatcl.spec.layout import METHOD_PATTERN
+from anatcl.spec.names import BASELINES, UNTRAINED
+from anatcl.spec.recipe import load_recipe
+from anatcl.spec.task import Task, load_task
+from anatcl.spec.template import load_spec
+from anatcl.spec.thickness import load_options
+
+Place = tuple[str | int, ...]
+Found = Iterator[tuple[Place, InputError]]
+JOINED_BY = ("scan", "participant_id")  # columns of a table of features
+
+
+def check_files_and_names(config: Config) -> Found:
+    """Everything that can be said of a configuration without its dataset."""
+    for check in (_imaging, _measures, _training, _features, _tasks):
+        yield from check(config)
+
+
+def _tried(place: Place, call: Callable[[], object]) -> Found:
+    try:
+        call()
+    except InputError as error:
+        yield (place, error)
+
+
+def _imaging(config: Config) -> Found:
+    settings = config.preprocess
+    yield from _tried(("preprocess", "recipe"), lambda: load_recipe(settings.recipe))
+    yield from _tried(("preprocess", "template"), lambda: load_spec(settings.template))
+    yield from _tried(("preprocess", "corrections"), lambda: read_corrections(settings.corrections))
+    for scan in sorted({*settings.accept} & {*settings.reject}):
+        reason = f"{scan!r} is accepted and rejected at once."
+        yield (("preprocess", "reject"), InputError(reason, None, "Name it once."))
+
+
+def _measures(config: Config) -> Found:
+    settings = config.measures
+    yield from _tried(("measures", "atlas"), lambda: check_files(*load_atlas_file(settings.atlas)))
+    yield from _tried(("measures", "atlas"), lambda: _same_space(config))
+    told = settings.thickness_options
+    yield from _tried(("measures", "thickness_options"), lambda: load_options(_thickness(config), told))
+    folder = Path(settings.freesurfer)
+    if settings.freesurfer and not folder.is_dir():
+        error = InputError("the folder of derivatives does not exist.", folder, "Mend its path.")
+        yield (("measures", "freesurfer"), error)
+
+
+def _same_space(config: Config) -> None:
+    """Raise where the atlas cannot be used with the template; silent where one of them is wrong in itself."""
+    try:
+        atlas, _ = load_atlas_file(config.measures.atlas)
+        space = str(load_spec(config.preprocess.template)["space"])
+    except InputError:
+        return
+    atlas.check_space(space)
+
+
+def _thickness(config: Config) -> str:
+    """The thickness method, as far as it is known."""
+    if config.measures.thickness != "auto":
+        return config.measures.thickness
+    try:
+        return str(load_recipe(config.preprocess.recipe)["thickness"])
+    except InputError:
+        return "direct"
+
+
+def _training(config: Config) -> Found:
+    settings = config.pretrain
+    processes = settings.nodes * (settings.processes or max(1, settings.gpus // settings.nodes))
+    if settings.batch_size % processes:
+        reason = f"{settings.batch_size} subjects cannot be shared by {processes} processes."
+        remedy = f"Take a multiple of {processes}, or change processes, gpus or nodes."
+        yield (("pretrain", "batch_size"), InputError(reason, None, remedy))
+    if settings.precision == "fp16" and config.device == "cpu":
+        reason = "'fp16' needs a GPU, and device is 'cpu'."
+        yield (("pretrain", "precision"), InputError(reason, None, "Take auto, fp32 or bf16."))
+
+
+def _features(config: Config) -> Found:
+    taken = {*config.pretrain.methods, *BASELINES, UNTRAINED}
+    for name, given in config.evaluate.features.items():
+        place: Place = ("evaluate", "features", name)
+        if name in taken or not re.fullmatch(METHOD_PATTERN, name):
+            reason = f"{name!r} is another method's name, or more than letters, digits and -."
+            yield (place, InputError(reason, None, "Rename it."))
+        yield from _tried((*place, "table"), lambda path=Path(given.table): _table(path))  # type: ignore[misc]
+        yield from _tried((*place, "columns"), lambda given=given: _pattern(given.columns, Path(given.table)))  # type: ignore[misc]
+
+
+def _table(path: Path) -> None:
+    """Raise unless a table of features has a header by which it can be joined."""
+    if not path.is_file():
+        raise InputError("the table of features does not exist.", path, "Mend its path.")
+    if not set(JOINED_BY) & set(_header(path)):
+        raise InputError("the table of features has neither `scan` nor `participant_id`.", path, "Add one of them.")
+
+
+def _pattern(pattern: str, path: Path) -> None:
+    """Raise where a regular expression is none, or fits no column."""
+    try:
+        fitting = [c for c in _header(path) if pattern in ("all", *BASELINES) or re.fullmatch(pattern, c)]
+    except re.error as error:
+        raise InputError(f"{pattern!r} is no regular expression ({error}).", None, "Write 'f.*', or all.") from None
+    if path.is_file() and not fitting:
+        raise InputError(f"{pattern!r} fits no column.", path, f"Columns: {', '.join(_header(path)[:20])}.")
+
+
+def _header(path: Path) -> list[str]:
+    """Names of a table's columns; none where it cannot be read."""
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
+        return next(csv.reader(stream, delimiter="," if path.suffix == ".csv" else "\t"), [])
+
+
+def _tasks(config: Config) -> Found:
+    seen: dict[str, int] = {}
+    if not config.evaluate.tasks:
+        yield (("evaluate", "tasks"), InputError("there is no task.", None, "Name one: age, sex, or your own."))
+    for number, told in enumerate(config.evaluate.tasks):
+        place: Place = ("evaluate", "tasks", number)
+        try:
+            task = load_task(told)
+        except InputError as error:
+            yield (place, error)
+            continue
+        if task.name in seen:
+            reason = f"the task {task.name!r} stands there twice."
+            yield (place, InputError(reason, None, "Rename or remove one."))
+        seen[task.name] = number
+
+
+def tasks_of(config: Config) -> list[tuple[Place, Task]]:
+    """The tasks that can be read, with their places."""
+    found: list[tuple[Place, Task]] = []
+    for number, told in enumerate(config.evaluate.tasks):
+        try:
+            found.append((("evaluate", "tasks", number), load_task(told)))
+        except InputError:
+            continue
+    return found
