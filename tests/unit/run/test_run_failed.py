@@ -61,9 +61,9 @@ def test_no_scan_left_is_a_sentence(plan):
 
 def test_chunks_hold_every_scan_once_and_people_stay_where_they_are(plan):
     write_json("results/config.json", {"measures": {"chunk": 2}})
-    chunks = Plan.of_job().chunks
+    chunks = Plan.of_job().cohort.chunks
     assert sorted(s for part in chunks.values() for s in part) == SCANS
     rows = "".join(f"{scan}\t/x\n" for scan in SCANS[:-1])
     write_text("results/bids/scans.tsv", "scan\tpath\n" + rows)
-    fewer = Plan.of_job().chunks
+    fewer = Plan.of_job().cohort.chunks
     assert all(set(part) <= set(chunks[name]) for name, part in fewer.items())
