@@ -39,6 +39,5 @@ def open_plan(
     if not main:
         return Plan.of_job()
     plan = checked_plan(read_layers(files, overrides, invocation), dataset).through_links()
-    if dataset:
-        plan.save()  # jobs read it
+    plan.save()  # jobs read it; Snakemake looks for it before its rule's function is called
     return plan
