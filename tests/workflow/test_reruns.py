@@ -64,7 +64,7 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "bids: columns": ({"bids": {"columns": {"site": "sex"}}}, ("measures",)),
     "bids: sex_levels": ({"bids": {"sex_levels": {"M": "F"}}}, ("measures",)),
     "preprocess: recipe": ({"preprocess": {"recipe": "testing"}}, ("bias_correct", "template")),
-    "preprocess: template": ({"preprocess": {"template": "MNI152NLin2009aSym"}}, ("skullstrip", "template")),
+    "preprocess: template": ({"preprocess": {"template": "MNI152NLin2009aSym"}}, ("template",)),
     "preprocess: corrections": ({"preprocess": {"corrections": ""}}, ("skullstrip",)),
     "preprocess: skullstrip: method": ({"preprocess": {"skullstrip": {"method": "none"}}}, ("skullstrip",)),
     "preprocess: deformable": ({"preprocess": {"deformable": "greedy"}}, ("register",)),
@@ -72,7 +72,10 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "preprocess: accept": ({"preprocess": {"accept": ["sub-01/anat/sub-01"]}}, ("preprocess",)),
     "preprocess: reject": ({"preprocess": {"reject": ["sub-01/anat/sub-01"]}}, ("preprocess",)),
     "measures: thickness": ({"measures": {"thickness": "distance"}}, ("measure",)),
-    "measures: thickness_options": ({"measures": {"thickness_options": {"x": 1}}}, ("measure",)),
+    "measures: thickness_options": (
+        {"measures": {"thickness": "direct", "thickness_options": {"max_mm": 9.0}}},
+        ("measure",),
+    ),
     "measures: chunk": ({"measures": {"chunk": 1}}, ("preprocess_chunk",)),
     "pretrain: methods": ({"pretrain": {"methods": ["y-aware"]}}, ("audit", "pretrain")),
     "pretrain: encoder": ({"pretrain": {"encoder": "resnet34"}}, ("train",)),
@@ -87,7 +90,7 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "evaluate: baselines": ({"evaluate": {"baselines": ["majority-median"]}}, ("evaluate",)),
     "evaluate: protocols": ({"evaluate": {"protocols": ["repeated"]}}, ("baseline", "probe")),
     "evaluate: subgroups": ({"evaluate": {"subgroups": ["sex"]}}, ("evaluate",)),
-    "evaluate: site_column": ({"evaluate": {"site_column": "scanner"}}, ("baseline", "probe")),
+    "evaluate: site_column": ({"evaluate": {"site_column": "sex"}}, TASK),
     "report: title": ({"report": {"title": "x"}}, ("report",)),
     "report: interpret_people": ({"report": {"interpret_people": 2}}, ("interpret",)),
     "measures: freesurfer": ({"measures": {"freesurfer": ""}}, ("measures",)),
@@ -312,9 +315,10 @@ class Cohort:
         changes = dict(config or {})
         if root and (root / "study" / "bids").exists():
             changes["bids_dir"] = str(root / "study" / "bids")
-        given = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+        changed = self.folder / f"{self.count}.json"
+        changed.write_text(json.dumps(changes))
         command = ["--snakefile", str(repository / "workflow" / "Snakefile"), "--cores", "2", *options]
-        command += ["--configfile", str(study / "config.yaml"), *(["--config", *given] if given else [])]
+        command += ["--configfile", str(study / "config.yaml"), str(changed)]
         request = {"log": str(log), "folder": str(folder), "options": command}
         assert self.server.stdin is not None
         self.server.stdin.write(json.dumps(request) + "\n")
