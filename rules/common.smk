@@ -16,6 +16,13 @@ sys.path[:0] = [
 from anatcl.base.errors import InputError
 from anatcl.cli.steps import code_digest
 from anatcl.plan import open_plan
+from anatcl.plan.content import (
+    atlas_content,
+    file_content,
+    method_words,
+    stats_content,
+    template_content,
+)
 from anatcl.run.failed import report_failed, watch_for_stop
 from anatcl.spec import layout
 from mends import apply_mends, lift_default_rate, ready
@@ -139,6 +146,38 @@ def task_text(wildcards):
 def task_content(wildcards):
     """A task with the content of its file."""
     return PLAN.tasks.content(wildcards.task)
+
+
+@ready
+def atlas_files(wildcards):
+    """Digest of the atlas and the files that it names."""
+    return atlas_content(PLAN.config.measures.atlas)
+
+
+@ready
+def template_files(wildcards):
+    """Digest of the template and the images that it names."""
+    return template_content(PLAN.config.preprocess.template)
+
+
+@ready
+def words_of_methods(wildcards):
+    """What tables and texts say of the methods of this run."""
+    return method_words(PLAN.methods.encoders)
+
+
+@ready
+def freesurfer_tables(wildcards):
+    """Digest of the tables of FreeSurfer that replace ours."""
+    folder = PLAN.config.measures.freesurfer
+    return stats_content(folder) if folder else ""
+
+
+@ready
+def feature_content(wildcards):
+    """Digest of another tool's table of features."""
+    given = wildcards.baseline in PLAN.config.evaluate.features
+    return file_content(PLAN.methods.table(wildcards.baseline)) if given else ""
 
 
 @ready

@@ -84,7 +84,8 @@ rule probe:
     """Probe the embeddings of one method on one task."""
     input:
         embeddings=expand(
-            "results/evaluate/{{method}}/fold-{fold}/embeddings.npz", fold=PLAN.training.folds
+            "results/evaluate/{{method}}/fold-{fold}/embeddings.npz",
+            fold=PLAN.training.folds,
         ),
         audit="results/evaluate/audit.tsv",
         scans=index_scans,
@@ -155,6 +156,7 @@ rule baseline:
         task=task_text,
         content=task_content,
         columns=feature_columns,
+        features=feature_content,
         protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,

@@ -31,6 +31,7 @@ rule measure:
         runtime=sized(120),
     params:
         atlas=PLAN.config.measures.atlas,
+        content=atlas_files,
         space=PLAN.imaging.space,
         thickness=PLAN.imaging.thickness,
         options=PLAN.imaging.thickness_options(),
@@ -128,6 +129,7 @@ rule measures:
         runtime=grown(20),
     params:
         freesurfer=PLAN.imaging.freesurfer_flag(),
+        content=freesurfer_tables,
         seed=PLAN.config.seed,
         code=code_digest("measures", "cohort"),
     shell:

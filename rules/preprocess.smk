@@ -5,6 +5,7 @@
 # STEPS:           template (once), then bias_correct -> skullstrip -> register per scan; preprocess_maps.smk goes on
 #                  with segment -> qc per scan, then preprocess (one table of quality numbers, and who passes)
 
+
 rule template:
     """Write the template's volumes for all scans, once."""
     output:
@@ -21,6 +22,7 @@ rule template:
         runtime=grown(15),
     params:
         template=PLAN.config.preprocess.template,
+        content=template_files,
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.imaging.recipe_part("template_mm"),
         out_dir=subpath(output.about, parent=True),

@@ -28,6 +28,7 @@ rule tables:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
+        words=words_of_methods,
         code=code_digest("report", "tables"),
     shell:
         "python -m anatcl report tables"
@@ -122,6 +123,7 @@ rule methods_text:
         measures_dir=subpath(input.measures, parent=True),
         pretrain_dir=subpath(input.models, parent=True),
         evaluate_dir=subpath(input.scores, parent=True),
+        words=words_of_methods,
         code=code_digest("report", "methods"),
     shell:
         "python -m anatcl report methods"
@@ -165,6 +167,7 @@ rule report:
         predictions_dir=subpath(input.comparisons, parent=True),
         history_dir=subpath(input.models, parent=True),
         maps_dir=PLAN.tasks.maps_dir(),
+        words=words_of_methods,
         code=code_digest("report", "page"),
     shell:
         "python -m anatcl report page"

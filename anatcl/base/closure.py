@@ -29,6 +29,7 @@ NEUTRAL = frozenset(
         f"{NAME}.base.failures",
         f"{NAME}.base.provenance",
         f"{NAME}.base.syntax",
+        f"{NAME}.base.words",  # of error messages
     }
 )
 

@@ -16,6 +16,9 @@ PACKAGE = Path(__file__).resolve().parent.parent
 NAME = PACKAGE.name
 # Fields of syntax that say nothing, or exist in some versions of Python only.
 SILENT = frozenset({"ctx", "kind", "type_comment", "type_ignores", "type_params"})
+# What a method's declaration (see `anatcl.spec.methods`) says for tables and texts alone. Rules whose results show it
+# have it among their parameters.
+WORDING = frozenset({"label", "order", "sentence", "cite", "references"})
 FILE_NAME = re.compile(r"[\w-]+(\.[\w-]+)+", re.ASCII)
 
 
@@ -162,6 +165,8 @@ def _bound(statement: ast.stmt) -> list[str]:
 
 
 def _part(body: list[ast.stmt], module: str) -> Part:
+    for statement in body:
+        _drop_wording(statement)
     nodes = [node for statement in body for node in _walk(statement)]
     imports = {name for node in nodes for name in _imported(node, module)}
     texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
@@ -169,6 +174,20 @@ def _part(body: list[ast.stmt], module: str) -> Part:
     pages = {page for node in nodes if (page := _page(node))}
     digest = hashlib.sha256("\n".join(map(_said, nodes)).encode("utf-8", "surrogatepass")).hexdigest()
     return Part(digest, *(tuple(sorted(found)) for found in (imports, names, pages)))
+
+
+def _drop_wording(statement: ast.stmt) -> None:
+    """Take from a declaration ``METHOD = {...}`` or ``dict(...)`` what tables and texts say of it."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    if not any(isinstance(target, ast.Name) and target.id == "METHOD" for target in targets):
+        return
+    value = getattr(statement, "value", None)
+    if isinstance(value, ast.Call):
+        value.keywords = [word for word in value.keywords if word.arg not in WORDING]
+    elif isinstance(value, ast.Dict):
+        pairs = zip(value.keys, value.values, strict=True)
+        kept = [(k, v) for k, v in pairs if not (isinstance(k, ast.Constant) and k.value in WORDING)]
+        value.keys, value.values = [k for k, _ in kept], [v for _, v in kept]
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:

@@ -92,7 +92,7 @@ class Builder:
             "participant_id": walk.printable(relative.split("/")[0]),
             "stage": STAGE,
             "reason": walk.printable(reason),
-            "file": f"{self.root}/{walk.printable(relative)}",
+            "file": walk.printable(relative),
             "remedy": remedy,
         }
         self.excluded.append(row)
@@ -232,7 +232,7 @@ class Builder:
         for scan in sorted(self.named):
             name = self.named[scan].entities
             person, session = _visit(self.named[scan])
-            row = {"scan": scan, "path": f"{self.root}/{self.files[scan]}"}
+            row = {"scan": scan, "path": self.files[scan]}
             row |= {"participant_id": person, "session_id": session}
             row |= {key: name.get(key, "") for key in entities}
             rows.append(row | known.of(person, session))

@@ -64,7 +64,7 @@ def refresh(bids_dir: str | Path, out_dir: str | Path, options: Options | None =
     options = options or Options()
     out = Path(out_dir)
     index = build_index(bids_dir, options, out / ".cache.json")
-    parameters = {"bids_dir": str(_root(bids_dir)), "options": options.plain(), "code": code_digest(__name__)}
+    parameters = {"bids_dir": str(bids_dir), "options": options.plain(), "code": code_digest(__name__)}
     try:
         changed = [write_if_changed(out / f"{name}.tsv", getattr(index, name)) for name in TABLES]
         _record(out / "run.json", parameters, index, start, any(changed))

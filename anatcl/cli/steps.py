@@ -8,7 +8,7 @@ import importlib
 from typing import Any
 
 from anatcl.base.closure import step_digest
-from anatcl.base.syntax import PACKAGE, module_file
+from anatcl.spec.methods import declared_methods
 
 
 @functools.cache
@@ -46,16 +46,11 @@ def code_digest(stage: str, step: str, method: str = "") -> str:
 
 
 def methods() -> frozenset[str]:
-    """Modules of the losses that a method can be chosen for."""
-    files = (PACKAGE / "losses").glob("*.py")
-    return frozenset(f"anatcl.losses.{file.stem}" for file in files if file.stem not in SHARED)
-
-
-# Modules of `anatcl.losses` that losses import.
-SHARED = ("__init__", "age", "anatcl", "base", "kernels", "ranked")
+    """Modules of the losses that a method is chosen from."""
+    return frozenset(f"anatcl.losses.{declared.module}" for declared in declared_methods().values())
 
 
 def loss_module(method: str) -> str:
-    """Module of a method's loss; empty for a method without one."""
-    name = f"anatcl.losses.{method.replace('-', '_')}"
-    return name if method and module_file(name) else ""
+    """Module of a method's loss; empty for no method, and for a name that none declares."""
+    declared = declared_methods().get(method)
+    return f"anatcl.losses.{declared.module}" if declared else ""

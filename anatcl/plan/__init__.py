@@ -36,4 +36,8 @@ def open_plan(
         Everything that is wrong with the configuration, before any job is planned.
     """
     KEPT.open(RESULTS / ".code.json")
-    return checked_plan(read_layers(files, overrides, invocation), dataset) if main else Plan.of_job()
+    if not main:
+        return Plan.of_job()
+    plan = checked_plan(read_layers(files, overrides, invocation), dataset).through_links()
+    plan.save()  # jobs read it; Snakemake looks for it before its rule's function is called
+    return plan

@@ -6,9 +6,7 @@ import functools
 import logging
 import math
 import os
-import re
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +14,7 @@ import pandas as pd
 from anatcl.base import failures
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.plan.given import link, without_braces
 from anatcl.spec.bids import Options
 from anatcl.spec.config import Config
 from anatcl.spec.corrections import Corrections, read_corrections
@@ -25,20 +24,6 @@ log = logging.getLogger(__name__)
 LEAVE_OUT = "ANATCL_LEAVE_OUT"  # in the environment of a pass that leaves out even what it was to retry
 
 
-def without_braces(path: str, key: str) -> str:
-    """Return a path that Snakemake takes as it is.
-
-    Raises
-    ------
-    InputError
-        It has braces, which Snakemake takes for wildcards and cannot be told not to.
-    """
-    if re.search("[{}]", path):
-        reason = f"{key}: the path has braces, which Snakemake takes for wildcards."
-        raise InputError(reason, path, "Rename the folder, or give a symlink to it.")
-    return path
-
-
 class Cohort:
     """The scans of a run.
 
@@ -46,13 +31,13 @@ class Cohort:
     ----------
     config : Config
         The configuration.
-    refreshed : callable, optional
-        Bring the index up to date when the cohort is first asked for, and call this then; jobs only read the index.
+    refresh : bool
+        Bring the index up to date when the cohort is first asked for; jobs only read the index.
     """
 
-    def __init__(self, config: Config, refreshed: Callable[[], None] | None = None) -> None:
+    def __init__(self, config: Config, refresh: bool = False) -> None:
         self.config = config
-        self.refreshed = refreshed
+        self.refresh = refresh
         self.weights: dict[str, float] = {}
 
     # -- index --------------------------------------------------------------------------------------------------
@@ -60,12 +45,10 @@ class Cohort:
     @functools.cached_property
     def index(self) -> pd.DataFrame:
         """``scans.tsv``: one row per usable scan, indexed by its BIDS stem."""
-        without_braces(self.config.bids_dir, "bids_dir")
-        if self.refreshed is not None:
+        if self.refresh:
             from anatcl.bids.index import refresh
 
             table = refresh(self.config.bids_dir, INDEX, self.options())
-            self.refreshed()
         else:
             table = read_tsv(INDEX / "scans.tsv")
         return table.set_index("scan", drop=False)
@@ -82,7 +65,8 @@ class Cohort:
     @functools.cached_property
     def images(self) -> dict[str, str]:
         """Paths of the raw images by scan (a table is slow to look up in, thousands of times)."""
-        return dict(zip(self.index["scan"], map(str, self.index["path"]), strict=True))
+        root = self.config.bids_dir
+        return {scan: f"{root}/{path}" for scan, path in zip(self.index["scan"], self.index["path"], strict=True)}
 
     def image(self, scan: str) -> str:
         """Path of the raw image of a scan."""
@@ -160,9 +144,12 @@ class Cohort:
         """Path of the mask that the user gives for a scan, as a list that is empty without one."""
         strip = self.config.preprocess.skullstrip
         if scan in self.corrections.masks:
-            return [without_braces(self.corrections.masks[scan], "preprocess: corrections")]
-        mask = without_braces(strip.masks.replace("{scan}", scan), "preprocess: skullstrip: masks")
-        return [mask] if strip.method == "mask" and Path(mask).is_file() else []  # the step of a scan without one fails
+            mask = Path(self.corrections.masks[scan])
+            return [without_braces(str(link(f"mask-{Path(scan).name}", mask.parent) / mask.name))]
+        if strip.method != "mask":
+            return []
+        mask = Path(without_braces(strip.masks.replace("{scan}", scan)))
+        return [str(mask)] if mask.is_file() else []  # the step of a scan without one says so, and the others go on
 
     def skullstrip_method(self, scan: str) -> str:
         """Where the masks of a scan come from: a mended mask beats the configured method."""

@@ -10,6 +10,7 @@ from anatcl.base.files import read_json, write_json
 from anatcl.base.provenance import hardware, versions
 from anatcl.base.syntax import KEPT
 from anatcl.plan.cohort import Cohort
+from anatcl.plan.given import linked, targets
 from anatcl.plan.methods import Methods
 from anatcl.plan.parameters import Imaging, Training
 from anatcl.plan.tasks import Tasks
@@ -46,7 +47,7 @@ class Plan:
     def __init__(self, values: Mapping[str, Any] | Config, refresh: bool = True) -> None:
         self.config = values if isinstance(values, Config) else parse(values)
         self.values: dict[str, Any] = self.config.model_dump(mode="json", by_alias=True)
-        self.cohort = Cohort(self.config, self.save if refresh else None)
+        self.cohort = Cohort(self.config, refresh)
         self.methods = Methods(self.config)
         self.tasks = Tasks(self.config, self.methods)
         self.imaging = Imaging(self.config, self.cohort)
@@ -63,6 +64,13 @@ class Plan:
             write_json(SAVED, self.values)
         KEPT.save()
 
+    def through_links(self) -> Plan:
+        """The same plan, with every path that the user gave reached through a link (see `anatcl.plan.given`)."""
+        plan = Plan(linked(self.values))
+        if "index" in vars(self.cohort):
+            plan.cohort.index = self.cohort.index
+        return plan
+
     def saved(self) -> str:
         """Path of the resolved configuration, written first."""
         self.save()
@@ -71,5 +79,5 @@ class Plan:
     def record(self) -> None:
         """Write ``results/run.json``: what this run is made of and where it runs."""
         self.save()  # jobs read it, also those of a target that needs no index
-        about = {"config": self.values, "versions": versions(), "code": package_digests(), "hardware": hardware()}
-        write_json(RECORD, about)
+        about = {"config": self.values, "given": targets(), "versions": versions(), "code": package_digests()}
+        write_json(RECORD, about | {"hardware": hardware()})

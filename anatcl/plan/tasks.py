@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from pathlib import Path
 
+from anatcl.plan.content import task_content
 from anatcl.plan.methods import Methods
 from anatcl.spec.config import Config
 from anatcl.spec.layout import INTERPRETATION
@@ -60,8 +60,7 @@ class Tasks:
 
     def content(self, name: str) -> str:
         """A task with the content of its file, so that an edit of the file is seen as a change."""
-        text = self.text(name)
-        return Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text
+        return task_content(self.loaded[name][0])
 
     def protocols(self) -> list[str]:
         """Protocols as words or JSON text."""

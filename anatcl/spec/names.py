@@ -6,8 +6,7 @@ import ast
 import functools
 from pathlib import Path
 
-LIBRARY = Path(__file__).resolve().parents[1]
-LOSSES, REGISTRY = LIBRARY / "losses", LIBRARY / "models" / "registry.py"
+REGISTRY = Path(__file__).resolve().parents[1] / "models" / "registry.py"
 
 UNTRAINED = "untrained"
 # Methods that need no encoder.
@@ -78,7 +77,7 @@ def needs_age(method: str, alpha_age: float) -> bool:
 @functools.cache
 def needs(method: str) -> tuple[str, ...]:
     """Labels that a method's loss reads (``age``, ``features``): the attribute ``needs`` of its class."""
-    from anatcl.spec.methods import declared_methods
+    from anatcl.spec.methods import LOSSES, declared_methods
 
     declared = declared_methods()[method]
     return _needs(LOSSES / f"{declared.module}.py") if declared.loss else ()
@@ -93,7 +92,7 @@ def _needs(path: Path) -> tuple[str, ...]:
         return tuple(ast.literal_eval(said[0]))
     bases = {base.id for one in classes for base in one.bases if isinstance(base, ast.Name)}
     lines = [line for line in tree.body if isinstance(line, ast.ImportFrom) and bases & {a.name for a in line.names}]
-    above = [LOSSES / f"{str(line.module).rpartition('.')[2]}.py" for line in lines]
+    above = [path.parent / f"{str(line.module).rpartition('.')[2]}.py" for line in lines]
     return _needs(above[0]) if above and above[0].is_file() else ()
 
 

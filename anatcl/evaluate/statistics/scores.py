@@ -16,6 +16,7 @@ from anatcl.evaluate.data import units
 from anatcl.evaluate.data.problem import Problem
 from anatcl.evaluate.statistics import bootstrap, boundary, gap, metrics
 
+FLOATS = "%.8g"
 COLUMNS = [
     "method", "task", "kind", "group", "protocol", "metric", "value", "low", "high", "n", "n_participants", "n_sites",
     "n_dropped", "n_units", "n_effective", "folds", "seed", "flags",

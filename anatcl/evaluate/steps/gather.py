@@ -10,8 +10,8 @@ import pandas as pd
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.evaluate.statistics import compare, scores
 from anatcl.evaluate.statistics.published import SHIPPED, published_rows
+from anatcl.evaluate.statistics.scores import FLOATS
 
-FLOATS = "%.8g"
 SUBGROUP_COLUMNS = ["method", "task", "protocol", "subgroup", "metric", "value", "low", "high", "n", "n_participants"]
 
 

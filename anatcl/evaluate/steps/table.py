@@ -20,7 +20,8 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.base.words import nearest
 from anatcl.evaluate.data.features import Features, used_columns
-from anatcl.evaluate.steps.gather import FLOATS, gather
+from anatcl.evaluate.statistics.scores import FLOATS
+from anatcl.evaluate.steps.gather import gather
 from anatcl.evaluate.steps.task import Settings, evaluate_task, load_features, scans_table
 from anatcl.spec.names import DEMOGRAPHIC
 from anatcl.spec.task import Task, load_task

@@ -27,8 +27,8 @@ from anatcl.evaluate.data.protocols import evaluated_apart, make_splits, too_sma
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation as protocol
 from anatcl.evaluate.statistics import scores
+from anatcl.evaluate.statistics.scores import FLOATS
 from anatcl.evaluate.steps import audit, control
-from anatcl.evaluate.steps.gather import FLOATS
 from anatcl.spec.names import DEMOGRAPHIC, VOLUMES
 from anatcl.spec.protocol import Design, load_design
 from anatcl.spec.task import Task, load_task

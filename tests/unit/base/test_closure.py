@@ -41,7 +41,9 @@ def reached(stage: str, step: str) -> set[str]:
         ("def f(): return 1", 'def f():\n    """Text."""\n    return 1'),
         ('class A:\n    """Old."""\n    x = 1', 'class A:\n    """New."""\n    x = 1\n    """Of x."""'),
         ("x = 1", "if TYPE_CHECKING:\n    import y\nx = 1"),
-        ("x = 1", "import typing\nx = 1".replace("import typing\n", "if typing.TYPE_CHECKING:\n    import y\n")),
+        ("x = 1", "if typing.TYPE_CHECKING:\n    import y\nx = 1"),
+        ("METHOD = {'name': 'a', 'label': 'A'}", "METHOD = {'name': 'a', 'label': 'B', 'order': 3}"),
+        ("METHOD = dict(name='a')", "METHOD = dict(name='a', sentence='A.')"),
     ],
 )
 def test_what_does_nothing_does_not_count(before, after):
@@ -66,6 +68,8 @@ def test_what_does_nothing_does_not_count(before, after):
         ("def f(a): pass", "async def f(a): pass"),
         ("x: int = 1", "x: float = 1"),
         ("import a", "import a as b"),
+        ("METHOD = {'name': 'a', 'views': 1}", "METHOD = {'name': 'a', 'views': 2}"),
+        ("OTHER = {'label': 'A'}", "OTHER = {'label': 'B'}"),
         ("from a import b", "from .a import b"),
         ("x = f'{a}'", "x = f'{a!r}'"),
         ("a if b else c", "c if b else a"),

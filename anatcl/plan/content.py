@@ -1,0 +1,82 @@
+"""Digests of what a user gives by its path or by a shipped name: content counts, names and comments do not."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from anatcl.base.files import sha256
+from anatcl.base.syntax import WORDING
+from anatcl.spec.atlas import beside, load_atlas_file
+from anatcl.spec.methods import declared_methods
+from anatcl.spec.template import IMAGES, load_spec
+
+
+@functools.cache
+def atlas_content(name: str) -> str:
+    """Digest of an atlas: what its YAML says, its table of regions, its images."""
+    atlas, path = load_atlas_file(name)
+    images = [image for image in (atlas.image, atlas.extra) if image is not None]
+    files = [beside(path, atlas.regions), *(_image(path, image) for image in images)]
+    said = atlas.model_dump(mode="json", exclude={"image", "extra", "regions", "citation"})
+    return _digest([said, *map(file_content, files)])
+
+
+def _image(path: Path, image: Any) -> Path:
+    """An image of an atlas: beside its file, or inside an installed package."""
+    if isinstance(image, str):
+        return beside(path, image)
+    spec = importlib.util.find_spec(image.package)
+    folders = spec.submodule_search_locations if spec else None
+    return Path(folders[0] if folders else "") / image.file
+
+
+@functools.cache
+def template_content(name: str) -> str:
+    """Digest of a template: what its YAML says and the images that it names."""
+    spec = load_spec(name)
+    said = {key: value for key, value in spec.items() if key not in (*IMAGES, "citation")}
+    return _digest([said, {key: file_content(Path(spec[key])) for key in IMAGES if spec.get(key)}])
+
+
+def task_content(task: Any) -> str:
+    """A task as JSON text, whatever file it stands in; its note counts for nothing."""
+    return json.dumps(task.model_dump(mode="json", exclude={"note"}), sort_keys=True)
+
+
+@functools.cache
+def stats_content(folder: str) -> str:
+    """Digest of the tables of a FreeSurfer folder: ``stats/*.stats`` of every subject, at any depth that it uses."""
+    root = Path(folder)
+    found = {file for depth in ("*", "*/*", "*/*/*") for file in root.glob(f"{depth}/stats/*.stats")}
+    return _digest([[file.relative_to(root).as_posix(), file_content(file)] for file in sorted(found)])
+
+
+def method_words(names: Iterable[str]) -> str:
+    """What tables and texts say of some methods, as JSON text."""
+    declared = declared_methods()
+    said = {name: declared[name].model_dump(mode="json", include=set(WORDING)) for name in names if name in declared}
+    return json.dumps(said, sort_keys=True)
+
+
+def file_content(path: Path) -> str:
+    """SHA-256 of a file, read once as long as size and time stay; empty when there is none."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return ""
+    return _file_content(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@functools.cache
+def _file_content(path: str, _size: int, _time: int) -> str:
+    return sha256(path)
+
+
+def _digest(parts: Iterable[Any]) -> str:
+    return hashlib.sha256(json.dumps(list(parts), sort_keys=True).encode()).hexdigest()[:16]
