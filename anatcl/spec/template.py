@@ -6,22 +6,23 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from anatcl.base.errors import InputError
 from anatcl.base.words import nearest
-from anatcl.spec.section import Section
+from anatcl.spec.section import Section, fits
 
 FOLDER = Path(__file__).with_name("templates")
+Word = Annotated[str, AfterValidator(fits("[A-Za-z0-9]+", "other than letters and digits; it goes into file names"))]
 IMAGES = ("head", "brain_mask", "icv_mask", "gm", "wm", "csf")
 
 
 class Template(Section):
     """A template: images on one grid, or the packaged one. Relative paths are relative to the YAML file."""
 
-    name: Annotated[str, StringConstraints(pattern="^[A-Za-z0-9]+$")] = Field(
-        description="goes into file names: letters and digits only"
-    )
+    name: Annotated[
+        str, AfterValidator(fits("[A-Za-z0-9]+", "other than letters and digits; it goes into file names"))
+    ] = Field(description="goes into file names: letters and digits only")
     space: str = Field(description="space that it lies in; the atlas must fit it (MNI152NLin2009cAsym)")
     packaged: bool = Field(False, description="the ICBM 2009a symmetric brain inside nilearn, no files needed")
     head: str = Field("", description="whole head; built around the brain when empty")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field
 
@@ -13,6 +13,15 @@ from anatcl.spec.names import encoders
 from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole, one_of
 
 Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, encoders()))]
+
+
+def _compile(value: bool | str) -> bool | str:
+    if value not in (True, False, "auto"):
+        raise ValueError(f"it should be auto, true or false, not {value!r}")
+    return value
+
+
+Compile = Annotated[bool | str, AfterValidator(_compile)]
 
 
 class Common(Section):
@@ -46,7 +55,7 @@ class Further(Section):
     )
     max_steps: Annotated[Whole, Field(ge=0)] = Field(0, description="stop after so many optimiser steps; 0: no limit")
     probe_every: Annotated[Whole, Field(ge=0)] = Field(0, description="epochs between two early probes; 0: none")
-    compile: bool | Literal["auto"] = Field("auto", description="use torch.compile; auto: on one GPU where it works")
+    compile: Compile = Field("auto", description="use torch.compile; auto: on one GPU where it works")
     tensorboard: bool = Field(False, description="write the history for TensorBoard too (its package must be there)")
 
 

@@ -16,7 +16,7 @@ from faulty import MIDDLE, write
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_text
 from anatcl.plan import Plan
-from anatcl.plan.plan import WITHOUT_TRAINING
+from anatcl.plan.methods import WITHOUT_TRAINING
 from anatcl.run import failed, runner
 
 Say = Callable[[object], None]
@@ -52,10 +52,17 @@ def test_a_home_that_cannot_be_written(home: str, data: Path, tmp_path: Path, se
 def test_braces_in_the_datasets_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, see: Say) -> None:
     write(tmp_path / name, "sub-01/anat/sub-01_T1w.nii.gz", MIDDLE)
     monkeypatch.chdir(tmp_path)
+    plan = Plan({"bids_dir": str(tmp_path / name)}).through_links()
+    assert list(plan.cohort.images.values()) == ["results/given/dataset/sub-01/anat/sub-01_T1w.nii.gz"]
+    see("Folders with braces work: everything goes through links below results/given.")
+
+
+@pytest.mark.parametrize("name", ["a{b}c.csv", "{scan}.csv"])
+def test_braces_in_the_name_of_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, see: Say) -> None:
+    (tmp_path / name).write_text("scan,f\n")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="braces") as caught:
-        _ = Plan({"bids_dir": str(tmp_path / name)}).index
-    (tmp_path / "plain").symlink_to(tmp_path / name)
-    assert len(Plan({"bids_dir": str(tmp_path / "plain")}).index) == 1
+        Plan({"evaluate": {"features": {"mine": {"table": str(tmp_path / name)}}}}).through_links()
     see(caught.value)
 
 
@@ -86,7 +93,7 @@ def test_a_mask_that_is_absent_costs_its_scan(data: Path, tmp_path: Path, monkey
     write(tmp_path, "masks/sub-99/anat/sub-99.nii.gz", MIDDLE)
     strip = {"method": "mask", "masks": str(tmp_path / "masks" / "{scan}.nii.gz")}
     plan = Plan({"bids_dir": str(data), "preprocess": {"skullstrip": strip}})
-    assert plan.given_mask("sub-99/anat/sub-99") and plan.given_mask("sub-01/anat/sub-01") == []
+    assert plan.cohort.given_mask("sub-99/anat/sub-99") and plan.cohort.given_mask("sub-01/anat/sub-01") == []
 
 
 def test_a_training_that_stopped_is_told_from_its_log(
@@ -122,4 +129,4 @@ def test_a_run_whose_training_fails_still_asks_for_the_page(tmp_path: Path, monk
 def test_without_training_there_are_only_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(WITHOUT_TRAINING, "1")
     plan = Plan({"evaluate": {"tasks": ["age"]}})
-    assert plan.trained == [] and plan.rivals == plan.untrained_rivals and plan.rivals
+    assert plan.methods.encoders == [] and plan.methods.all == plan.methods.tables and plan.methods.all

@@ -28,6 +28,7 @@ PACKAGES = {
     "nilearn": ("nilearn",),
     "nipype": ("nipype",),
     "picsl_greedy": ("picsl-greedy",),
+    "pydantic_core": ("pydantic",),  # which requires it
     "skimage": ("scikit-image",),
     "sklearn": ("scikit-learn",),
     "snakemake": ("snakemake-minimal",),
@@ -106,7 +107,11 @@ def looked_up(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]
 def named_in_data(module: str) -> Iterator[str]:
     """Packages named in the library's data files, for a module that looks up what such a file names."""
     calls = [n for n in ast.walk(tree(module)) if isinstance(n, ast.Call) and n.args]
-    by_data = [c for c in calls if getattr(c.func, "id", "") in finders() and isinstance(c.args[0], ast.Subscript)]
+    by_data = [
+        c
+        for c in calls
+        if getattr(c.func, "id", "") in finders() and isinstance(c.args[0], ast.Subscript | ast.Attribute)
+    ]
     if by_data:
         texts = (data.read_text(encoding="utf-8") for data in (ROOT / "anatcl").rglob("*.yaml"))
         yield from (name for text in texts for name in re.findall(r"package: (\w+)", text))

@@ -43,7 +43,7 @@ def needs_of(file: str) -> set[tuple[str, ...]]:
 
 def main_needs() -> set[tuple[str, ...]]:
     """What reading the rules needs, and the commands around them that a person types."""
-    text = "\n".join(re.findall(r"^(?:from|import) .*", TEXTS["common"], re.MULTILINE))
+    text = "\n".join(re.findall(r"^(?:from|import) [^(\n]*(?:\([^)]*\))?", TEXTS["common"], re.MULTILINE))
     start = [*imported(ast.parse(text)), *(f"anatcl.run.{name}" for name in ("runner", "bids_app", "init", "status"))]
     start += [n for file in (ROOT / "workflow" / "mends").glob("*.py") for n in imported(ast.parse(file.read_text()))]
     return wanted(name for name in outside(start) if not name.startswith("mends"))

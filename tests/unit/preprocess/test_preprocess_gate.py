@@ -69,11 +69,11 @@ def test_a_broken_recipe_is_a_sentence(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("name: A\n", "needs name and space"),
+        ("name: A\n", "'space' is missing"),
         ("name: A_b\nspace: A\npackaged: true\n", "letters and digits"),
-        ("name: A\nspace: A\nbrain_mask: m.nii\ngm: g.nii\n", "lacks 'wm'"),
+        ("name: A\nspace: A\nbrain_mask: m.nii\ngm: g.nii\n", "wm"),
         ("name: A\nspace: A\nbrain_mask: m.nii\ngm: g.nii\nwm: w.nii\n", "does not exist"),
-        ("name: A\nspace: A\nbran_mask: m.nii\n", "knows only"),
+        ("name: A\nspace: A\nbran_mask: m.nii\n", "did you mean 'brain_mask'"),
     ],
 )
 def test_a_broken_template_is_a_sentence(tmp_path, text, words):

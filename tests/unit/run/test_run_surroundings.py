@@ -43,7 +43,9 @@ def test_a_home_that_cannot_be_written_is_made_elsewhere(tmp_path, monkeypatch, 
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.setenv("HOME", home) if home else monkeypatch.delenv("HOME")
     monkeypatch.setattr("os.access", lambda path, mode: Path(path) == tmp_path)
-    assert surroundings(tmp_path / "x") == {"HOME": str(tmp_path / "x" / "home")}
+    own = tmp_path / "x" / "home"
+    caches = {"XDG_CACHE_HOME": str(own / ".cache"), "XDG_CONFIG_HOME": str(own / ".config")}
+    assert surroundings(tmp_path / "x") == {"HOME": str(own), **caches}
     assert (tmp_path / "x" / "home").is_dir()
 
 
