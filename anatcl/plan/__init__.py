@@ -38,6 +38,9 @@ def open_plan(
     KEPT.open(RESULTS / ".code.json")
     if not main:
         return Plan.of_job()
-    plan = checked_plan(read_layers(files, overrides, invocation), dataset).through_links()
+    plan = checked_plan(read_layers(files, overrides, invocation), dataset)
+    if not dataset:
+        return plan
+    plan = plan.through_links()
     plan.save()  # jobs read it; Snakemake looks for it before its rule's function is called
     return plan

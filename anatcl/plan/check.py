@@ -126,14 +126,17 @@ def _masks(plan: Plan, table: pd.DataFrame) -> Found:
     if plan.config.preprocess.skullstrip.method != "mask":
         return
     try:
-        wanted = {scan: plan.cohort.given_mask(scan)[0] for scan in table["scan"]}
+        lacking = [scan for scan in table["scan"] if not plan.cohort.given_mask(scan)]
     except InputError:
         return  # the table of corrections is wrong, which is said already
-    lacking = [scan for scan, mask in wanted.items() if not os.path.isfile(mask)]  # noqa: PTH113 - thousands of them
-    if lacking:
-        reason = f"{len(lacking)} of {len(wanted)} scans have no mask there, {lacking[0]} first."
-        error = InputError(reason, wanted[lacking[0]], "Mend the path, or leave these scans out.")
-        yield (("preprocess", "skullstrip", "masks"), error)
+    if not lacking:
+        return
+    place, pattern = ("preprocess", "skullstrip", "masks"), plan.config.preprocess.skullstrip.masks
+    reason = f"{len(lacking)} of {len(table)} scans have no mask there, {lacking[0]} first."
+    if len(lacking) == len(table):
+        yield (place, InputError(reason, pattern.replace("{scan}", lacking[0]), "Correct the path."))
+    else:
+        log.warning("%s: %s They fail at this step, the others go on.", dotted(place), reason)
 
 
 # -- pretraining --------------------------------------------------------------------------------------------------

@@ -146,10 +146,8 @@ class Cohort:
         if scan in self.corrections.masks:
             mask = Path(self.corrections.masks[scan])
             return [without_braces(str(link(f"mask-{Path(scan).name}", mask.parent) / mask.name))]
-        if strip.method != "mask":
-            return []
-        mask = Path(without_braces(strip.masks.replace("{scan}", scan)))
-        return [str(mask)] if mask.is_file() else []  # the step of a scan without one says so, and the others go on
+        given = without_braces(strip.masks.replace("{scan}", scan)) if strip.method == "mask" else ""
+        return [given] if os.path.isfile(given) else []  # noqa: PTH113 - thousands; the step of a scan without one fails
 
     def skullstrip_method(self, scan: str) -> str:
         """Where the masks of a scan come from: a mended mask beats the configured method."""

@@ -107,7 +107,7 @@ def _features(config: Config) -> Found:
 def _table(path: Path) -> None:
     """Raise unless a table of features has a header by which it can be joined."""
     if not path.is_file():
-        raise InputError("the table of features does not exist.", path, "Mend its path.")
+        raise InputError("the table of features does not exist.", path, "Correct the path.")
     if not set(JOINED_BY) & set(_header(path)):
         raise InputError("the table of features has neither `scan` nor `participant_id`.", path, "Add one of them.")
 

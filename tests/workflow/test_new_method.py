@@ -105,7 +105,7 @@ def test_the_file_is_all_it_takes(extended: Path, tmp_path: Path) -> None:
     assert found["method"] == "my-loss"
     assert "My loss lets everybody attract everybody {sic} (Me, 2026; Barbano et al., 2026)." in found["text"]
     assert "@article{mine, author = {Me}}" in found["text"] and "y-Aware" not in found["text"]
-    assert "Did you mean my-loss?" in found["refusal"]
+    assert "Did you mean 'my-loss'?" in found["refusal"]
 
 
 def test_the_new_method_is_planned(extended: Path, heads: Path, tmp_path: Path) -> None:
