@@ -198,6 +198,7 @@ GIVEN = {
     "config.yaml": """bids_dir: bids
 preprocess: {recipe: recipe.json, template: template.yaml, corrections: corrections.tsv}
 measures: {atlas: atlas.yaml, freesurfer: freesurfer}
+pretrain: {folds: 3}
 evaluate:
   tasks: [old.yaml, sex]
   features: {other: {table: features.tsv}}
@@ -247,7 +248,7 @@ the log says what is different. A run that it fits again takes it up by itself.
 
 
 class Cohort:
-    """Two scans, the workflow's files copied, and a run of them that looks finished."""
+    """Four scans, the workflow's files copied, and a run of them that looks finished."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.repository, self.run = folder, folder / "repository", folder / "run"
