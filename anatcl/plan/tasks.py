@@ -69,7 +69,7 @@ class Tasks:
     @functools.cached_property
     def maps(self) -> list[str]:
         """Files of the interpretation: per task with one direction, a map of each encoder and the regions' shares."""
-        wanted = self.loaded if self.config.report.interpret else {}
+        wanted = self.loaded if self.config.evaluate.interpret else {}
         names = [name for name, (task, _) in wanted.items() if task.kind != "multiclass"]
         encoders = [str(INTERPRETATION / f"{method}_{name}.npz") for name in names for method in self.methods.encoders]
         measured = REGIONAL in self.config.evaluate.baselines

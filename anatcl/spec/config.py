@@ -230,15 +230,15 @@ class Evaluate(Section):
     untrained: bool = Field(True, description="show the untrained encoder beside every method")
     bootstrap: Annotated[Whole, Field(ge=0)] = Field(1000, description="resamples of participants for the intervals")
     site_column: str = Field("site", description="column that names the site")
+    interpret: bool = Field(True, description="show where predictions come from (gradient maps, regional importances)")
+    interpret_people: Count = Field(6, description="unseen scans that a gradient map is the mean of")
+    interpret_steps: Count = Field(8, description="points on the path of integrated gradients, per scan")
 
 
 class Report(Section):
     """The page."""
 
     title: str = Field("AnatCL benchmark report", description="title of the page")
-    interpret: bool = Field(True, description="show where predictions come from (gradient maps, regional importances)")
-    interpret_people: Count = Field(6, description="unseen scans that a gradient map is the mean of")
-    interpret_steps: Count = Field(8, description="points on the path of integrated gradients, per scan")
 
 
 class Config(Section):

@@ -92,7 +92,7 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "evaluate: subgroups": ({"evaluate": {"subgroups": ["sex"]}}, ("evaluate",)),
     "evaluate: site_column": ({"evaluate": {"site_column": "sex"}}, TASK),
     "report: title": ({"report": {"title": "x"}}, ("report",)),
-    "report: interpret_people": ({"report": {"interpret_people": 2}}, ("interpret",)),
+    "evaluate: interpret_people": ({"evaluate": {"interpret_people": 2}}, ("interpret",)),
     "measures: freesurfer": ({"measures": {"freesurfer": ""}}, ("measures",)),
     "measures: atlas": ({"measures": {"atlas": "desikan-killiany"}}, ("measure",)),
     "pretrain: threads": ({"pretrain": {"threads": 1}}, ("report",)),
