@@ -34,6 +34,7 @@ import json, os, signal, sys
 import pandas, yaml
 import snakemake.cli
 import anatcl.run.failed
+snakemake.cli.get_argument_parser()  # loads all plugins
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
     request = json.loads(line)
