@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -83,7 +85,7 @@ class AnatCLZ(Anatomical):
         """Return standardised residuals (n, K * M), float32, by what `fit` learned."""
         return ((flat - self._design(covariates) @ self.coefficients) / self.sd).float()
 
-    def statistics(self) -> dict[str, list[float] | float]:
+    def statistics(self) -> dict[str, Any]:
         """Return bandwidth, residual SDs and regression coefficients (rows: intercept, age, sex, volume)."""
         return {
             "bandwidth": self.bandwidth,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,9 +55,13 @@ class Loss(nn.Module):
         """
         return {name: raw[name] for name in self.needs}
 
-    def statistics(self) -> dict[str, list[float] | float]:
+    def statistics(self) -> dict[str, Any]:
         """Return what `fit` learned, for model.json."""
         return {}
+
+    def reading(self) -> str:
+        """Return how the kernel is read where there are several ways, for the log; empty where there is one."""
+        return ""
 
     def check(self, targets: Targets) -> None:
         """Raise ValueError when a label that the loss needs is absent or not finite.

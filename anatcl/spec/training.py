@@ -45,6 +45,11 @@ class Further(Section):
     lr_decay_epochs: Count = Field(10, description="see lr_decay")
     rank_temperature: Positive = Field(2.0, description="Rank-N-Contrast's temperature, which divides distances")
     age_bin: Positive = Field(2.0, description="width of SupCon's bins, in years")
+    standardise: bool = Field(
+        False,
+        description="anatcl-global and anatcl-local: z-score each measure over the training people before the cosine; "
+        "false: cosines of raw measures, the published reading",
+    )
     augment: Augmentation = Field(
         "auto",
         description="auto: what the method asks for (none, but for SimCLR); none; or transforms by name. With "
