@@ -314,6 +314,8 @@ class Run:
             "statistics": self.loss.statistics() if self.loss else {},
             "train_scans": len(train),
             "dropped": train.dropped,
+            "imputed": train.imputed,
+            "permuted": train.permuted,
             "train_participants_sha256": train.participants_sha256,
             "train_participants": train.participants,
             "licence": "as of the training data",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field
 
@@ -49,6 +49,16 @@ class Further(Section):
         False,
         description="anatcl-global and anatcl-local: z-score each measure over the training people before the cosine; "
         "false: cosines of raw measures, the published reading",
+    )
+    permuted: bool = Field(
+        False,
+        description="a control: measures are exchanged among training people of equal sex and age decade, so that "
+        "anatomical methods learn from somebody else's",
+    )
+    missing_measures: Literal["impute", "drop"] = Field(
+        "impute",
+        description="a scan that lacks some measures takes their mean given age and sex, learned from the training "
+        "people (impute), or is left out for all methods alike (drop)",
     )
     augment: Augmentation = Field(
         "auto",
