@@ -84,14 +84,15 @@ class Run:
         self.data, self.options, self.loss, self.place, self.world, self.out = data, options, loss, place, world, out
         seed_everything(options.seed)
         self.head = loss.head if loss else "projection"
-        self.model = build_model(options.encoder, self.head)
+        self.model = build_model(options.encoder, self.head, options.pooling)
         self.model.to(place.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network: nn.Module = world.wrap(self.model)
         small = options.encoder == SMALL_ENCODER
         compiled_network = compiled(self.network, options.compile, place, world.size, small)
         self.compiled = compiled_network is not None
         self.network = self.network if compiled_network is None else compiled_network
-        self.augment = _augment(options, method)
+        self.transforms = _transforms(options, method, data.arrays.meta["map"])
+        self.augment = Augment.parse(self.transforms) if self.transforms else None
         self.views = 2 if self.augment else method.views
         self._check_size()
         self.kernels: dict[str, float] = {}
@@ -220,7 +221,7 @@ class Run:
         return {
             "method": self.data.method,
             "views": self.views,
-            "augmentation": self.augmentation(),
+            "augmentation": self.transforms,
             "option": {k: v for k, v in self.options.as_dict().items() if k not in NOT_SHAPING},
             "precision": self.place.precision,
             "device": self.place.device.type,
@@ -242,12 +243,6 @@ class Run:
         if self.loss:
             parts["of the loss"] = code_digest(type(self.loss).__module__)
         return parts
-
-    def augmentation(self) -> dict[str, Any]:
-        """Transforms of the views by name, empty without."""
-        if not self.augment:
-            return {}
-        return self.options.augment if isinstance(self.options.augment, dict) else DEFAULT
 
     def save(self) -> None:
         """Write ``last.ckpt``."""
@@ -298,13 +293,14 @@ class Run:
         return {
             "method": self.data.method,
             "architecture": self.options.encoder,
+            "pooling": self.options.pooling,
             "head": self.head,
             "embedding_dim": int(self.model.encoder.out_features),  # type: ignore[arg-type]
             "input": input_contract(self.data.arrays.meta),
             "fold": self.data.fold,
             "seed": self.options.seed,
             "hyperparameters": self.options.as_dict(),
-            "augmentation": self.augmentation(),
+            "augmentation": self.transforms,
             "precision": self.place.precision,
             "compiled": self.compiled,
             "steps": self.step,
@@ -323,10 +319,11 @@ class Run:
         }
 
 
-def _augment(options: Options, method: Method) -> Augment | None:
+def _transforms(options: Options, method: Method, map_name: str) -> dict[str, Any]:
+    """Augmentations of the views by name: those that the options list, or the method's default on a kind of map."""
     if isinstance(options.augment, dict):
-        return Augment.parse(options.augment) if options.augment else None
-    return Augment.parse(DEFAULT) if method.augment and options.augment == "auto" else None
+        return options.augment
+    return DEFAULT[map_name] if method.augment and options.augment == "auto" else {}
 
 
 def _to_tensorboard(folder: Path, row: dict[str, float]) -> None:

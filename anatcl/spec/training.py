@@ -40,6 +40,11 @@ class Common(Section):
 class Further(Section):
     """Options that stand in ``pretrain: options``."""
 
+    pooling: Literal["average", "grid"] = Field(
+        "average",
+        description="last pool of the encoder: over the whole volume, or over each of 2 x 2 x 2 cells, which keeps "
+        "location and makes the embedding eight times as long",
+    )
     weight_decay: NotNegative = Field(5e-5, description="Adam's weight decay")
     lr_decay: Positive = Field(0.9, description="the learning rate is multiplied by it every lr_decay_epochs epochs")
     lr_decay_epochs: Count = Field(10, description="see lr_decay")
