@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,10 +25,13 @@ class Loss(nn.Module):
         Keys of `targets` that the loss reads.
     head : str
         Head that feeds it, see `anatcl.models.ContrastiveModel`.
+    parts : mapping of str to Loss
+        Losses that it is a sum of, by method; none for a single one.
     """
 
     needs: tuple[str, ...] = ()
     head = "projection"
+    parts: Mapping[str, Loss] = MappingProxyType({})
 
     def forward(self, z: Tensor, targets: Targets, copies: int = 1) -> dict[str, Tensor]:
         """Return scalars; ``"loss"`` is the one to minimise, the others are its terms.

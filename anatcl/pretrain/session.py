@@ -29,6 +29,7 @@ from anatcl.pretrain.compiling import compiled
 from anatcl.pretrain.device import SMALL_ENCODER, Device, seed_everything
 from anatcl.pretrain.distributed import World
 from anatcl.pretrain.methods import Method
+from anatcl.pretrain.outputs import mapped
 from anatcl.pretrain.probe import early_probe
 from anatcl.spec.augmentation import DEFAULT
 from anatcl.spec.training import Options
@@ -82,6 +83,8 @@ class Run:
         self, data: Data, options: Options, method: Method, loss: Loss | None, place: Device, world: World, out: Path
     ) -> None:
         self.data, self.options, self.loss, self.place, self.world, self.out = data, options, loss, place, world, out
+        self.kernels: dict[str, float] = {}
+        self.targets = self._targets(loss) if loss else {}
         seed_everything(options.seed)
         self.head = loss.head if loss else "projection"
         self.model = build_model(options.encoder, self.head, options.pooling)
@@ -95,8 +98,6 @@ class Run:
         self.augment = Augment.parse(self.transforms) if self.transforms else None
         self.views = 2 if self.augment else method.views
         self._check_size()
-        self.kernels: dict[str, float] = {}
-        self.targets = self._targets(loss) if loss else {}
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
         )
@@ -157,7 +158,8 @@ class Run:
             x = torch.cat([self.augment(x, self._view_seed(view)) for view in range(self.views)])
         with self.place.autocast():
             z = self.network(x.contiguous(memory_format=torch.channels_last_3d))
-        z = self.world.gather(z, self.views if self.augment else 1)
+        views = self.views if self.augment else 1
+        z = mapped(lambda rows: self.world.gather(rows, views), z)
         where = torch.from_numpy(ids).to(self.place.device, non_blocking=True)
         terms = self.loss(z, {name: t[where] for name, t in self.targets.items()}, 1 if self.augment else self.views)
         self.term_names = list(terms)
@@ -241,8 +243,15 @@ class Run:
         if self.augment:
             parts["of the augmentation"] = code_digest(Augment.__module__)
         if self.loss:
-            parts["of the loss"] = code_digest(type(self.loss).__module__)
+            parts["of the loss"] = code_digest(
+                *{type(loss).__module__ for loss in (self.loss, *self.loss.parts.values())}
+            )
         return parts
+
+    def _objective(self) -> dict[str, str]:
+        """A joint objective in words: ``1 y-aware + 0.5 regress``; nothing for a single method."""
+        weights = self.options.joint.get(self.data.method, {})
+        return {"objective": " + ".join(f"{w:g} {name}" for name, w in weights.items())} if weights else {}
 
     def save(self) -> None:
         """Write ``last.ckpt``."""
@@ -295,6 +304,7 @@ class Run:
             "architecture": self.options.encoder,
             "pooling": self.options.pooling,
             "head": self.head,
+            **self._objective(),
             "embedding_dim": int(self.model.encoder.out_features),  # type: ignore[arg-type]
             "input": input_contract(self.data.arrays.meta),
             "fold": self.data.fold,

@@ -87,7 +87,7 @@ def train(
 
 def _train(inputs: Inputs, options: Options, place: Device, world: distributed.World) -> int:
     log.info("%s, fold %d, on %s", inputs.method, inputs.fold, place)
-    method = find_method(inputs.method)
+    method = find_method(inputs.method, options)
     loss = method.loss(options) if method.loss else None
 
     arrays = open_arrays(inputs.arrays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -9,9 +10,26 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field
 
 from anatcl.spec.augmentation import Augmentation
-from anatcl.spec.names import encoders
+from anatcl.spec.layout import METHOD_PATTERN
+from anatcl.spec.names import BASELINES, encoders, methods, trained_methods
 from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole, one_of
 
+
+def _joint_name(name: str) -> str:
+    """A name that can stand in paths and is nobody else's."""
+    if not re.fullmatch(METHOD_PATTERN, name) or name in (*methods(), *BASELINES):
+        raise ValueError(f"{name!r} is another method's name, or more than letters, digits and -; rename it")
+    return name
+
+
+def _some(parts: dict[str, float]) -> dict[str, float]:
+    if not parts:
+        raise ValueError("it must name one method at least, with its weight")
+    return parts
+
+
+Part = Annotated[str, AfterValidator(lambda name: one_of(name, trained_methods()))]
+Joint = dict[Annotated[str, AfterValidator(_joint_name)], Annotated[dict[Part, Positive], AfterValidator(_some)]]
 Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, encoders()))]
 
 
@@ -80,9 +98,10 @@ class Further(Section):
 
 
 class Options(Further, Common):
-    """Hyperparameters of one run: `Common`, `Further` and the seed."""
+    """Hyperparameters of one run: `Common`, `Further`, the seed and joint objectives."""
 
     seed: Annotated[Whole, Field(ge=0)] = Field(0, description="seed of everything random")
+    joint: Joint = Field({}, description="joint objectives by name: methods and their weights")
 
     @classmethod
     def names(cls) -> list[str]:
