@@ -207,8 +207,14 @@ def feature_columns(wildcards):
 
 @ready
 def train_code(wildcards):
-    """Digest of what a training runs: the loss of its own method counts, the others do not."""
-    return code_digest("pretrain", "train", wildcards.method)
+    """Digest of what a training runs: the losses of its own method count, the others do not."""
+    return code_digest("pretrain", "train", *PLAN.training.parts(wildcards.method))
+
+
+@ready
+def train_options(wildcards):
+    """Everything that shapes the training of a method."""
+    return PLAN.training.options(wildcards.method)
 
 
 def grown(amount):
