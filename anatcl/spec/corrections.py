@@ -81,11 +81,14 @@ def _rows(path: Path) -> list[Correction]:
     known = list(Correction.model_fields)
     unknown = sorted(set(map(str, table.columns)) - set(known))
     if "scan" not in table or unknown:
+        if len(table.columns) == 1 and "," in str(table.columns[0]):
+            raise InputError("the columns of the table are separated by commas.", path, "Separate them by tabs.")
         wrong = f"an unknown column {unknown} ({hint(unknown[0], known)})" if unknown else "no column 'scan'"
         raise InputError(f"the table has {wrong}.", path, f"Its columns are {', '.join(known)}.")
     twice = sorted(table["scan"][table["scan"].duplicated()].dropna())
     if twice or table["scan"].isna().any():
-        raise InputError(f"a scan stands twice or is empty in the table ({twice[:3]}).", path, "Give it one row.")
+        told = f"the scan {twice[0]!r} stands twice" if twice else "a row has no scan"
+        raise InputError(f"{told}.", path, "Give every scan one row.")
     return [Correction.parse(_texts(row), f"line {n}", path) for n, row in enumerate(table.to_dict("records"), 2)]
 
 

@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from anatcl.spec.augmentation import Augmentation
 from anatcl.spec.names import encoders
-from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole, one_of
+from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole, one_of, shown
 
 Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, encoders()))]
 
 
 def _compile(value: bool | str) -> bool | str:
     if value not in (True, False, "auto"):
-        raise ValueError(f"it should be auto, true or false, not {value!r}")
+        raise ValueError(f"it should be auto, true or false, not {shown(value)}")
     return value
 
 
-Compile = Annotated[bool | str, AfterValidator(_compile)]
+Compile = Annotated[bool | str, BeforeValidator(_compile)]
 
 
 class Common(Section):
