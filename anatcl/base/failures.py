@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ["scan", "stage", "reason", "file", "log", "remedy"]
-RETRY = "Read the log; when the cause is mended, run again with --config 'failures={retry: true}'."
+RETRY = "Read the log; when the cause is removed, run again with --config 'failures={retry: true}'."
 
 
 def marker_path(folder: str | Path, scan: str) -> Path:

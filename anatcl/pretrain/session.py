@@ -125,7 +125,7 @@ class Run:
         try:
             loss.check(targets)
         except ValueError as error:
-            raise InputError(str(error), remedy="Mend the labels or leave these scans out.") from error
+            raise InputError(str(error), remedy="Correct the labels or leave these scans out.") from error
         some = {name: t[:PERPLEXITY_ROWS] for name, t in targets.items()}
         self.kernels = {name: round(perplexity(w), 6) for name, w in loss.weights(some).items()}
         for name, value in self.kernels.items():

@@ -130,7 +130,7 @@ class Preprocess(Section):
         description="quality number: [lowest, highest]; a scan beyond a limit is left out at aggregation",
     )
     corrections: str = Field(
-        "", description="table (TSV) of a person's word over scans: scan, decision (accept, reject), mask (path), note"
+        "", description="table (TSV) of decisions about scans: scan, decision (accept, reject), mask (path), note"
     )
     accept: Texts = Field((), description="scans taken back although a quality number failed")
     reject: Texts = Field((), description="scans left out after somebody looked at them")

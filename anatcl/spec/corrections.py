@@ -1,4 +1,4 @@
-"""A person's word over single scans: a table with a scan, a decision and a mended mask per row."""
+"""Decisions about single scans: a table with a scan, a decision and a corrected mask per row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Correction(Section):
     decision: Literal["accept", "reject"] | None = Field(
         None, description="take the scan back although a quality number failed, or leave it out"
     )
-    mask: str | None = Field(None, description="a mended brain mask; relative paths are relative to the table")
+    mask: str | None = Field(None, description="a corrected brain mask; relative paths are relative to the table")
     note: str | None = Field(None, description="why; not used")
 
 
@@ -35,7 +35,7 @@ class Corrections:
     accept, reject : list of str
         Scans taken back, and scans left out.
     masks : dict
-        Scan to the absolute path of its mended brain mask.
+        Scan to the absolute path of its corrected brain mask.
     """
 
     accept: list[str]
@@ -44,7 +44,7 @@ class Corrections:
 
     @property
     def scans(self) -> set[str]:
-        """All scans that a word was said about."""
+        """All scans that somebody decided about."""
         return {*self.accept, *self.reject, *self.masks}
 
 
@@ -65,12 +65,12 @@ def read_corrections(path: str | Path) -> Corrections:
         return Corrections([], [], {})
     path = Path(path)
     if not path.is_file():
-        raise InputError("the table of corrections does not exist.", path, "Mend preprocess: corrections.")
+        raise InputError("the table of corrections does not exist.", path, "Correct preprocess: corrections.")
     rows = _rows(path)
     masks = {row.scan: str((path.parent / row.mask).resolve()) for row in rows if row.mask}
     for mask in masks.values():
         if not Path(mask).is_file():
-            raise InputError("a mask that the table of corrections names does not exist.", mask, f"Mend {path}.")
+            raise InputError("a mask that the table of corrections names does not exist.", mask, f"Correct {path}.")
     accept, reject = (sorted(row.scan for row in rows if row.decision == word) for word in ("accept", "reject"))
     return Corrections(accept, reject, masks)
 

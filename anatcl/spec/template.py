@@ -83,7 +83,7 @@ def load_spec(name: str | Path) -> dict[str, Any]:
         if spec.get(key):
             spec[key] = str((path.parent / spec[key]).resolve())
             if not Path(spec[key]).is_file():
-                raise InputError(f"the template's {key} does not exist.", spec[key], f"Mend the path in {path}.")
+                raise InputError(f"the template's {key} does not exist.", spec[key], f"Correct the path in {path}.")
         else:
             spec.pop(key, None)
     return spec
