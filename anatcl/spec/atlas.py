@@ -186,4 +186,6 @@ def _check(table: pd.DataFrame, path: Path) -> None:
             remedy = f"{nearest(wrong[0], TISSUES)} Write gm, wm, csf, joined by +."
             raise InputError(f"unknown tissues {wrong} in the table of regions.", path, remedy)
     if "fill" in table and not set(pd.to_numeric(table["fill"].fillna(0), errors="coerce")) <= {0, 1}:
-        raise InputError("the column fill of the table of regions has other values than 0 and 1.", path, "Write 0 or 1.")
+        raise InputError(
+            "the column fill of the table of regions has other values than 0 and 1.", path, "Write 0 or 1."
+        )
