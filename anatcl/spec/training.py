@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from anatcl.spec.augmentation import Augmentation
 from anatcl.spec.layout import METHOD_PATTERN
 from anatcl.spec.names import BASELINES, encoders, methods, trained_methods
-from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole, one_of
+from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole, one_of, shown
 
 
 def _joint_name(name: str) -> str:
@@ -35,11 +35,11 @@ Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, encoders()))]
 
 def _compile(value: bool | str) -> bool | str:
     if value not in (True, False, "auto"):
-        raise ValueError(f"it should be auto, true or false, not {value!r}")
+        raise ValueError(f"it should be auto, true or false, not {shown(value)}")
     return value
 
 
-Compile = Annotated[bool | str, AfterValidator(_compile)]
+Compile = Annotated[bool | str, BeforeValidator(_compile)]
 
 
 class Common(Section):

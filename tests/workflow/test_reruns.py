@@ -359,7 +359,7 @@ JOBS = {
         "measure": 1,
         "measures": 1,
     },
-    "a mended mask": {"skullstrip": 1, "register": 1, "measure": 1},
+    "a corrected mask": {"skullstrip": 1, "register": 1, "measure": 1},
     "a loss of this run": {"train": 0, "embed": 0, "probe": 0},
 }
 
