@@ -64,10 +64,14 @@ def one_loss(bench: Bench, name: str) -> dict[str, Any]:
     raw["covariates"] = torch.rand(rows, 3, generator=random, dtype=torch.float64)
     loss = METHODS[name].loss(Options())  # type: ignore[misc]
     targets = {k: v.double() for k, v in loss.fit(raw).items()}
-    z = torch.randn((2 if METHODS[name].augment else 1) * rows, 128, generator=random, dtype=torch.float64)
-    regression = loss.head == "regression"
+    width = int(loss.head.removeprefix("linear-")) if loss.head.startswith("linear") else 128
+    z = torch.randn((2 if METHODS[name].augment else 1) * rows, width, generator=random, dtype=torch.float64)
     # Equal views would leave SimCLR a loss of rounding size.
-    z, copies = (z[:, 0], 1) if regression else (F.normalize(z, dim=1), 1 if METHODS[name].augment else 2)
+    copies = 1 if METHODS[name].augment or METHODS[name].views == 1 else 2
+    if METHODS[name].views > 1:
+        z = F.normalize(z, dim=1)
+    elif loss.head == "regression":
+        z = z[:, 0]
     exact = value_and_gradient(loss, z, targets, copies)
     on_device = {k: v.float().to(bench.device) for k, v in targets.items()}
     z_there, found = z.float().to(bench.device), {}

@@ -154,11 +154,12 @@ def kernel_gradient(args: argparse.Namespace, method: str) -> dict[str, float]:
 
     from anatcl.losses.base import soft_info_nce
     from anatcl.pretrain.cohort import covariates, load_cohort, training_part
+    from anatcl.pretrain.labels import imputed
     from anatcl.pretrain.methods import find_method
 
     loss = find_method(method).loss(Options())  # type: ignore[misc]
     whole = load_cohort(open_arrays(args.packed), args.measures)
-    part = training_part(whole, read_tsv(args.folder / "folds.tsv"), 0, loss.needs)
+    part = imputed(training_part(whole, read_tsv(args.folder / "folds.tsv"), 0, loss.needs))
     raw = {"age": part.age, "measures": part.measures, "covariates": covariates(part)}
     targets = loss.fit({k: torch.from_numpy(v) for k, v in raw.items()})
     random = torch.Generator().manual_seed(SEED)

@@ -25,6 +25,7 @@ from anatcl.plan.content import (
 )
 from anatcl.run.failed import report_failed, watch_for_stop
 from anatcl.spec import layout
+from anatcl.spec.layers import spoken
 from mends import apply_mends, lift_default_rate, ready
 
 # Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
@@ -40,7 +41,7 @@ READ_ONLY = {"--lint", "--list-rules", "--list", "-l", "--list-target-rules", "-
 try:
     PLAN = open_plan(
         [ROOT / "config.yaml", *workflow.config_settings.configfiles],
-        workflow.config_settings.config,
+        spoken(workflow.config_settings.config_args, workflow.config_settings.config),
         Path(workflow.workdir_init),
         workflow.is_main_process,
         not READ_ONLY & set(sys.argv),
@@ -149,6 +150,12 @@ def task_content(wildcards):
 
 
 @ready
+def task_site(wildcards):
+    """The column of the site that the interpretation of a task reads."""
+    return PLAN.tasks.site_column(wildcards.task)
+
+
+@ready
 def atlas_files(wildcards):
     """Digest of the atlas and the files that it names."""
     return atlas_content(PLAN.config.measures.atlas)
@@ -200,8 +207,14 @@ def feature_columns(wildcards):
 
 @ready
 def train_code(wildcards):
-    """Digest of what a training runs: the loss of its own method counts, the others do not."""
-    return code_digest("pretrain", "train", wildcards.method)
+    """Digest of what a training runs: the losses of its own method count, the others do not."""
+    return code_digest("pretrain", "train", *PLAN.training.parts(wildcards.method))
+
+
+@ready
+def train_options(wildcards):
+    """Everything that shapes the training of a method."""
+    return PLAN.training.options(wildcards.method)
 
 
 def grown(amount):

@@ -212,10 +212,10 @@ rule interpret:
         content=task_content,
         arrays_dir=subpath(input.arrays, parent=True),
         encoder_dir=subpath(input.encoder, parent=True),
-        people=PLAN.config.report.interpret_people,
-        steps=PLAN.config.report.interpret_steps,
+        people=PLAN.config.evaluate.interpret_people,
+        steps=PLAN.config.evaluate.interpret_steps,
         device=PLAN.config.device,
-        site_column=PLAN.config.evaluate.site_column,
+        site_column=task_site,
         seed=PLAN.config.seed,
         code=code_digest("evaluate", "interpret"),
     shell:
@@ -258,7 +258,7 @@ rule interpret_measures:
     params:
         task=task_text,
         content=task_content,
-        site_column=PLAN.config.evaluate.site_column,
+        site_column=task_site,
         seed=PLAN.config.seed,
         code=code_digest("evaluate", "interpret-measures"),
     shell:

@@ -113,7 +113,7 @@ rule train:
         launcher=PLAN.training.launcher,
         arrays_dir=subpath(input.arrays, parent=True),
         out_dir=subpath(output.encoder, parent=True),
-        options=PLAN.training.options(),
+        options=train_options,
         precision=PLAN.config.pretrain.precision,
         device=PLAN.config.device,
         deterministic=PLAN.training.deterministic_flag(),

@@ -64,7 +64,9 @@ def package_digests() -> dict[str, str]:
 
 
 @functools.cache
-def step_digest(module: str, function: str, without: frozenset[str] = frozenset(), chosen: str = "") -> str:
+def step_digest(
+    module: str, function: str, without: frozenset[str] = frozenset(), chosen: frozenset[str] = frozenset()
+) -> str:
     """Digest of what a function of the command line runs.
 
     Parameters
@@ -73,12 +75,12 @@ def step_digest(module: str, function: str, without: frozenset[str] = frozenset(
         Where the step begins: ``anatcl.cli.preprocess`` and ``_run_skullstrip``.
     without : frozenset of str
         As in `code_digest`.
-    chosen : str
-        A module that the job chooses by name, followed too; none when empty.
+    chosen : frozenset of str
+        Modules that the job chooses by name, followed too.
     """
     start = function_part(module, function)
-    begin = {*_used(start, module)[0], *([chosen] if chosen else [])}
-    return _digest(start.digest, _used(start, module)[1], closure(begin, without - {chosen}))
+    begin = {*_used(start, module)[0], *chosen}
+    return _digest(start.digest, _used(start, module)[1], closure(begin, without - chosen))
 
 
 def closure(modules: Iterable[str], without: Iterable[str] = ()) -> set[str]:

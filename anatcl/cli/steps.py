@@ -32,17 +32,17 @@ def _choices(parser: argparse.ArgumentParser) -> dict[str, Any]:
     return next(dict(a.choices or {}) for a in parser._actions if isinstance(a, argparse._SubParsersAction))
 
 
-def code_digest(stage: str, step: str, method: str = "") -> str:
+def code_digest(stage: str, step: str, *chosen: str) -> str:
     """Digest of the code that a step runs: what its function reaches by import.
 
     Parameters
     ----------
     stage, step : str
         Words of the command: ``preprocess``, ``skullstrip``.
-    method : str
-        Pretraining method that the job chooses; its loss counts, the other losses do not.
+    chosen : str
+        Pretraining methods that the job chooses; their losses count, the other losses do not.
     """
-    return step_digest(*step_function(stage, step), methods(), loss_module(method))
+    return step_digest(*step_function(stage, step), methods(), frozenset(map(loss_module, chosen)) - {""})
 
 
 def methods() -> frozenset[str]:

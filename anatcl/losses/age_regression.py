@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -40,7 +42,7 @@ class AgeRegression(Loss):
         self.sd = max(float(finite.std(correction=0)), 1e-3) if len(finite) else 1.0
         return {"age": raw["age"]}
 
-    def statistics(self) -> dict[str, list[float] | float]:
+    def statistics(self) -> dict[str, Any]:
         """Return mean and SD in years."""
         return {"age_mean": self.mean, "age_sd": self.sd}
 

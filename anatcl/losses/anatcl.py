@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from anatcl.losses.base import Loss, Targets, check_labels, soft_info_nce
@@ -76,3 +79,67 @@ class Anatomical(Loss):
         if self.alpha_age:
             loss = loss + self.alpha_age * terms["age"]
         return {"loss": loss, **terms}
+
+
+class Cosine(Anatomical):
+    """An anatomical term whose weights are cosines, of raw or of standardised measures.
+
+    The published run's name holds ``normTrue``, which can be read in two ways. Raw: cosines of the measures as they
+    are, which are almost the same for everybody, since all brains share one profile over regions. Standardised: each of
+    the K * M measures is first z-scored over the training people; cosines then lie on both sides of 0, and a negative
+    one counts as 0, because the rows of the weights are normalised to one.
+
+    Parameters
+    ----------
+    temperature, sigma, lambda_, alpha_age
+        See `Anatomical`.
+    standardise : bool
+        Which reading.
+    """
+
+    def __init__(
+        self,
+        temperature: float = default("temperature"),
+        sigma: float = default("age_sigma"),
+        lambda_: float = default("lambda_"),
+        alpha_age: float = default("alpha_age"),
+        standardise: bool = default("standardise"),
+    ) -> None:
+        super().__init__(temperature, sigma, lambda_, alpha_age)
+        self.standardise = standardise
+        self.mean = torch.zeros(0)
+        self.sd = torch.ones(0)
+
+    def fit(self, raw: Targets) -> dict[str, Tensor]:
+        """Learn mean and SD of each measure over the training scans, where they are used."""
+        if not self.standardise:
+            return super().fit(raw)
+        measures = raw["measures"].double()
+        self.mean, self.sd = measures.mean(0), measures.std(0, correction=0)
+        self.sd[self.sd < 1e-9 * measures.abs().amax(0).clamp_min(1e-12)] = float("inf")  # a constant says nothing
+        return super().fit({**raw, "measures": self.scaled(raw["measures"])})
+
+    def scaled(self, measures: Tensor) -> Tensor:
+        """Return z-scores (n, K, M) of measures (n, K, M) by what `fit` learned."""
+        return ((measures.double() - self.mean) / self.sd).to(measures.dtype)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return mean and SD (0: constant, not used) of each measure, lists of K lists of M."""
+        if not self.standardise:
+            return {}
+        return {"measure_mean": self.mean.tolist(), "measure_sd": torch.nan_to_num(self.sd, posinf=0.0).tolist()}
+
+    def reading(self) -> str:
+        """See `Loss.reading`."""
+        if self.standardise:
+            return "cosines of measures standardised over the training people (standardise: true)"
+        return "cosines of the measures as they are (standardise: false, the published reading)"
+
+    def cosines(self, features: Tensor) -> Tensor:
+        """Return the mean cosines (B, B) over groups."""
+        raise NotImplementedError
+
+    def anatomy(self, features: Tensor) -> Tensor:
+        """Return the weights (B, B)."""
+        found = self.cosines(features)
+        return found.clamp_min(0) if self.standardise else found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from anatcl.losses.anatcl import Anatomical
+from anatcl.losses.anatcl import Cosine
 from anatcl.losses.kernels import cosine_mean, unit_vectors
 
 METHOD = {
@@ -12,7 +12,13 @@ METHOD = {
     "label": "AnatCL (global)",
     "order": 10,
     "loss": "AnatCLGlobal",
-    "options": {"temperature": "temperature", "sigma": "age_sigma", "lambda_": "lambda_", "alpha_age": "alpha_age"},
+    "options": {
+        "temperature": "temperature",
+        "sigma": "age_sigma",
+        "lambda_": "lambda_",
+        "alpha_age": "alpha_age",
+        "standardise": "standardise",
+    },
     "sentence": (
         "AnatCL (global) weights pairs of people by the likeness of each regional measure over all regions "
         "and of their ages."
@@ -21,10 +27,11 @@ METHOD = {
 }
 
 
-class AnatCLGlobal(Anatomical):
+class AnatCLGlobal(Cosine):
     """Weights ``beta_ij = (1/M) sum_m cos(omega_m^i, omega_m^j)``.
 
-    ``omega_m`` in R^K is measure m (of M = 3: thickness, grey-matter volume, area) over the K = 68 regions, raw.
+    ``omega_m`` in R^K is measure m (of M = 3: thickness, grey-matter volume, area) over the K = 68 regions, raw or
+    z-scored over the training people.
     Source: Barbano et al., arXiv 2408.07079, by the authors' pages and a third-party reading of the paper.
     """
 
@@ -35,6 +42,6 @@ class AnatCLGlobal(Anatomical):
         self.groups = measures.shape[2]
         return unit_vectors(measures.transpose(1, 2))
 
-    def anatomy(self, features: Tensor) -> Tensor:
+    def cosines(self, features: Tensor) -> Tensor:
         """Return beta (B, B)."""
         return cosine_mean(features, self.groups)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anatcl.losses.anatcl import Anatomical
+from anatcl.losses.anatcl import Cosine
 from anatcl.losses.kernels import cosine_mean, unit_vectors
 
 METHOD = {
@@ -13,7 +13,13 @@ METHOD = {
     "label": "AnatCL (local)",
     "order": 20,
     "loss": "AnatCLLocal",
-    "options": {"temperature": "temperature", "sigma": "age_sigma", "lambda_": "lambda_", "alpha_age": "alpha_age"},
+    "options": {
+        "temperature": "temperature",
+        "sigma": "age_sigma",
+        "lambda_": "lambda_",
+        "alpha_age": "alpha_age",
+        "standardise": "standardise",
+    },
     "sentence": (
         "AnatCL (local) weights pairs of people by the likeness of their measures region by region and of their ages."
     ),
@@ -33,11 +39,12 @@ def min_max(measures: Tensor) -> Tensor:
     return (measures - low) / torch.where(span > 0, span, torch.ones_like(span))
 
 
-class AnatCLLocal(Anatomical):
+class AnatCLLocal(Cosine):
     """Weights ``alpha_ij = (1/K) sum_k cos(g(phi_k^i), g(phi_k^j))``.
 
     ``phi_k`` in R^M holds the M = 3 measures (thickness, grey-matter volume, area) of region k of K = 68, and ``g`` is
-    min-max per measure across the regions of that subject. Source: as for AnatCL-global.
+    min-max per measure across the regions of that subject. Source: as for AnatCL-global. With ``standardise`` the
+    measures come as z-scores, which are on one scale, and there is no ``g``.
     """
 
     groups = 68
@@ -45,8 +52,8 @@ class AnatCLLocal(Anatomical):
     def prepare(self, measures: Tensor) -> Tensor:
         """Turn measures (B, K, M) into K unit vectors per subject, (B, K * M)."""
         self.groups = measures.shape[1]
-        return unit_vectors(min_max(measures))
+        return unit_vectors(measures if self.standardise else min_max(measures))
 
-    def anatomy(self, features: Tensor) -> Tensor:
+    def cosines(self, features: Tensor) -> Tensor:
         """Return alpha (B, B)."""
         return cosine_mean(features, self.groups)

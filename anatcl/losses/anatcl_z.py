@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from anatcl.losses.anatcl import Anatomical
 from anatcl.losses.base import Targets
 from anatcl.losses.kernels import squared_distances
+from anatcl.losses.residuals import Residuals
 from anatcl.spec.training import default
 
 METHOD = {
@@ -24,12 +27,6 @@ METHOD = {
 }
 
 PAIRS_OF = 2000  # subjects from which the bandwidth is taken
-
-
-def fill_missing(x: Tensor) -> Tensor:
-    """Replace NaN by the column's mean (0 where a column is empty)."""
-    mean = torch.nan_to_num(torch.nanmean(x, dim=0))
-    return torch.where(torch.isfinite(x), x, mean)
 
 
 class AnatCLZ(Anatomical):
@@ -52,46 +49,20 @@ class AnatCLZ(Anatomical):
         alpha_age: float = default("alpha_age"),
     ) -> None:
         super().__init__(temperature, sigma, lambda_, alpha_age)
-        self.coefficients = torch.zeros(0)
-        self.sd = torch.zeros(0)
-        self.centre = torch.zeros(0)
-        self.spread = torch.ones(0)
+        self.beyond = Residuals()
         self.bandwidth = 1.0
 
     def fit(self, raw: Targets) -> dict[str, Tensor]:
         """Learn the regression and the bandwidth; return residuals (n, K * M) as ``features``."""
-        flat = raw["measures"].double().flatten(1)
-        covariates = fill_missing(raw["covariates"].double())
-        self.centre = covariates.mean(0)
-        self.spread = covariates.std(0, correction=0)
-        self.spread[self.spread == 0] = 1.0
-        design = self._design(covariates)
-        self.coefficients = torch.linalg.pinv(design) @ flat
-        self.sd = (flat - design @ self.coefficients).std(0, correction=0)
-        self.sd[self.sd < 1e-9 * flat.abs().amax(0).clamp_min(1e-12)] = float("inf")  # a constant says nothing
-        features = self.residuals(flat, covariates)
+        features = self.beyond.fit(raw["measures"], raw["covariates"])
         distances = squared_distances(features[:PAIRS_OF].double()).sqrt()
         pairs = distances[torch.triu(torch.ones_like(distances, dtype=torch.bool), 1)]
         self.bandwidth = max(float(pairs.median()) / 2, 1e-6) if len(pairs) else 1.0
         return {"features": features} | ({"age": raw["age"]} if self.alpha_age else {})
 
-    def _design(self, covariates: Tensor) -> Tensor:
-        scaled = (covariates - self.centre) / self.spread
-        return torch.cat([torch.ones(len(scaled), 1, dtype=scaled.dtype), scaled], dim=1)
-
-    def residuals(self, flat: Tensor, covariates: Tensor) -> Tensor:
-        """Return standardised residuals (n, K * M), float32, by what `fit` learned."""
-        return ((flat - self._design(covariates) @ self.coefficients) / self.sd).float()
-
-    def statistics(self) -> dict[str, list[float] | float]:
-        """Return bandwidth, residual SDs and regression coefficients (rows: intercept, age, sex, volume)."""
-        return {
-            "bandwidth": self.bandwidth,
-            "residual_sd": torch.nan_to_num(self.sd, posinf=0.0).tolist(),  # 0: constant, not used
-            "covariate_mean": self.centre.tolist(),
-            "covariate_sd": self.spread.tolist(),
-            "coefficients": self.coefficients.tolist(),
-        }
+    def statistics(self) -> dict[str, Any]:
+        """Return the bandwidth, and what `Residuals.statistics` says."""
+        return {"bandwidth": self.bandwidth, **self.beyond.statistics()}
 
     def anatomy(self, features: Tensor) -> Tensor:
         """Return the kernel (B, B)."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +25,13 @@ class Loss(nn.Module):
         Keys of `targets` that the loss reads.
     head : str
         Head that feeds it, see `anatcl.models.ContrastiveModel`.
+    parts : mapping of str to Loss
+        Losses that it is a sum of, by method; none for a single one.
     """
 
     needs: tuple[str, ...] = ()
     head = "projection"
+    parts: Mapping[str, Loss] = MappingProxyType({})
 
     def forward(self, z: Tensor, targets: Targets, copies: int = 1) -> dict[str, Tensor]:
         """Return scalars; ``"loss"`` is the one to minimise, the others are its terms.
@@ -54,9 +59,13 @@ class Loss(nn.Module):
         """
         return {name: raw[name] for name in self.needs}
 
-    def statistics(self) -> dict[str, list[float] | float]:
+    def statistics(self) -> dict[str, Any]:
         """Return what `fit` learned, for model.json."""
         return {}
+
+    def reading(self) -> str:
+        """Return how the kernel is read where there are several ways, for the log; empty where there is one."""
+        return ""
 
     def check(self, targets: Targets) -> None:
         """Raise ValueError when a label that the loss needs is absent or not finite.

@@ -1,4 +1,4 @@
-"""The max-pool of a 3-D ResNet with a backward pass that gives the same result on every run."""
+"""Pools whose backward pass gives the same result on every run: the max-pool of a ResNet, and the last one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,37 @@ from torch.nn import functional as F
 
 SIDES = (2, 3, 4)
 WINDOW = list(itertools.product(range(3), repeat=3))  # in memory order
+
+
+class MeanPool3d(nn.Module):
+    """The last pool of an encoder: means over a fixed grid of cells, those of ``nn.AdaptiveAvgPool3d``.
+
+    torch's own has no deterministic backward pass on CUDA; sums over slices have. A side shorter than the grid lends
+    its voxels to several cells.
+
+    Parameters
+    ----------
+    cells : int
+        Cells along each axis; 1 is the global average.
+    """
+
+    def __init__(self, cells: int = 1) -> None:
+        super().__init__()
+        self.cells = cells
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, X, Y, Z) to (N, C * cells^3): channel by channel, the last axis fastest."""
+        if self.cells == 1:
+            return x.mean(dim=SIDES)
+        for axis in SIDES:
+            x = torch.stack([x.narrow(axis, *span).mean(axis) for span in _spans(x.shape[axis], self.cells)], axis)
+        return x.flatten(1)
+
+
+def _spans(side: int, cells: int) -> list[tuple[int, int]]:
+    """First voxel and length of each cell along an axis of `side` voxels."""
+    ends = [(k * side // cells, -(-(k + 1) * side // cells)) for k in range(cells)]
+    return [(start, stop - start) for start, stop in ends]
 
 
 class DeterministicMaxPool3d(nn.MaxPool3d):

@@ -11,29 +11,41 @@ from anatcl.models.conv import guard_convolutions
 from anatcl.models.densenet import densenet121
 from anatcl.models.resnet import BasicBlock, Bottleneck, ResNet3d
 
-ENCODERS: dict[str, Callable[[], nn.Module]] = {
-    "resnet18": lambda: ResNet3d(BasicBlock, (2, 2, 2, 2)),
-    "resnet34": lambda: ResNet3d(BasicBlock, (3, 4, 6, 3)),
-    "resnet50": lambda: ResNet3d(Bottleneck, (3, 4, 6, 3)),
+ENCODERS: dict[str, Callable[[int], nn.Module]] = {
+    "resnet18": lambda cells: ResNet3d(BasicBlock, (2, 2, 2, 2), cells=cells),
+    "resnet34": lambda cells: ResNet3d(BasicBlock, (3, 4, 6, 3), cells=cells),
+    "resnet50": lambda cells: ResNet3d(Bottleneck, (3, 4, 6, 3), cells=cells),
     "densenet121": densenet121,
     # For tests and the demo: the same layout at an eighth of the width, one block a stage.
-    "resnet-tiny": lambda: ResNet3d(BasicBlock, (1, 1, 1, 1), width=8),
+    "resnet-tiny": lambda cells: ResNet3d(BasicBlock, (1, 1, 1, 1), width=8, cells=cells),
 }
 
 
-def build_encoder(name: str) -> nn.Module:
+# Cells along each axis of the last pool, by the word in the configuration.
+POOLINGS = {"average": 1, "grid": 2}
+
+
+def build_encoder(name: str, pooling: str = "average") -> nn.Module:
     """Return a randomly initialised encoder; it has an attribute ``out_features``.
+
+    Parameters
+    ----------
+    name : str
+        A key of `ENCODERS`.
+    pooling : {"average", "grid"}
+        Average over the whole volume, or over each of 2 x 2 x 2 cells, which keeps where something was.
 
     Raises
     ------
     ValueError
-        When `name` is not in `ENCODERS`.
+        A word is unknown.
     """
-    if name not in ENCODERS:
-        raise ValueError(f"unknown encoder {name!r}; choose one of {', '.join(ENCODERS)}")
-    return guard_convolutions(ENCODERS[name]())
+    for word, known in ((name, ENCODERS), (pooling, POOLINGS)):
+        if word not in known:
+            raise ValueError(f"unknown encoder or pooling {word!r}; choose one of {', '.join(known)}")
+    return guard_convolutions(ENCODERS[name](POOLINGS[pooling]))
 
 
-def build_model(name: str, head: str = "projection") -> ContrastiveModel:
+def build_model(name: str, head: str = "projection", pooling: str = "average") -> ContrastiveModel:
     """Return encoder `name` with a head (see `ContrastiveModel`)."""
-    return ContrastiveModel(build_encoder(name), head)
+    return ContrastiveModel(build_encoder(name, pooling), head)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from anatcl.models.pool import DeterministicMaxPool3d
+from anatcl.models.pool import DeterministicMaxPool3d, MeanPool3d
 from anatcl.models.stem import SpaceToDepthConv3d
 
 
@@ -74,7 +74,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet3d(nn.Module):
-    """3-D ResNet that ends in the global average pool.
+    """3-D ResNet that ends in the global average pool, or in averages over a grid of cells.
 
     Parameters
     ----------
@@ -86,11 +86,13 @@ class ResNet3d(nn.Module):
         Channels of the first stage; each later stage doubles them.
     channels_in : int
         Channels of the input volume.
+    cells : int
+        Cells along each axis of the last pool.
 
     Attributes
     ----------
     out_features : int
-        Length of the embedding: ``width * 8 * block.expansion`` (512 for ResNet-18).
+        Length of the embedding: ``width * 8 * block.expansion * cells^3`` (512 for ResNet-18 and one cell).
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class ResNet3d(nn.Module):
         blocks: Sequence[int],
         width: int = 64,
         channels_in: int = 1,
+        cells: int = 1,
     ) -> None:
         super().__init__()
         self._channels = width
@@ -110,7 +113,8 @@ class ResNet3d(nn.Module):
         self.layer2 = self._stage(block, width * 2, blocks[1], stride=2)
         self.layer3 = self._stage(block, width * 4, blocks[2], stride=2)
         self.layer4 = self._stage(block, width * 8, blocks[3], stride=2)
-        self.out_features = width * 8 * block.expansion
+        self.pool = MeanPool3d(cells)
+        self.out_features = width * 8 * block.expansion * cells**3
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -138,4 +142,4 @@ class ResNet3d(nn.Module):
         """
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return x.mean(dim=(2, 3, 4))  # AdaptiveAvgPool3d(1), whose backward is not deterministic on CUDA
+        return self.pool(x)

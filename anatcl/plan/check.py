@@ -163,7 +163,8 @@ def _ages(plan: Plan, table: pd.DataFrame) -> Found:
     if known >= FEWEST:
         return
     for number, method in enumerate(settings.methods):
-        if needs_age(method, settings.alpha_age):
+        parts = settings.joint.get(method, (method,))
+        if any(needs_age(part, settings.alpha_age) for part in parts):
             reason = f"{method!r} trains on ages, and {known} scans of the dataset have one."
             remedy = "Name the column by bids: columns: {age: ...}, take simclr, or AnatCL with alpha_age: 0."
             yield (("pretrain", "methods", number), InputError(reason, None, remedy))

@@ -87,12 +87,18 @@ class Training:
         """Numbers of the folds."""
         return list(range(self.config.pretrain.folds))
 
-    def options(self) -> str:
-        """Everything that shapes the training, as JSON text."""
+    def parts(self, method: str) -> list[str]:
+        """Methods whose losses a method trains with: its own, or those of a joint objective."""
+        return list(self.config.pretrain.joint.get(method, (method,)))
+
+    def options(self, method: str) -> str:
+        """Everything that shapes the training of a method, as JSON text."""
         settings = self.config.pretrain
         values = {name: getattr(settings, name) for name in Common.model_fields}
         further = settings.options.model_dump(mode="json", exclude_defaults=True)
-        return json.dumps(values | {"seed": self.config.seed} | further, sort_keys=True)
+        joint = {name: parts for name, parts in settings.joint.items() if name == method}
+        own = {"seed": self.config.seed} | ({"joint": joint} if joint else {})
+        return json.dumps(values | own | further, sort_keys=True)
 
     def crop_flag(self) -> list[str]:
         """``--crop JSON`` where config crops the packed volumes itself."""

@@ -62,6 +62,11 @@ class Tasks:
         """A task with the content of its file, so that an edit of the file is seen as a change."""
         return task_content(self.loaded[name][0])
 
+    def site_column(self, name: str) -> str:
+        """Column of the site, for the interpretation of a task, which reads it where it harmonises and nowhere else."""
+        task = self.loaded[name][0]
+        return self.config.evaluate.site_column if task.harmonise else task.site
+
     def protocols(self) -> list[str]:
         """Protocols as words or JSON text."""
         return [_protocol(told) for told in self.config.evaluate.protocols]
@@ -69,7 +74,7 @@ class Tasks:
     @functools.cached_property
     def maps(self) -> list[str]:
         """Files of the interpretation: per task with one direction, a map of each encoder and the regions' shares."""
-        wanted = self.loaded if self.config.report.interpret else {}
+        wanted = self.loaded if self.config.evaluate.interpret else {}
         names = [name for name, (task, _) in wanted.items() if task.kind != "multiclass"]
         encoders = [str(INTERPRETATION / f"{method}_{name}.npz") for name in names for method in self.methods.encoders]
         measured = REGIONAL in self.config.evaluate.baselines

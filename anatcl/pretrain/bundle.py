@@ -59,7 +59,8 @@ def load_encoder(folder: str | Path, arrays: PackedArrays | None = None) -> tupl
         if not (folder / name).is_file():
             raise InputError(f"{name} of the encoder is missing.", file=folder, remedy="Pretrain first.")
     description = read_json(folder / "model.json")
-    model = build_model(description["architecture"], description.get("head", "projection"))
+    head, pooling = description.get("head", "projection"), description.get("pooling", "average")
+    model = build_model(description["architecture"], head, pooling)
     try:
         model.load_state_dict(load_file(folder / "encoder.safetensors"))
     except (SafetensorError, RuntimeError) as error:

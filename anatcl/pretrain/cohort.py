@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import re
@@ -37,6 +38,8 @@ class Cohort:
     regions, kinds : list of str
     dropped : dict of str to int
         Scans left out, by reason.
+    imputed, permuted : dict of str to int
+        What `anatcl.pretrain.labels` did, counted.
     """
 
     index: np.ndarray
@@ -47,6 +50,8 @@ class Cohort:
     kinds: list[str] = field(default_factory=list)
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
     dropped: dict[str, int] = field(default_factory=dict)
+    imputed: dict[str, int] = field(default_factory=dict)
+    permuted: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -68,13 +73,12 @@ class Cohort:
         if reason and lost:
             dropped[reason] = lost
             log.info("%d of %d scans left out: %s", lost, len(keep), reason)
-        return Cohort(
+        return dataclasses.replace(
+            self,
             index=self.index[keep],
             rows=self.rows[keep].reset_index(drop=True),
             age=self.age[keep],
             measures=self.measures[keep],
-            regions=self.regions,
-            kinds=self.kinds,
             table=self.table[keep].reset_index(drop=True),
             dropped=dropped,
         )
@@ -162,8 +166,13 @@ def covariates(cohort: Cohort) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def training_part(cohort: Cohort, folds: pd.DataFrame, fold: int, needs: Sequence[str]) -> Cohort:
+def training_part(
+    cohort: Cohort, folds: pd.DataFrame, fold: int, needs: Sequence[str], complete: bool = False
+) -> Cohort:
     """Keep the scans of people outside `fold` that have what a method needs.
+
+    Where the cohort has measures, a scan without any (or, with `complete`, a scan that lacks one of them) is left out
+    for every method, also for one that reads none: methods are compared on the same people.
 
     Parameters
     ----------
@@ -174,6 +183,8 @@ def training_part(cohort: Cohort, folds: pd.DataFrame, fold: int, needs: Sequenc
         Held-out fold; -1 holds out nobody.
     needs : sequence of str
         ``"age"``, ``"features"`` (measures).
+    complete : bool
+        Leave out scans that lack any measure; else their gaps are for `anatcl.pretrain.labels.imputed`.
     """
     of_person = dict(zip(folds["participant_id"].astype(str), folds["fold"].astype(int), strict=True))
     if fold != HELD_OUT_OF_NOTHING and fold not in of_person.values():
@@ -184,11 +195,11 @@ def training_part(cohort: Cohort, folds: pd.DataFrame, fold: int, needs: Sequenc
     cohort = cohort.subset((member[known] != fold).to_numpy())
     if "age" in needs:
         cohort = cohort.subset(np.isfinite(cohort.age), "age is missing")
-    if "features" in needs:
-        if not cohort.regions:
-            raise InputError("the method needs cortical measures and there are none.", remedy="Give --measures.")
-        cohort = cohort.subset(np.isfinite(cohort.measures).all((1, 2)), "measures are missing")
-    return cohort
+    if "features" in needs and not cohort.regions:
+        raise InputError("the method needs cortical measures and there are none.", remedy="Give --measures.")
+    there = np.isfinite(cohort.measures)
+    keep = there.all((1, 2)) if complete else there.any((1, 2)) | (not cohort.regions)
+    return cohort.subset(keep, "measures are missing")
 
 
 def held_out_part(cohort: Cohort, folds: pd.DataFrame, fold: int) -> Cohort:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from anatcl.base.errors import InputError
 from anatcl.base.words import nearest
 from anatcl.losses.base import Loss
+from anatcl.losses.joint import Joint
 from anatcl.spec.methods import Declaration, declared_methods
 from anatcl.spec.training import Options
 
@@ -67,8 +68,21 @@ def _method(declared: Declaration) -> Method:
 METHODS: dict[str, Method] = {name: _method(declared) for name, declared in declared_methods().items()}
 
 
-def find_method(name: str) -> Method:
-    """Return method `name`, or raise InputError that lists them."""
+def find_method(name: str, options: Options | None = None) -> Method:
+    """Return method `name`, declared or a joint objective of the options, or raise InputError that lists them."""
+    joint = options.joint if options else {}
+    if name in joint:
+        return _joint(joint[name])
     if name not in METHODS:
-        raise InputError(f"pretraining method {name!r} is unknown.", remedy=nearest(name, METHODS))
+        raise InputError(f"pretraining method {name!r} is unknown.", remedy=nearest(name, [*METHODS, *joint]))
     return METHODS[name]
+
+
+def _joint(weights: Mapping[str, float]) -> Method:
+    """The weighted sum of some methods' losses, with as many views as one of them asks for, augmented if one does."""
+    parts = {name: METHODS[name] for name in weights}
+
+    def loss(options: Options) -> Loss:
+        return Joint({name: part.loss(options) for name, part in parts.items() if part.loss}, weights)
+
+    return Method(loss, max(part.views for part in parts.values()), any(part.augment for part in parts.values()))

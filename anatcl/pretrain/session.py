@@ -29,6 +29,7 @@ from anatcl.pretrain.compiling import compiled
 from anatcl.pretrain.device import SMALL_ENCODER, Device, seed_everything
 from anatcl.pretrain.distributed import World
 from anatcl.pretrain.methods import Method
+from anatcl.pretrain.outputs import mapped
 from anatcl.pretrain.probe import early_probe
 from anatcl.spec.augmentation import DEFAULT
 from anatcl.spec.training import Options
@@ -82,20 +83,21 @@ class Run:
         self, data: Data, options: Options, method: Method, loss: Loss | None, place: Device, world: World, out: Path
     ) -> None:
         self.data, self.options, self.loss, self.place, self.world, self.out = data, options, loss, place, world, out
+        self.kernels: dict[str, float] = {}
+        self.targets = self._targets(loss) if loss else {}
         seed_everything(options.seed)
         self.head = loss.head if loss else "projection"
-        self.model = build_model(options.encoder, self.head)
+        self.model = build_model(options.encoder, self.head, options.pooling)
         self.model.to(place.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network: nn.Module = world.wrap(self.model)
         small = options.encoder == SMALL_ENCODER
         compiled_network = compiled(self.network, options.compile, place, world.size, small)
         self.compiled = compiled_network is not None
         self.network = self.network if compiled_network is None else compiled_network
-        self.augment = _augment(options, method)
+        self.transforms = _transforms(options, method, data.arrays.meta["map"])
+        self.augment = Augment.parse(self.transforms) if self.transforms else None
         self.views = 2 if self.augment else method.views
         self._check_size()
-        self.kernels: dict[str, float] = {}
-        self.targets = self._targets(loss) if loss else {}
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
         )
@@ -126,6 +128,8 @@ class Run:
             loss.check(targets)
         except ValueError as error:
             raise InputError(str(error), remedy="Mend the labels or leave these scans out.") from error
+        if loss.reading():
+            log.info("%s: %s", self.data.method, loss.reading())
         some = {name: t[:PERPLEXITY_ROWS] for name, t in targets.items()}
         self.kernels = {name: round(perplexity(w), 6) for name, w in loss.weights(some).items()}
         for name, value in self.kernels.items():
@@ -154,7 +158,8 @@ class Run:
             x = torch.cat([self.augment(x, self._view_seed(view)) for view in range(self.views)])
         with self.place.autocast():
             z = self.network(x.contiguous(memory_format=torch.channels_last_3d))
-        z = self.world.gather(z, self.views if self.augment else 1)
+        views = self.views if self.augment else 1
+        z = mapped(lambda rows: self.world.gather(rows, views), z)
         where = torch.from_numpy(ids).to(self.place.device, non_blocking=True)
         terms = self.loss(z, {name: t[where] for name, t in self.targets.items()}, 1 if self.augment else self.views)
         self.term_names = list(terms)
@@ -218,7 +223,7 @@ class Run:
         return {
             "method": self.data.method,
             "views": self.views,
-            "augmentation": self.augmentation(),
+            "augmentation": self.transforms,
             "option": {k: v for k, v in self.options.as_dict().items() if k not in NOT_SHAPING},
             "precision": self.place.precision,
             "device": self.place.device.type,
@@ -238,14 +243,15 @@ class Run:
         if self.augment:
             parts["of the augmentation"] = code_digest(Augment.__module__)
         if self.loss:
-            parts["of the loss"] = code_digest(type(self.loss).__module__)
+            parts["of the loss"] = code_digest(
+                *{type(loss).__module__ for loss in (self.loss, *self.loss.parts.values())}
+            )
         return parts
 
-    def augmentation(self) -> dict[str, Any]:
-        """Transforms of the views by name, empty without."""
-        if not self.augment:
-            return {}
-        return self.options.augment if isinstance(self.options.augment, dict) else DEFAULT
+    def _objective(self) -> dict[str, str]:
+        """A joint objective in words: ``1 y-aware + 0.5 regress``; nothing for a single method."""
+        weights = self.options.joint.get(self.data.method, {})
+        return {"objective": " + ".join(f"{w:g} {name}" for name, w in weights.items())} if weights else {}
 
     def save(self) -> None:
         """Write ``last.ckpt``."""
@@ -296,13 +302,15 @@ class Run:
         return {
             "method": self.data.method,
             "architecture": self.options.encoder,
+            "pooling": self.options.pooling,
             "head": self.head,
+            **self._objective(),
             "embedding_dim": int(self.model.encoder.out_features),  # type: ignore[arg-type]
             "input": input_contract(self.data.arrays.meta),
             "fold": self.data.fold,
             "seed": self.options.seed,
             "hyperparameters": self.options.as_dict(),
-            "augmentation": self.augmentation(),
+            "augmentation": self.transforms,
             "precision": self.place.precision,
             "compiled": self.compiled,
             "steps": self.step,
@@ -312,6 +320,8 @@ class Run:
             "statistics": self.loss.statistics() if self.loss else {},
             "train_scans": len(train),
             "dropped": train.dropped,
+            "imputed": train.imputed,
+            "permuted": train.permuted,
             "train_participants_sha256": train.participants_sha256,
             "train_participants": train.participants,
             "licence": "as of the training data",
@@ -319,10 +329,11 @@ class Run:
         }
 
 
-def _augment(options: Options, method: Method) -> Augment | None:
+def _transforms(options: Options, method: Method, map_name: str) -> dict[str, Any]:
+    """Augmentations of the views by name: those that the options list, or the method's default on a kind of map."""
     if isinstance(options.augment, dict):
-        return Augment.parse(options.augment) if options.augment else None
-    return Augment.parse(DEFAULT) if method.augment and options.augment == "auto" else None
+        return options.augment
+    return DEFAULT[map_name] if method.augment and options.augment == "auto" else {}
 
 
 def _to_tensorboard(folder: Path, row: dict[str, float]) -> None:

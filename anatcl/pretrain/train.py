@@ -20,6 +20,7 @@ from anatcl.pretrain.batches import Reader, epoch_order
 from anatcl.pretrain.checkpoint import StopSignal
 from anatcl.pretrain.cohort import held_out_part, load_cohort, training_part
 from anatcl.pretrain.device import SMALL_ENCODER, Device, applied, resolve
+from anatcl.pretrain.labels import imputed, permuted
 from anatcl.pretrain.methods import find_method
 from anatcl.pretrain.session import Data, Run
 from anatcl.spec.training import Options
@@ -86,14 +87,18 @@ def train(
 
 def _train(inputs: Inputs, options: Options, place: Device, world: distributed.World) -> int:
     log.info("%s, fold %d, on %s", inputs.method, inputs.fold, place)
-    method = find_method(inputs.method)
+    method = find_method(inputs.method, options)
     loss = method.loss(options) if method.loss else None
 
     arrays = open_arrays(inputs.arrays)
     cohort, folds = load_cohort(arrays, inputs.measures, inputs.query), read_tsv(inputs.folds)
-    part = training_part(cohort, folds, inputs.fold, loss.needs if loss else ())
+    needs = loss.needs if loss else ()
+    part = training_part(cohort, folds, inputs.fold, needs, options.missing_measures == "drop")
     if len(part) < 2:
         raise InputError(f"{len(part)} scans are left to train on.", file=inputs.arrays, remedy="See the log above.")
+    if "features" in needs:
+        part = imputed(part)
+        part = permuted(part, options.seed) if options.permuted else part
     data = Data(arrays, part, held_out_part(cohort, folds, inputs.fold), inputs.method, inputs.fold)
 
     out = Path(inputs.out_dir)

@@ -87,15 +87,11 @@ TRANSFORMS: dict[str, type[Transform]] = {
     "noise": Noise,
     "cutout": Cutout,
 }
-# What a method that needs augmentation gets when the configuration does not choose.
-DEFAULT: dict[str, dict[str, Any]] = {
-    "flip": {},
-    "crop": {},
-    "affine": {},
-    "blur": {},
-    "contrast": {},
-    "noise": {},
-    "cutout": {},
+# What a method that needs augmentation gets when the configuration does not choose. The sum over a modulated map is a
+# volume of tissue, so nothing that enlarges or rescales the values (crop, scale, contrast) stands there.
+DEFAULT: dict[str, dict[str, dict[str, Any]]] = {
+    "vbm": {"flip": {}, "affine": {"scale": 0.0}, "blur": {}, "noise": {}, "cutout": {}},
+    "quasi-raw": {"flip": {}, "crop": {}, "affine": {}, "blur": {}, "contrast": {}, "noise": {}, "cutout": {}},
 }
 WORDS = ("auto", "none")
 

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -39,7 +40,7 @@ from anatcl.spec.section import (
     wrongs,
 )
 from anatcl.spec.task import Task
-from anatcl.spec.training import Common, Further
+from anatcl.spec.training import Common, Further, Joint
 
 
 def _limits(value: Any) -> Any:
@@ -145,12 +146,23 @@ class Measures(Section):
     chunk: Count = Field(100, description="scans in one chunk of the two-level aggregation")
 
 
+def _method(name: str, info: ValidationInfo) -> str:
+    """A declared method or a joint objective; any name where the joint objectives are wrong themselves."""
+    joint = info.data.get("joint")
+    return name if joint is None else str(one_of(name, (*methods(), *joint)))
+
+
 class Packed(Section):
     """What is trained on."""
 
-    methods: Annotated[
-        tuple[Annotated[str, AfterValidator(lambda name: one_of(name, methods()))], ...], AfterValidator(_once)
-    ] = Field(("anatcl-global", "anatcl-local", "y-aware"), description="what to pretrain")
+    joint: Joint = Field(
+        {},
+        description="joint objectives, trained as methods of their own: name to {method: weight, ...}, whose weighted "
+        "losses are added",
+    )
+    methods: Annotated[tuple[Annotated[str, AfterValidator(_method)], ...], AfterValidator(_once)] = Field(
+        ("anatcl-global", "anatcl-local", "y-aware"), description="what to pretrain"
+    )
     map: Annotated[str, _known(MAPS)] = Field("vbm", description="which map the encoder sees")
     voxel_mm: NotNegative = Field(0.0, description="voxel size of the packed volumes, in mm; 0: as the maps")
     crop: tuple[Span, Span, Span] | None = Field(None, description="[[x0, x1], [y0, y1], [z0, z1]]; null: automatic")
@@ -230,15 +242,15 @@ class Evaluate(Section):
     untrained: bool = Field(True, description="show the untrained encoder beside every method")
     bootstrap: Annotated[Whole, Field(ge=0)] = Field(1000, description="resamples of participants for the intervals")
     site_column: str = Field("site", description="column that names the site")
+    interpret: bool = Field(True, description="show where predictions come from (gradient maps, regional importances)")
+    interpret_people: Count = Field(6, description="unseen scans that a gradient map is the mean of")
+    interpret_steps: Count = Field(8, description="points on the path of integrated gradients, per scan")
 
 
 class Report(Section):
     """The page."""
 
     title: str = Field("AnatCL benchmark report", description="title of the page")
-    interpret: bool = Field(True, description="show where predictions come from (gradient maps, regional importances)")
-    interpret_people: Count = Field(6, description="unseen scans that a gradient map is the mean of")
-    interpret_steps: Count = Field(8, description="points on the path of integrated gradients, per scan")
 
 
 class Config(Section):

@@ -60,6 +60,13 @@ def methods() -> tuple[str, ...]:
     return tuple(declared_methods())
 
 
+def trained_methods() -> tuple[str, ...]:
+    """Names of the methods that train with a loss."""
+    from anatcl.spec.methods import declared_methods
+
+    return tuple(name for name, declared in declared_methods().items() if declared.loss)
+
+
 def needs_age(method: str, alpha_age: float) -> bool:
     """Whether a method trains on scans with a known age only.
 

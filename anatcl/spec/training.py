@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field
 
 from anatcl.spec.augmentation import Augmentation
-from anatcl.spec.names import encoders
+from anatcl.spec.layout import METHOD_PATTERN
+from anatcl.spec.names import BASELINES, encoders, methods, trained_methods
 from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole, one_of
 
+
+def _joint_name(name: str) -> str:
+    """A name that can stand in paths and is nobody else's."""
+    if not re.fullmatch(METHOD_PATTERN, name) or name in (*methods(), *BASELINES):
+        raise ValueError(f"{name!r} is another method's name, or more than letters, digits and -; rename it")
+    return name
+
+
+def _some(parts: dict[str, float]) -> dict[str, float]:
+    if not parts:
+        raise ValueError("it must name one method at least, with its weight")
+    return parts
+
+
+Part = Annotated[str, AfterValidator(lambda name: one_of(name, trained_methods()))]
+Joint = dict[Annotated[str, AfterValidator(_joint_name)], Annotated[dict[Part, Positive], AfterValidator(_some)]]
 Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, encoders()))]
 
 
@@ -40,11 +58,31 @@ class Common(Section):
 class Further(Section):
     """Options that stand in ``pretrain: options``."""
 
+    pooling: Literal["average", "grid"] = Field(
+        "average",
+        description="last pool of the encoder: over the whole volume, or over each of 2 x 2 x 2 cells, which keeps "
+        "location and makes the embedding eight times as long",
+    )
     weight_decay: NotNegative = Field(5e-5, description="Adam's weight decay")
     lr_decay: Positive = Field(0.9, description="the learning rate is multiplied by it every lr_decay_epochs epochs")
     lr_decay_epochs: Count = Field(10, description="see lr_decay")
     rank_temperature: Positive = Field(2.0, description="Rank-N-Contrast's temperature, which divides distances")
     age_bin: Positive = Field(2.0, description="width of SupCon's bins, in years")
+    standardise: bool = Field(
+        False,
+        description="anatcl-global and anatcl-local: z-score each measure over the training people before the cosine; "
+        "false: cosines of raw measures, the published reading",
+    )
+    permuted: bool = Field(
+        False,
+        description="a control: measures are exchanged among training people of equal sex and age decade, so that "
+        "anatomical methods learn from somebody else's",
+    )
+    missing_measures: Literal["impute", "drop"] = Field(
+        "impute",
+        description="a scan that lacks some measures takes their mean given age and sex, learned from the training "
+        "people (impute), or is left out for all methods alike (drop)",
+    )
     augment: Augmentation = Field(
         "auto",
         description="auto: what the method asks for (none, but for SimCLR); none; or transforms by name. With "
@@ -60,9 +98,10 @@ class Further(Section):
 
 
 class Options(Further, Common):
-    """Hyperparameters of one run: `Common`, `Further` and the seed."""
+    """Hyperparameters of one run: `Common`, `Further`, the seed and joint objectives."""
 
     seed: Annotated[Whole, Field(ge=0)] = Field(0, description="seed of everything random")
+    joint: Joint = Field({}, description="joint objectives by name: methods and their weights")
 
     @classmethod
     def names(cls) -> list[str]:

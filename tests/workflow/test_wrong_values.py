@@ -174,7 +174,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "site column": ({"evaluate": {"site_column": "scaner"}}, ("evaluate.site_column", "'scanner'")),
     "bootstrap": ({"evaluate": {"bootstrap": -1}}, ("evaluate.bootstrap is -1",)),
     # report
-    "people of a map": (section("report", interpret_people=0), ("report.interpret_people is 0",)),
+    "people of a map": (section("evaluate", interpret_people=0), ("evaluate.interpret_people is 0",)),
 }  # fmt: skip
 
 

@@ -36,6 +36,7 @@ FACTS = {
     "batch_size": ("batch_size",),
     "learning_rate": ("learning_rate",),
     "temperature": ("temperature",),
+    "objective": ("objective",),
     "folds": ("folds",),
     "task": ("task",),
     "baselines": ("baselines",),
@@ -169,7 +170,7 @@ def _rules_of_methods() -> list[dict[str, Any]]:
     return [
         {
             "text": method.sentence.replace("{", "{{").replace("}", "}}"),
-            "when": [f'"method": "{re.escape(method.name)}"'],
+            "when": [f'"(method": "|objective": "([^"]* )?){re.escape(method.name)}[ "]'],
             "cite": method.cite,
         }
         for method in declared_methods().values()

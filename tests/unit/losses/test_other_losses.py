@@ -259,7 +259,7 @@ def test_anatcl_z_applies_what_it_learned(rng):
     raw = raw_targets(rng)
     loss = AnatCLZ()
     features = loss.fit({k: v[:30] for k, v in raw.items()})["features"]
-    again = loss.residuals(raw["measures"].flatten(1), raw["covariates"])
+    again = loss.beyond.of(raw["measures"].flatten(1), raw["covariates"])
     torch.testing.assert_close(again[:30], features)
     assert len(loss.statistics()["coefficients"]) == 4
 

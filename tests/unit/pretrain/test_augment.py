@@ -8,6 +8,7 @@ import torch
 from anatcl.base.errors import InputError
 from anatcl.pretrain.augment import TRANSFORMS, Affine, Augment, BiasField, Blur, Crop, Cutout, Flip, Noise
 from anatcl.spec.augmentation import DEFAULT
+from anatcl.spec.names import MAPS
 
 SHAPE = (4, 1, 14, 16, 12)
 
@@ -104,8 +105,24 @@ def test_noise_is_scaled_to_the_volume(volumes):
 
 
 def test_names_and_values_are_checked():
-    assert len(Augment.parse(DEFAULT).transforms) == len(DEFAULT)
+    for transforms in DEFAULT.values():
+        assert len(Augment.parse(transforms).transforms) == len(transforms)
     with pytest.raises(InputError, match="unknown"):
         Augment.parse({"flipp": {}})
     with pytest.raises(InputError, match="degrees"):
         Augment.parse({"affine": {"angle": 3}})
+
+
+def test_the_default_keeps_the_volume_of_a_modulated_map():
+    """The tissue of a blob well inside the box is the same after flips, rotations and blurs, whatever was drawn."""
+    assert set(DEFAULT) == set(MAPS)
+    grid = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 24)] * 3, indexing="ij"))
+    x = torch.exp(-(grid**2).sum(0) / 0.08).expand(16, 1, -1, -1, -1).contiguous()
+    before = x.sum((1, 2, 3, 4))
+
+    def largest_change(transforms):
+        smooth = {name: {**told, "p": 1.0} for name, told in transforms.items() if name not in ("noise", "cutout")}
+        return float((Augment.parse(smooth)(x, 5).sum((1, 2, 3, 4)) / before - 1).abs().max())
+
+    assert largest_change(DEFAULT["vbm"]) < 0.01
+    assert largest_change(DEFAULT["quasi-raw"]) > 0.1

@@ -254,7 +254,7 @@ def test_killed_process_goes_on(cohort_files, pretrain, tmp_path, number):
     assert same(weights(tmp_path / "k"), straight)
 
 
-def test_scans_without_age_or_measures_are_dropped_where_needed(pretrain, cohort_files, tmp_path):
+def test_scans_without_age_are_dropped_where_needed_and_without_measures_for_all(cohort_files, tmp_path):
     arrays = open_arrays(cohort_files["arrays"])
     folds = read_tsv(cohort_files["folds.tsv"])
     table = read_tsv(cohort_files["measures.tsv"])
@@ -262,11 +262,13 @@ def test_scans_without_age_or_measures_are_dropped_where_needed(pretrain, cohort
     write_tsv(tmp_path / "measures.tsv", table.drop(index=5))
     cohort = load_cohort(arrays, tmp_path / "measures.tsv")
     cohort.age[8] = np.nan
-    assert len(training_part(cohort, folds, -1, ())) == 24
-    assert training_part(cohort, folds, -1, ("age",)).dropped == {"age is missing": 1}
-    part = training_part(cohort, folds, -1, ("age", "features"))
-    assert len(part) == 21 and part.dropped == {"age is missing": 1, "measures are missing": 2}
-    assert not set(part.index) & {3, 5, 8}
+    assert len(training_part(load_cohort(arrays), folds, -1, ())) == 24
+    for complete, lost in ((False, {5}), (True, {3, 5})):
+        for needs, also in (((), set()), (("age",), {8}), (("age", "features"), {8})):
+            part = training_part(cohort, folds, -1, needs, complete)
+            assert set(range(24)) - set(part.index) == lost | also
+            ages = {"age is missing": 1} if also else {}
+            assert part.dropped == ages | {"measures are missing": len(lost)}
 
 
 def test_measures_nobody_has_are_left_out(cohort_files, tmp_path):
