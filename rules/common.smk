@@ -26,6 +26,7 @@ from anatcl.plan.content import (
 from anatcl.run.failed import report_failed, watch_for_stop
 from anatcl.spec import layout
 from anatcl.spec.layers import spoken
+from asked import scans_alone
 from mends import apply_mends, lift_default_rate, ready
 
 # Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
@@ -45,6 +46,7 @@ try:
         Path(workflow.workdir_init),
         workflow.is_main_process,
         not READ_ONLY & set(sys.argv),
+        workflow.is_main_process and scans_alone(),
     )
 except InputError as error:
     # Printed and not raised: Snakemake would add where in the code it was raised.

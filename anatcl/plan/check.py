@@ -14,6 +14,7 @@ from anatcl.evaluate.data.features import load_table, used_columns
 from anatcl.plan.check_tasks import check_tasks
 from anatcl.plan.columns import lacking
 from anatcl.plan.plan import Plan
+from anatcl.spec import layout
 from anatcl.spec.bids import matches
 from anatcl.spec.check import Found, Place, can_be_read, check_files_and_names, tasks_of
 from anatcl.spec.config import Config, Evaluate
@@ -32,7 +33,7 @@ FEWEST = 2  # scans to train on
 ROWS = "Write the names of the scans as in results/bids/scans.tsv, or those of the participants."
 
 
-def checked_plan(layers: Layers, dataset: bool = True) -> Plan:
+def checked_plan(layers: Layers, dataset: bool = True, scans_alone: bool = False) -> Plan:
     """The plan of a configuration that fits its dataset.
 
     Parameters
@@ -41,6 +42,9 @@ def checked_plan(layers: Layers, dataset: bool = True) -> Plan:
         What each file says.
     dataset : bool
         Compare it with the dataset, too.
+    scans_alone : bool
+        Nothing will be trained or scored: what the dataset lacks for that is only said. One participant of a BIDS App
+        has neither folds nor classes.
 
     Raises
     ------
@@ -52,7 +56,7 @@ def checked_plan(layers: Layers, dataset: bool = True) -> Plan:
     wrong = [InputError(f"{one.text}.", layers.origin(one.place or OF_WHOLE) or None) for one in mended.wrong]
     found = list(check_files_and_names(plan.config))
     if dataset and not any(one.place[0] in OF_INDEX for one in mended.wrong if one.place):
-        found += _against_index(plan)
+        found += _against_index(plan, scans_alone)
     for place, error in found:
         if not mended.is_default(place):  # of a default in the place of a wrong value nothing is to be said
             wrong.append(_told(mended.of_user(place), error, layers))
@@ -61,13 +65,21 @@ def checked_plan(layers: Layers, dataset: bool = True) -> Plan:
     return plan
 
 
+def stops_at_scans(asked: Sequence[str]) -> bool:
+    """Whether rules and files that Snakemake is asked for end at the scans: nothing will be trained or scored."""
+    return bool(asked) and all(
+        word in layout.OF_SCANS or any(Path(word).is_relative_to(folder) for folder in layout.FOLDERS_OF_SCANS)
+        for word in asked
+    )
+
+
 def _told(place: Place, error: InputError, layers: Layers) -> InputError:
     """An error with the file that holds the key, and the key; the file that it names itself is part of the sentence."""
     inside = f"{error.file}: " if error.file else ""
     return InputError(f"{dotted(place)}: {inside}{error.reason}", layers.origin(place) or None, error.remedy)
 
 
-def _against_index(plan: Plan) -> Found:
+def _against_index(plan: Plan, scans_alone: bool) -> Found:
     nobody = list(_participants(plan.config))
     yield from nobody
     try:
@@ -76,9 +88,16 @@ def _against_index(plan: Plan) -> Found:
         if not nobody:
             yield error.key or ("bids_dir",), error
         return
-    for check in (_decisions, _masks, _folds, _ages, _columns, _protocols, _features):
+    for check in (_decisions, _masks):
         yield from check(plan, table)
-    yield from check_tasks(plan.config, table)
+    later = [one for check in (_folds, _ages, _columns, _protocols, _features) for one in check(plan, table)]
+    later += check_tasks(plan.config, table)
+    if not scans_alone:
+        yield from later
+    elif later:
+        (place, first), more = later[0], len(later) - 1
+        rest = f" ({more} more)" if more else ""
+        log.warning("Training and evaluation would be refused with these scans%s: %s: %s", rest, dotted(place), first)
 
 
 # -- who takes part -----------------------------------------------------------------------------------------------

@@ -57,6 +57,10 @@ STEPS = {
     "measure": "measures/{scan}_atlas-{atlas}_measures.tsv",
 }
 
+# All rules that end at the scans, and the folders of their results: with them nothing is trained or scored.
+OF_SCANS = ("bids", "template", *STEPS, "participant", "preprocess_chunk", "preprocess", "measures_chunk", "measures")
+FOLDERS_OF_SCANS = (INDEX, PREPROCESS, MEASURES)
+
 # What is said of a scan that is left out; in the report's table also where the log is.
 EXCLUDED = ("scan", "participant_id", "stage", "reason", "file", "remedy")
 EXCLUDED_WITH_LOG = (*EXCLUDED, "log")

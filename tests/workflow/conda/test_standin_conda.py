@@ -31,6 +31,14 @@ FOREIGN = {
     "torch-cuda": ("nibabel", "nipype", "abagen", "skimage", "snakemake", "pytest"),
 }
 TRIGGERS = ("--rerun-triggers", "mtime", "params", "input", "code")
+# Every rule, with as little work as that takes: four people of one scan each, one method, one task, one baseline.
+# The regions are measured by `direct`, which needs PyTorch.
+TASK = {"name": "diagnosis", "kind": "binary", "target": "diagnosis", "positives": ["patient"], "negatives": ["HC"]}
+OWN = {
+    "participants": {"include": ["sub-001", "sub-003", "sub-004", "sub-007"]},
+    "measures": {"thickness": "direct"},
+    "evaluate": {"tasks": [TASK | {"min_per_class": 2}], "baselines": ["regional-measures"], "untrained": False},
+}
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +134,11 @@ class Study:
 
 @pytest.fixture(scope="module")
 def studies(conda, repository, tmp_path_factory) -> tuple[Study, Study]:
-    """One cohort run twice: with conda and without. The regions are measured by `direct`, which needs PyTorch."""
+    """One cohort run twice: with conda and without."""
     root = tmp_path_factory.mktemp("studies")
-    simulate = [sys.executable, "-m", "anatcl", "simulate", "bids", "--participants", "6", "--voxel-mm", "5"]
+    simulate = [sys.executable, "-m", "anatcl", "simulate", "bids", "--participants", "7", "--voxel-mm", "6"]
     subprocess.run([*simulate, "--jobs", "2"], cwd=root, check=True, capture_output=True)
-    own = {"bids_dir": str(root / "bids"), "measures": {"thickness": "direct"}}
-    (root / "own.yaml").write_text(yaml.safe_dump(own))
+    (root / "own.yaml").write_text(yaml.safe_dump({"bids_dir": str(root / "bids")} | OWN))
     made = []
     for name, options in (("with", ["--sdm", "conda"]), ("without", [])):
         (root / name).mkdir()
