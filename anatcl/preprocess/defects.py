@@ -91,10 +91,8 @@ def refuse_lost_slices(scan: Volume, threshold: float, path: str | Path) -> None
         sides = np.minimum(before, after)
         lost = np.flatnonzero((area < LOST * sides) & (sides > 0.25 * area.max()))
         if len(lost):
-            where = f"{lost[0]} to {lost[-1]}" if len(lost) > 1 else f"{lost[0]}"
-            reason = (
-                f"{len(lost)} slices amid the head are empty (along axis {axis + 1}, slices {where} of {len(area)})."
-            )
+            where = f"slices {lost[0]} to {lost[-1]}" if len(lost) > 1 else f"slice {lost[0]}"
+            reason = f"slices amid the head are empty: {len(lost)} of {len(area)} along axis {axis + 1} ({where})."
             raise InputError(reason, path, "Convert the scan again from its DICOM files, or leave it out.")
 
 

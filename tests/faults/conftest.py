@@ -93,9 +93,7 @@ class Table:
     def pytest_sessionfinish(self) -> None:
         lines = [HEAD]
         for title, rows in self.rows.items():
-            lines += [f"## {title[0].upper()}{title[1:]}\n", "| case | what you see |", "|---|---|"]
-            lines += [f"| {_cell(case) or '–'} | {_cell(text)} |" for case, text in rows.items()]
-            lines.append("")
+            lines += [f"## {title[0].upper()}{title[1:]}", "", *(alone(rows) or table(rows)), ""]
         self.target.write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -109,7 +107,18 @@ def seen(report: pytest.TestReport) -> str:
     return " / ".join(said) if report.when == "call" else ""
 
 
+def alone(rows: dict[str, str]) -> list[str]:
+    """What a test without cases shows, as a quotation; nothing for one with cases."""
+    return [f"> {_cell(text)}" for case, text in rows.items() if not case]
+
+
+def table(rows: dict[str, str]) -> list[str]:
+    """One row for each case."""
+    cells = [f"| {_cell(case).replace('`', chr(92) + '`')} | {_cell(text)} |" for case, text in rows.items()]
+    return ["| case | what you see |", "|---|---|", *cells]
+
+
 def _cell(text: str) -> str:
     """Text for a cell; where it is long its middle is left out, because the remedy stands at the end."""
     shown = text if len(text) < LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
-    return re.sub(r"([\\|*`\[\]])", r"\\\1", shown).replace("<", "&lt;")
+    return re.sub(r"([\\|*\[\]])", r"\\\1", shown).replace("<", "&lt;")

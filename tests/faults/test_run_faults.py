@@ -23,26 +23,25 @@ Say = Callable[[object], None]
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture
+def cohort(data: Path) -> Path:
+    """Twenty people of known age and sex: enough for every default task and fold."""
+    rows = ["participant_id\tage\tsex"]
+    for number in range(20):
+        write(data, f"sub-{number:02}/anat/sub-{number:02}_T1w.nii.gz", MIDDLE + bytes(number))
+        rows.append(f"sub-{number:02}\t{20 + 3 * number}\t{'FM'[number % 2]}")
+    (data / "participants.tsv").write_text("\n".join(rows) + "\n")
+    return data
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("home", ["/dev/null/x", "/proc/nowhere"])
-def test_a_home_that_cannot_be_written(home: str, data: Path, tmp_path: Path, see: Say) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "anatcl",
-        "run",
-        "--",
-        "-n",
-        "--quiet",
-        "all",
-        "--directory",
-        str(tmp_path / "run"),
-    ]
+def test_a_home_that_cannot_be_written(home: str, cohort: Path, tmp_path: Path, see: Say) -> None:
+    command = [sys.executable, "-m", "anatcl", "run", "--", "-n", "--quiet", "all"]
+    command += ["--directory", str(tmp_path / "run"), "--config", f"bids_dir={cohort}"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("XDG")} | {"HOME": home}
     environment["PYTHONPATH"] = str(ROOT)
-    done = subprocess.run(
-        [*command, "--config", f"bids_dir={data}"], capture_output=True, text=True, check=False, env=environment
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr and "caches are kept in" in done.stderr
     see("The home folder cannot be written; caches are kept in the run's folder.")

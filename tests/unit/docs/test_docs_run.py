@@ -39,7 +39,9 @@ END_TO_END = "tests/workflow/test_end_to_end.py"
 
 # Pattern of a command; how it is executed here; what runs it in full. The first match counts. None: not executed here.
 WAYS: tuple[tuple[str, str | None, str], ...] = (
-    (r"^(docker|apptainer|pip install|pre-commit|\. |cd |git |for |done|do$)", None, "a program or word of the system"),
+    (r"^(docker|apptainer|pip install|pre-commit|tar |\. |cd |git )", None, "a program of the system"),
+    (r"^(for |do |do$|done)|^'\$", None, "part of a loop of the shell"),
+    (r"^conda ", None, "tests/workflow/conda/test_real_conda.py"),
     (r"^make (demo|install|test|lint|docs|test-fast)", "{} --dry-run", ".ci/run; the demo: docs/tour.md"),
     (r"embed .*_T1w\.nii", None, "tests/unit/pretrain/test_raw.py"),
     (r"pretrain import", None, "tests/unit/pretrain/test_official.py"),
@@ -87,6 +89,13 @@ def make_bids(root: Path, rng: np.random.Generator) -> None:
     rows = [f"{name}\t{20 + 2 * n}\t{'MF'[n % 2]}\t{'AB'[n % 3 == 0]}" for n, name in enumerate(people)]
     (root / "participants.tsv").write_text("participant_id\tage\tsex\tsite\n" + "\n".join(rows) + "\n")
     (root / "dataset_description.json").write_text('{"Name": "heads", "BIDSVersion": "1.9.0"}')
+
+
+def add_demo_targets(table: Path) -> None:
+    """Columns that the demo's tasks predict."""
+    people = pd.read_csv(table, sep="\t")
+    people["diagnosis"] = np.where(np.arange(len(people)) % 3 == 0, "patient", "HC")
+    people.assign(score=people["age"] / 2).to_csv(table, sep="\t", index=False)
 
 
 def make_results(folder: Path, rng: np.random.Generator) -> None:
@@ -151,6 +160,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program.chmod(0o755)
     make_bids(folder / "data" / "my_study", rng)
     make_bids(folder / "demo" / "bids", rng)
+    add_demo_targets(folder / "demo" / "bids" / "participants.tsv")
     make_phenotypes(folder / "data" / "abide1" / "tables")
     for line in ("anatcl init data/my_study --out my.yaml", "snakemake bids --cores 1 --configfile my.yaml"):
         done = shell(folder, line)
@@ -169,7 +179,7 @@ def test_a_command_runs(command: str, copy: Path) -> None:
     if "slurm" in command:
         pytest.importorskip("snakemake_executor_plugin_slurm", reason="the extra slurm is not installed")
     if "--sdm conda" in command and not shutil.which("conda"):
-        pytest.skip("no conda on the PATH; the environments are checked by tests/workflow/test_conda.py")
+        pytest.skip("no conda on the PATH; the environments are checked by tests/workflow/conda/test_standin_conda.py")
     line = prepared(command)
     assert line is not None
     if line.startswith("anatcl init"):
