@@ -88,6 +88,9 @@ def _training(config: Config) -> Found:
         reason = f"{settings.batch_size} subjects cannot be shared by {processes} processes."
         remedy = f"Take a multiple of {processes}, or change processes, gpus or nodes."
         yield (("pretrain", "batch_size"), InputError(reason, None, remedy))
+    if settings.options.chunk and processes > 1:
+        reason = f"chunks work in one process, and {processes} are to share each batch."
+        yield (("pretrain", "options", "chunk"), InputError(reason, None, "Set chunk: 0, or gpus and processes to 1."))
     if settings.precision == "fp16" and config.device == "cpu":
         reason = "'fp16' needs a GPU, and device is 'cpu'."
         yield (("pretrain", "precision"), InputError(reason, None, "Take auto, fp32 or bf16."))
