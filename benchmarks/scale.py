@@ -32,7 +32,7 @@ CHUNKS = 5  # tables of a hundred scans each that are recorded at a time
 REFRESH = """
 import sys
 from anatcl.bids.index import refresh
-from anatcl.bids.options import Options
+from anatcl.spec.bids import Options
 scans = refresh(sys.argv[1], sys.argv[2], Options())
 assert not {"torch", "ants", "nipype", "snakemake"} & set(sys.modules)
 print(len(scans))

@@ -25,6 +25,7 @@ from anatcl.plan.content import (
 )
 from anatcl.run.failed import report_failed, watch_for_stop
 from anatcl.spec import layout
+from anatcl.spec.layers import spoken
 from mends import apply_mends, lift_default_rate, ready
 
 # Jobs use the interpreter that runs Snakemake, activated or not; a conda environment, activated later, comes first.
@@ -40,7 +41,7 @@ READ_ONLY = {"--lint", "--list-rules", "--list", "-l", "--list-target-rules", "-
 try:
     PLAN = open_plan(
         [ROOT / "config.yaml", *workflow.config_settings.configfiles],
-        workflow.config_settings.config,
+        spoken(workflow.config_settings.config_args, workflow.config_settings.config),
         Path(workflow.workdir_init),
         workflow.is_main_process,
         not READ_ONLY & set(sys.argv),
@@ -146,6 +147,12 @@ def task_text(wildcards):
 def task_content(wildcards):
     """A task with the content of its file."""
     return PLAN.tasks.content(wildcards.task)
+
+
+@ready
+def task_site(wildcards):
+    """The column of the site that the interpretation of a task reads."""
+    return PLAN.tasks.site_column(wildcards.task)
 
 
 @ready

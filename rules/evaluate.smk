@@ -215,7 +215,7 @@ rule interpret:
         people=PLAN.config.evaluate.interpret_people,
         steps=PLAN.config.evaluate.interpret_steps,
         device=PLAN.config.device,
-        site_column=PLAN.config.evaluate.site_column,
+        site_column=task_site,
         seed=PLAN.config.seed,
         code=code_digest("evaluate", "interpret"),
     shell:
@@ -258,7 +258,7 @@ rule interpret_measures:
     params:
         task=task_text,
         content=task_content,
-        site_column=PLAN.config.evaluate.site_column,
+        site_column=task_site,
         seed=PLAN.config.seed,
         code=code_digest("evaluate", "interpret-measures"),
     shell:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ["scan", "stage", "reason", "file", "log", "remedy"]
-RETRY = "Read the log; when the cause is mended, run again with --config 'failures={retry: true}'."
+AGAIN = "run again with --config 'failures={retry: true}'."
+RETRY = f"Read the log; when the cause is mended, {AGAIN}"
 
 
 def marker_path(folder: str | Path, scan: str) -> Path:

@@ -62,6 +62,11 @@ class Tasks:
         """A task with the content of its file, so that an edit of the file is seen as a change."""
         return task_content(self.loaded[name][0])
 
+    def site_column(self, name: str) -> str:
+        """Column of the site, for the interpretation of a task, which reads it where it harmonises and nowhere else."""
+        task = self.loaded[name][0]
+        return self.config.evaluate.site_column if task.harmonise else task.site
+
     def protocols(self) -> list[str]:
         """Protocols as words or JSON text."""
         return [_protocol(told) for told in self.config.evaluate.protocols]

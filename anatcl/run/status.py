@@ -77,7 +77,15 @@ def status(folder: str | Path = ".") -> Status:
     locked = process is None and any((folder / ".snakemake" / "locks").glob("*"))
     page = folder / PAGE
     return Status(
-        process, locked, steps, _running(process), failed, excluded, page if page.is_file() else None, stopped, notes
+        process,
+        locked,
+        steps,
+        running=_running(process),
+        failed=failed,
+        excluded=excluded,
+        report=page if page.is_file() else None,
+        stopped=stopped,
+        notes=notes,
     )
 
 

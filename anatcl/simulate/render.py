@@ -97,7 +97,8 @@ def make_truth(anatomy: Anatomy, who: Person, scan: Scan, voxel_mm: float) -> Tr
     labels, table = _regions(anatomy, effects, gm, wm=wm, csf=csf, territory=territory, points=points, affine=affine)
     masks = brain > 0.5, (icv > 0.5) | (brain > 0.5)
     summary = _summary(shape, pose, gm, wm=wm, csf=csf, masks=masks, points=points, affine=affine)
-    return Truth(affine, *masks, gm, wm, csf, outside, labels, points, table, summary)
+    tissues = {"gm": gm, "wm": wm, "csf": csf, "outside": outside, "labels": labels}
+    return Truth(affine, *masks, **tissues, points=points, table=table, summary=summary)
 
 
 def scan_grid(

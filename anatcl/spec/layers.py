@@ -86,7 +86,7 @@ def read_layers(files: Iterable[Path], overrides: Mapping[str, Any], invocation:
         Folder in which the command was typed.
     """
     sources = [(str(file), _absolute(read(file), Path(file).resolve().parent)) for file in files]
-    return Layers([*sources, (COMMAND_LINE, _absolute(_nulls(dict(overrides)), invocation))])
+    return Layers([*sources, (COMMAND_LINE, _absolute(dict(overrides), invocation))])
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -119,13 +119,44 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _nulls(value: Any) -> Any:
-    """Snakemake reads ``--config`` without YAML's word for nothing: ``null`` arrives as text."""
+def spoken(words: Iterable[str], parsed: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``--config`` says, read as a file would be.
+
+    Snakemake reads what stands within a value as text, so that the limits in ``preprocess={qc: {cjv: [null, 1.9]}}``
+    arrive as ``"null"`` and ``"1.9"``, and quotes do not arrive at all.
+
+    Parameters
+    ----------
+    words : iterable of str
+        As they were typed: ``key=value``.
+    parsed : mapping
+        What Snakemake made of them. A program that uses Snakemake may have given other values than text; these are
+        returned as they are.
+    """
+    if not all(_is_text(value) for value in parsed.values() if isinstance(value, Mapping | list)):
+        return dict(parsed)
+    said: dict[str, Any] = {}
+    for word in words:
+        said = merge(said, _yaml(word))
+    # A word alone stays as it is (a folder may be called 2024-01-01), but for YAML's words for nothing.
+    read = {key for key, value in parsed.items() if isinstance(value, Mapping | list) or said.get(key) is None}
+    return {key: said.get(key) if key in read else value for key, value in parsed.items()}
+
+
+def _is_text(value: Any) -> bool:
+    """Whether all that stands within a value is text."""
     if isinstance(value, Mapping):
-        return {key: _nulls(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_nulls(item) for item in value]
-    return None if value == "null" else value
+        value = list(value.values())
+    return all(map(_is_text, value)) if isinstance(value, list) else isinstance(value, str)
+
+
+def _yaml(word: str) -> dict[str, Any]:
+    """One ``key=value``; a value that is not YAML is text."""
+    key, _, text = word.partition("=")
+    try:
+        return {key: yaml.safe_load(text)}
+    except (yaml.YAMLError, ValueError):  # 2024-13-01 is no date
+        return {key: text}
 
 
 def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -19,12 +19,14 @@ from anatcl.bids.index import refresh
 
 HEAD = """# What goes wrong, and what you see
 
-Made by `python -m pytest tests/faults --fault-table docs/faults.md`; every row is a test. *kept* means that the input
-is used, with a remark where one stands; *refused* means that a sentence names the file and the remedy and the rest of
-the cohort goes on. A verdict of *skipped* gives the reason.
+Each row is a test: the case, and what you read when it happens. An input that cannot be used is refused with a sentence
+and a remedy, and the rest of the cohort goes on. *kept* and *read as it was meant* stand where nothing is said because
+nothing is lost. Paths that a test made are shortened to "…".
 
+This page is made by `python -m pytest tests/faults --fault-table docs/faults.md`.
 """
 KEY = "user sees"
+LONGEST = 600  # characters of a cell
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,8 +43,8 @@ def see(request: pytest.FixtureRequest, record_property: Callable, tmp_path: Pat
     """Note what the user reads; modules find it as a function of theirs, too."""
 
     def note(text: object) -> None:
-        words = re.sub(rf"{re.escape(str(tmp_path))}(/\w+)?", "…", str(text))
-        record_property(KEY, re.sub(r"/\S*pytest-\S+?(?=[\s:;,]|$)", "…", " ".join(words.split())))
+        words = " ".join(str(text).replace(str(tmp_path), "…").split())
+        record_property(KEY, re.sub(r"/\S*pytest-\d+/", "…/", words))
 
     request.module.see = note
     return note
@@ -76,32 +78,38 @@ def only_exclusion(see: Callable[[object], None]) -> Exclusion:
 
 
 class Table:
-    """Collects reports in the order of the tests; writes the file at the end."""
+    """Collects reports in the order of the tests; writes the file at the end. Tests that note nothing have no row."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
-        self.rows: dict[str, list[tuple[str, str, str]]] = {}
+        self.rows: dict[str, dict[str, str]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call" or (report.when == "setup" and report.skipped):
-            name, _, case = report.nodeid.rpartition("::")[2].partition("[")
-            said = dict.fromkeys(str(text) for key, text in report.user_properties if key == KEY)
-            if report.skipped:
-                said = {str(report.longrepr[2]).removeprefix("Skipped: "): None}  # type: ignore[index]
-            title = name.removeprefix("test_").replace("_", " ")
-            self.rows.setdefault(title, []).append((case.removesuffix("]"), " / ".join(said), report.outcome))
+        name, _, case = report.nodeid.rpartition("::")[2].removesuffix("]").partition("[")
+        title = name.removeprefix("test_").replace("_", " ")
+        if text := seen(report):
+            self.rows.setdefault(title, {})[case] = text
 
     def pytest_sessionfinish(self) -> None:
         lines = [HEAD]
         for title, rows in self.rows.items():
-            lines += [f"## {title[0].upper()}{title[1:]}\n", "| case | what the user sees | verdict |", "|---|---|---|"]
-            for row in rows:
-                cells = (_cell(text) or "–" for text in row)
-                lines.append(f"| {' | '.join(cells)} |")
+            lines += [f"## {title[0].upper()}{title[1:]}\n", "| case | what you see |", "|---|---|"]
+            lines += [f"| {_cell(case) or '–'} | {_cell(text)} |" for case, text in rows.items()]
             lines.append("")
         self.target.write_text("\n".join(lines), encoding="utf-8")
 
 
+def seen(report: pytest.TestReport) -> str:
+    """What the user reads; or why the case was not tried, or that the test failed."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return f"(not tried: {report.longrepr[2].removeprefix('Skipped: ')})"
+    if report.failed:
+        return "(the test failed)"
+    said = dict.fromkeys(str(text) for key, text in report.user_properties if key == KEY)
+    return " / ".join(said) if report.when == "call" else ""
+
+
 def _cell(text: str) -> str:
-    shown = text if len(text) < 400 else text[:397] + "..."
-    return shown.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ").replace("$", "\\$")
+    """Text for a cell; where it is long its middle is left out, because the remedy stands at the end."""
+    shown = text if len(text) < LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    return re.sub(r"([\\|*`\[\]])", r"\\\1", shown).replace("<", "&lt;")

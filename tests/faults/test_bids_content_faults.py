@@ -108,20 +108,19 @@ def test_accepted_image(data: Path, tmp_path: Path, case: str) -> None:
     see("".join(notes) or "kept")
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (GOOD[:-1], "the file is truncated"),
-        (GOOD[:100], "ends within its header"),
-        (MIDDLE, "named .nii but is compressed"),
-        (constant(0), "all its voxels are zero"),
-        (constant(3, "int16", (60, 70, 80)), "all its voxels are the same value"),
-        (b"x" * 5000, "not a NIfTI file"),
-    ],
-)
-def test_unusable_uncompressed_image(
-    data: Path, only_exclusion: Exclusion, tmp_path: Path, content: bytes, reason: str
-) -> None:
+UNCOMPRESSED = {
+    "truncated by one byte": (GOOD[:-1], "the file is truncated"),
+    "ends within the header": (GOOD[:100], "ends within its header"),
+    "compressed": (MIDDLE, "named .nii but is compressed"),
+    "all zero": (constant(0), "all its voxels are zero"),
+    "constant": (constant(3, "int16", (60, 70, 80)), "all its voxels are the same value"),
+    "text instead of an image": (b"x" * 5000, "not a NIfTI file"),
+}
+
+
+@pytest.mark.parametrize("case", UNCOMPRESSED)
+def test_unusable_uncompressed_image(data: Path, only_exclusion: Exclusion, tmp_path: Path, case: str) -> None:
+    content, reason = UNCOMPRESSED[case]
     write(data, "sub-01/anat/sub-01_T1w.nii", content)
     assert reason in only_exclusion(data, tmp_path / "out")["reason"]
 

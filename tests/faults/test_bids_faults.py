@@ -27,45 +27,45 @@ def see(text: object) -> None:
     """Note what the user reads (conftest puts its own function here)."""
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("sub-01/anat/sub-01_T1w.mgz", "its extension (.mgz)"),
-        ("sub-01/anat/sub-01_T1w.img", "its extension (.img)"),
-        ("sub-01/anat/sub-01_T1w.NII.GZ", "wrong case"),
-        ("sub-01/anat/sub-01_t1w.nii.gz", "wrong case"),
-        ("sub-01/anat/sub-01_T1w.nii.gz.part", "its extension (.nii.gz.part)"),
-        ("sub-01/anat/sub-01_T1w", "no extension"),
-        ("sub-01/anat/sub-02_T1w.nii.gz", "its name says sub-02, its folder says sub-01"),
-        ("sub-01/ses-1/anat/sub-01_T1w.nii.gz", "its name says sub-01, its folder says sub-01/ses-1"),
-        ("sub-01/anat/sub-01_ses-1_T1w.nii.gz", "its name says sub-01/ses-1, its folder says sub-01"),
-        ("sub-01/ses-1/anat/sub-01_ses-2_T1w.nii.gz", "its folder says sub-01/ses-1"),
-        ("sub-01/sub-01_T1w.nii.gz", "not lie in a folder named anat"),
-        ("sub-01/func/sub-01_T1w.nii.gz", "not lie in a folder named anat"),
-        ("sub-01/anat/sub-01_space-MNI_T1w.nii.gz", "space-MNI in its name"),
-        ("sub-01/anat/sub-01_desc-preproc_T1w.nii.gz", "desc-preproc in its name"),
-        ("sub-01/anat/sub-01_foo-1_T1w.nii.gz", "foo-1 in its name is not a BIDS entity"),
-        ("sub-01/anat/sub-01_run-a_T1w.nii.gz", "run-a in its name must be a whole number"),
-        ("sub-01/anat/sub-01_run-1_run-2_T1w.nii.gz", "an entity stands twice"),
-        ("sub-01/anat/sub-01_part-phase_T1w.nii.gz", "the phase part"),
-        ("sub-01/anat/sub-01_acq-a b_T1w.nii.gz", "not a BIDS name"),
-        ("sub-01/anat/sub-01_acq-$(touch x)_T1w.nii.gz", "not a BIDS name"),
-        ("sub-01/anat/sub-01_acq-a;b_T1w.nii.gz", "not a BIDS name"),
-        ("sub-01/anat/sub-01_acq-'\"_T1w.nii.gz", "not a BIDS name"),
-        ("sub-01/anat/sub-01_acq-a\nb_T1w.nii.gz", "not a BIDS name"),
-        ("sub-ü/anat/sub-ü_T1w.nii.gz", "not a BIDS name"),
-        ("sub-01_x/anat/sub-01_T1w.nii.gz", "its folder says sub-01_x"),
-        (os.fsdecode(b"sub-01/anat/sub-01_acq-\xff_T1w.nii.gz"), "not a BIDS name"),
-        ("sub-01/anat/sub-01_T2w.nii.gz", "no T1w image (found: T2w)"),
-        ("sub-01/anat/sub-01_UNIT1.nii.gz", "no T1w image (found: UNIT1)"),
-        ("sub-01/func/sub-01_task-rest_bold.nii.gz", "no T1w image (found: no anatomical image)"),
-        ("sub-01/README", "no T1w image"),
-    ],
-)
-def test_names(data: Path, only_exclusion: Exclusion, tmp_path: Path, name: str, reason: str) -> None:
+NAMES = {
+    "sub-01/anat/sub-01_T1w.mgz": "its extension (.mgz)",
+    "sub-01/anat/sub-01_T1w.img": "its extension (.img)",
+    "sub-01/anat/sub-01_T1w.NII.GZ": "wrong case",
+    "sub-01/anat/sub-01_t1w.nii.gz": "wrong case",
+    "sub-01/anat/sub-01_T1w.nii.gz.part": "its extension (.nii.gz.part)",
+    "sub-01/anat/sub-01_T1w": "no extension",
+    "sub-01/anat/sub-02_T1w.nii.gz": "its name says sub-02, its folder says sub-01",
+    "sub-01/ses-1/anat/sub-01_T1w.nii.gz": "its name says sub-01, its folder says sub-01/ses-1",
+    "sub-01/anat/sub-01_ses-1_T1w.nii.gz": "its name says sub-01/ses-1, its folder says sub-01",
+    "sub-01/ses-1/anat/sub-01_ses-2_T1w.nii.gz": "its folder says sub-01/ses-1",
+    "sub-01/sub-01_T1w.nii.gz": "not lie in a folder named anat",
+    "sub-01/func/sub-01_T1w.nii.gz": "not lie in a folder named anat",
+    "sub-01/anat/sub-01_space-MNI_T1w.nii.gz": "space-MNI in its name",
+    "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz": "desc-preproc in its name",
+    "sub-01/anat/sub-01_foo-1_T1w.nii.gz": "foo-1 in its name is not a BIDS entity",
+    "sub-01/anat/sub-01_run-a_T1w.nii.gz": "run-a in its name must be a whole number",
+    "sub-01/anat/sub-01_run-1_run-2_T1w.nii.gz": "an entity stands twice",
+    "sub-01/anat/sub-01_part-phase_T1w.nii.gz": "the phase part",
+    "sub-01/anat/sub-01_acq-a b_T1w.nii.gz": "not a BIDS name",
+    "sub-01/anat/sub-01_acq-$(touch x)_T1w.nii.gz": "not a BIDS name",
+    "sub-01/anat/sub-01_acq-a;b_T1w.nii.gz": "not a BIDS name",
+    "sub-01/anat/sub-01_acq-'\"_T1w.nii.gz": "not a BIDS name",
+    "sub-01/anat/sub-01_acq-a\nb_T1w.nii.gz": "not a BIDS name",
+    "sub-ü/anat/sub-ü_T1w.nii.gz": "not a BIDS name",
+    "sub-01_x/anat/sub-01_T1w.nii.gz": "its folder says sub-01_x",
+    os.fsdecode(b"sub-01/anat/sub-01_acq-\xff_T1w.nii.gz"): "not a BIDS name",
+    "sub-01/anat/sub-01_T2w.nii.gz": "no T1w image (found: T2w)",
+    "sub-01/anat/sub-01_UNIT1.nii.gz": "no T1w image (found: UNIT1)",
+    "sub-01/func/sub-01_task-rest_bold.nii.gz": "no T1w image (found: no anatomical image)",
+    "sub-01/README": "no T1w image",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names(data: Path, only_exclusion: Exclusion, tmp_path: Path, name: str) -> None:
     write(data, name, MIDDLE)
     row = only_exclusion(data, tmp_path / "out")
-    assert reason in row["reason"]
+    assert NAMES[name] in row["reason"]
     assert "\n" not in "".join(map(str, row.values()))
 
 
@@ -88,6 +88,7 @@ def test_the_same_image_under_two_names_is_said(data: Path) -> None:
     write(data, SCAN, MIDDLE)
     texts = [w["warning"] for w in build_index(data).warnings]
     assert any("sub-01/anat/sub-01, sub-99/anat/sub-99 hold the same image" in text for text in texts)
+    see(" ".join(texts))
 
 
 def link(target: str, name: str) -> Callable[[Path], None]:
@@ -98,24 +99,26 @@ def link(target: str, name: str) -> Callable[[Path], None]:
     return make
 
 
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (link("../../.git/annex/objects/x.nii.gz", SCAN), "broken symlink"),
-        (link("sub-01_T1w.nii.gz", SCAN), "cannot be followed"),
-        (link("nowhere", "sub-01"), "broken symlink"),
-        (link("sub-01", "sub-01"), "cannot be followed"),
-        (link("nowhere", "sub-01/anat"), "broken symlink"),
-        (link("..", "sub-01/anat"), "symlink loop"),
-        (link(".", "sub-01/ses-1"), "symlink loop"),
-        (link(".", "sub-01"), "symlink loop"),
-        (lambda data: (data / SCAN).mkdir(parents=True), "it is not a file"),
-        (lambda data: ((data / SCAN).parent.mkdir(parents=True), os.mkfifo(data / SCAN)), "it is not a file"),
-    ],
-)
-def test_links_and_what_is_no_file(
-    data: Path, only_exclusion: Exclusion, tmp_path: Path, make: Callable[[Path], None], reason: str
-) -> None:
+LINKS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "scan, not fetched": (link("../../.git/annex/objects/x.nii.gz", SCAN), "broken symlink"),
+    "scan, to itself": (link("sub-01_T1w.nii.gz", SCAN), "cannot be followed"),
+    "participant, to nowhere": (link("nowhere", "sub-01"), "broken symlink"),
+    "participant, to itself": (link("sub-01", "sub-01"), "cannot be followed"),
+    "anat, to nowhere": (link("nowhere", "sub-01/anat"), "broken symlink"),
+    "anat, to its own folder": (link("..", "sub-01/anat"), "symlink loop"),
+    "session, to its own folder": (link(".", "sub-01/ses-1"), "symlink loop"),
+    "participant, to the dataset": (link(".", "sub-01"), "symlink loop"),
+    "a folder for a scan": (lambda data: (data / SCAN).mkdir(parents=True), "it is not a file"),
+    "a pipe for a scan": (
+        lambda data: ((data / SCAN).parent.mkdir(parents=True), os.mkfifo(data / SCAN)),
+        "it is not a file",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_links_and_what_is_no_file(data: Path, only_exclusion: Exclusion, tmp_path: Path, case: str) -> None:
+    make, reason = LINKS[case]
     make(data)
     assert reason in only_exclusion(data, tmp_path / "out")["reason"]
 
@@ -201,19 +204,25 @@ def test_odd_names_of_the_dataset(
 def test_names_of_the_dataset_that_no_table_can_hold(tmp_path: Path, name: bytes) -> None:
     data = tmp_path / os.fsdecode(name)
     data.mkdir()
-    with pytest.raises(InputError, match="cannot be written in a table"):
+    with pytest.raises(InputError, match="cannot be written in a table") as caught:
         build_index(data)
+    see(caught.value)
 
 
-def test_no_dataset(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such folder"):
-        build_index(tmp_path / "none")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="no such folder"):
-        build_index(tmp_path / "file")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no sub-\* folder"):
-        build_index(tmp_path / "empty")
+NO_DATASET: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no folder": (lambda path: None, "no such folder"),
+    "a file": (lambda path: path.write_text(""), "no such folder"),
+    "an empty folder": (Path.mkdir, r"no sub-\* folder"),
+}
+
+
+@pytest.mark.parametrize("case", NO_DATASET)
+def test_no_dataset(case: str, tmp_path: Path) -> None:
+    make, reason = NO_DATASET[case]
+    make(tmp_path / "data")
+    with pytest.raises(InputError, match=reason) as caught:
+        build_index(tmp_path / "data")
+    see(caught.value)
 
 
 def test_output_that_cannot_be_written(data: Path, tmp_path: Path) -> None:
@@ -221,6 +230,7 @@ def test_output_that_cannot_be_written(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the index cannot be written") as caught:
         refresh(data, tmp_path / "out")
     assert "--directory" in caught.value.remedy
+    see(caught.value)
 
 
 def _in_process(data: Path, out: Path, limit: int = 0) -> subprocess.Popen[str]:
@@ -253,6 +263,7 @@ def test_disk_full(data: Path, tmp_path: Path) -> None:
     process = _in_process(data, out, limit=1024)
     message = process.communicate(timeout=600)[1]
     assert process.returncode == 1 and "the index cannot be written" in message and "Traceback" not in message
+    see(message)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert len(refresh(data, out)) == 41
 
@@ -275,3 +286,4 @@ def test_killed_and_doubled_runs_end_in_the_same_tables(data: Path, tmp_path: Pa
     refresh(data, out)
     for name in ("scans.tsv", "excluded.tsv", "participants.tsv"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()
+    see("the same tables")

@@ -62,7 +62,9 @@ def test_a_file_or_name_that_does_not_exist(case, see, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["a: [", "- a list\n", "\x00", "a: b: c", "\tx: 1", "!!python/object/apply:os.system ['touch pwned']"]
+    "text",
+    ["a: [", "- a list\n", "\x00", "a: b: c", "\tx: 1", "!!python/object/apply:os.system ['touch pwned']"],
+    ids=["open bracket", "a list", "NUL byte", "two colons", "a tab", "a Python object"],
 )
 def test_a_file_that_is_no_configuration(text, see, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -147,7 +147,11 @@ def test_codes_in_a_feature_table_are_named(code: float, cohort: pd.DataFrame, t
     see(found["flags"].iloc[0])
 
 
-@pytest.mark.parametrize(("text", "example"), [("{:.0f}/100", "/100"), ("{:.0f},5", ",5"), ("about {:.0f}", "about")])
+@pytest.mark.parametrize(
+    ("text", "example"),
+    [("{:.0f}/100", "/100"), ("{:.0f},5", ",5"), ("about {:.0f}", "about")],
+    ids=["28/100", "28,5", "about 28"],
+)
 def test_targets_that_are_no_numbers(text: str, example: str, cohort: pd.DataFrame, tmp_path: Path, see: Say) -> None:
     task = {"name": "score", "kind": "regression", "target": "score"}
     found = scored(cohort.assign(score=cohort["age"].map(text.format)), tmp_path, task)

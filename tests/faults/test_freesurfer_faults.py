@@ -55,6 +55,7 @@ def subject(folder: Path, left: str | None = None, right: str | None = None, seg
         ("EstimatedTotalIntraCranialVol, eTIV", "CorticalWhiteMatter, CorticalWhiteMatterVol"),  # 5.3
         ("EstimatedTotalIntraCranialVol, eTIV", "CerebralWhiteMatter, CerebralWhiteMatterVol"),  # 6 and later
     ],
+    ids=["FreeSurfer 5.1", "FreeSurfer 5.3", "FreeSurfer 6 and later"],
 )
 def test_names_of_every_version(tiv: str, white: str, tmp_path: Path, see: Say) -> None:
     row = widen(freesurfer.read(subject(tmp_path / "sub-1", seg=aseg(tiv, white)), "s"))
@@ -164,7 +165,7 @@ def test_one_bad_subject_costs_that_subject(case: str, tmp_path: Path, see: Say)
     see(f"{row['reason']} {row['remedy']}")
 
 
-def test_versions_in_one_table_are_flagged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_versions_in_one_table_are_flagged(tmp_path: Path, caplog: pytest.LogCaptureFixture, see: Say) -> None:
     for name, version in (("sub-1", "7.4.1"), ("sub-2", "7.4.1"), ("sub-3", "5.3.0")):
         subject(tmp_path / name, seg=aseg(top=f"# cvs_version {version}\n"))
     names = ["sub-1", "sub-2", "sub-3"]
@@ -173,6 +174,7 @@ def test_versions_in_one_table_are_flagged(tmp_path: Path, caplog: pytest.LogCap
         table, _ = freesurfer.replace_rows(scans[["scan"]].assign(source="anatcl", flags=""), scans, tmp_path)
     assert list(table["source"]) == ["freesurfer 7.4.1", "freesurfer 7.4.1", "freesurfer 5.3.0"]
     assert list(table["flags"]) == ["", "", "other-version"] and "several sources" in caplog.text
+    see(caplog.messages[-1])
 
 
 def test_subjects_of_no_scan_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture, see: Say) -> None:
@@ -182,7 +184,7 @@ def test_subjects_of_no_scan_are_named(tmp_path: Path, caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING):
         freesurfer.replace_rows(scans[["scan"]].assign(source="anatcl", flags=""), scans, tmp_path / "fs")
     assert "1 subjects" in caplog.text and "leading zeros" in caplog.text and "fsaverage" not in caplog.text
-    see(caplog.text)
+    see(caplog.messages[-1])
 
 
 def test_the_cohort_step_lists_it(tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_units_of_a_sessions_table_are_read(tmp_path: Path, see: Say) -> None:
         ("tiv", {"Units": "L"}, 1500, None),
         ("icv", {"Units": "pints"}, 3, None),
     ],
+    ids=["mm3", "mm^3", "cm3", "mL", "column icv_ml", "described as litres", "no unit", "litres that are ml", "pints"],
 )
 def test_units_of_head_size(
     column: str, described: dict[str, str], value: float, expected: float | None, tmp_path: Path, see: Say
@@ -143,6 +144,7 @@ def test_units_of_head_size(
         ([0, 1, 0, 1, 1, 0, 1, 9], "9"),
         ([2.5, 2.1, 2.8, 2.2, 2.6, 2.4, 777, 2.3], "777"),
     ],
+    ids=["-9", "-1", "88", "-999", "9999", "9", "777"],
 )
 def test_codes_for_missing_are_named_and_can_be_declared(
     values: list[float], code: str, tmp_path: Path, see: Say
@@ -182,6 +184,7 @@ def test_ordinary_values_are_not_taken_for_codes(values: list[float], tmp_path: 
         (["7", "9", "12", "6", "8", "11", "10", "refused"], "refused"),
         (["95%", "90%", "85%", "99%", "88%", "91%", "93%", "97%"], "95%"),
     ],
+    ids=["28/30", "12,5", "<5", "refused", "95%"],
 )
 def test_text_among_numbers_is_named(values: list[str], example: str, tmp_path: Path, see: Say) -> None:
     data = table(cohort(tmp_path / "data"), {"mmse": values})
@@ -205,6 +208,7 @@ def test_dates_and_words_are_no_broken_numbers(tmp_path: Path) -> None:
         (("pre", "post"), ("sespre", "sespost"), ""),
         (("m12", "m24"), ("ses-M12", "ses-m24"), "letter case"),
     ],
+    ids=["M006 and M06", "1 and 01", "bl and BL", "pre and sespre", "m12 and M12"],
 )
 def test_sessions_that_do_not_match(
     folders: tuple[str, str], labels: tuple[str, str], repair: str, tmp_path: Path, see: Say
@@ -220,7 +224,9 @@ def test_sessions_that_do_not_match(
 
 
 @pytest.mark.parametrize(
-    ("identifier", "repair"), [("sub-{:03d}", "leading zeros"), ("SUB-{:02d}", ""), ("sub-{:02d}_", "underscores")]
+    ("identifier", "repair"),
+    [("sub-{:03d}", "leading zeros"), ("SUB-{:02d}", ""), ("sub-{:02d}_", "underscores")],
+    ids=["sub-001", "SUB-01", "sub-01_"],
 )
 def test_participants_that_do_not_match(identifier: str, repair: str, tmp_path: Path, see: Say) -> None:
     data = cohort(tmp_path / "data", 3)
@@ -257,11 +263,12 @@ def test_tables_that_were_not_fetched(
     see(caught.value)
 
 
-def test_a_sidecar_that_was_not_fetched_is_said(tmp_path: Path) -> None:
+def test_a_sidecar_that_was_not_fetched_is_said(tmp_path: Path, see: Say) -> None:
     data = table(cohort(tmp_path / "data", 2), {"age": [30, 40]})
     (data / "participants.json").write_bytes(LFS)
     refresh(data, tmp_path / "out")
     assert "git lfs pull" in told(tmp_path / "out")
+    see(told(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("word", ["year", "years", "yr", "yrs", "y.o.", "Jahre"])

@@ -138,22 +138,20 @@ def without(axis: int, *slices: slice) -> Change:
     return change
 
 
-@pytest.mark.parametrize(
-    ("axis", "slices"),
-    [
-        (2, (slice(30, 31),)),
-        (2, (slice(28, 36),)),
-        (1, (slice(25, 28),)),
-        (0, (slice(24, 25),)),
-        (2, (slice(20, 50, 2),)),
-        (2, (slice(25, 26), slice(40, 42))),
-    ],
-)
-def test_lost_slices(
-    axis: int, slices: tuple[slice, ...], head: tuple[Volume, np.ndarray], tmp_path: Path, see: Say
-) -> None:
+LOST = {
+    "one axial slice": without(2, slice(30, 31)),
+    "eight axial slices": without(2, slice(28, 36)),
+    "three coronal slices": without(1, slice(25, 28)),
+    "one sagittal slice": without(0, slice(24, 25)),
+    "every second axial slice": without(2, slice(20, 50, 2)),
+    "axial slices in two places": without(2, slice(25, 26), slice(40, 42)),
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_lost_slices(case: str, head: tuple[Volume, np.ndarray], tmp_path: Path, see: Say) -> None:
     volume, brain = head
-    raw = written(tmp_path, volume, without(axis, *slices)(volume.data, brain))
+    raw = written(tmp_path, volume, LOST[case](volume.data, brain))
     with pytest.raises(InputError, match="slices amid the head are empty") as caught:
         bias_correct(raw, tmp_path / "out.nii.gz", RECIPE["bias_correct"])
     see(caught.value)
@@ -196,8 +194,9 @@ def test_a_phantom_has_no_brain(case: str, template: Template, tmp_path: Path, s
     save(tmp_path / "raw.nii.gz", Volume(PHANTOMS[case].astype(np.float32), np.diag([4.0, 4, 4, 1])))
     with pytest.raises(InputError) as caught:
         bias_correct(tmp_path / "raw.nii.gz", tmp_path / "out.nii.gz", RECIPE["bias_correct"])
-        paths = [tmp_path / name for name in ("brain.nii.gz", "icv.nii.gz", "affine.txt")]
-        skullstrip(tmp_path / "out.nii.gz", template, *paths, RECIPE["skullstrip"])
+        outputs = {f"out_{name}": tmp_path / f"{name}.nii.gz" for name in ("brain", "icv")}
+        outputs["out_affine"] = tmp_path / "affine.txt"
+        skullstrip(tmp_path / "out.nii.gz", template, **outputs, settings=RECIPE["skullstrip"])
     assert any(text in caught.value.reason for text in ("no plausible brain", "no head", "skull-stripped"))
     assert caught.value.remedy and "\n" not in caught.value.reason
     see(caught.value)

@@ -94,9 +94,16 @@ STORAGES: dict[str, Callable[[Array, Array], nib.Nifti1Image]] = {
 def mask_of(raw: Path, folder: Path, template: Template) -> tuple[Array, float]:
     """Brain mask on the axes R, A, S, and its volume in ml."""
     bias_correct(raw, folder / "out.nii.gz", RECIPE["bias_correct"])
-    paths = [folder / name for name in ("brain.nii.gz", "icv.nii.gz", "affine.txt")]
-    found = skullstrip(folder / "out.nii.gz", template, *paths, RECIPE["skullstrip"])
-    return nib.as_closest_canonical(nib.load(paths[0])).get_fdata() > 0.5, found["BrainMl"]
+    brain = folder / "brain.nii.gz"
+    found = skullstrip(
+        folder / "out.nii.gz",
+        template,
+        out_brain=brain,
+        out_icv=folder / "icv.nii.gz",
+        out_affine=folder / "affine.txt",
+        settings=RECIPE["skullstrip"],
+    )
+    return nib.as_closest_canonical(nib.load(brain)).get_fdata() > 0.5, found["BrainMl"]
 
 
 @pytest.fixture(scope="module")

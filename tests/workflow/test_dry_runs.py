@@ -62,6 +62,13 @@ def test_until_a_stage_stops_there(snakemake, heads, tmp_path):
     assert not {"pack", "train", "evaluate", "report"} & set(found)
 
 
+def test_numbers_and_null_on_the_command_line_are_what_they_are_in_a_file(snakemake, heads, tmp_path):
+    said = 'preprocess={"qc":{"cjv":[null,1.9]}}'
+    done = snakemake(tmp_path, "-n", "-p", "results/preprocess/qc.tsv", "--config", f"bids_dir={heads}", said)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert '"cjv": [null, 1.9]' in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import sysconfig
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -53,16 +55,31 @@ def test_the_plan_is_the_same_without_mends(snakemake, heads, tmp_path, monkeypa
     assert [part for part in mended if "rule " in part] == [part for part in alone if "rule " in part]
 
 
-@pytest.fixture(scope="module", params=[f"=={LOWEST}", f">={LOWEST},<10"], ids=["lowest", "newest"])
+def pip(python: Path | str, *words: str) -> str:
+    """What `pip install` prints; the test is skipped where it fails, as without a network."""
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"pip install {words[-1]} failed: {done.stderr.strip().splitlines()[-1][:200]}")
+    return done.stdout
+
+
+def newest() -> str:
+    """The newest version that the package admits and the index of pip has."""
+    said = pip(sys.executable, "--dry-run", "--ignore-installed", "--no-deps", "--report", "-", str(admitted()))
+    return json.loads(said)["install"][0]["metadata"]["version"]
+
+
+@pytest.fixture(scope="module", params=["lowest", "newest"])
 def python(request, tmp_path_factory) -> Path:
     """A Python with one version of Snakemake, and everything else that is installed here."""
+    wanted = LOWEST if request.param == "lowest" else newest()
+    if wanted == version("snakemake"):
+        pytest.skip(f"Snakemake {wanted} is the {request.param} version and is installed: every other test runs it")
     folder = tmp_path_factory.mktemp("snakemake")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     own = folder / "bin" / "python"
-    words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"snakemake{request.param}"]
-    done = subprocess.run([own, *words], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"pip cannot install snakemake{request.param}: {done.stderr.strip().splitlines()[-1][:200]}")
+    pip(own, f"snakemake=={wanted}")
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.run([own, "-c", where], capture_output=True, text=True, check=True).stdout.strip()
     (Path(site) / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")

@@ -31,7 +31,7 @@ def merge(tables: Sequence[str | Path], failures_dir: str | Path | None = None) 
     """
     parts = [read_tsv(path) for path in tables if Path(path).exists()]
     if failures_dir and Path(failures_dir).is_dir():
-        parts.append(failures.failed(failures_dir))
+        parts.append(_failed(failures_dir))
     filled = [part for part in parts if len(part)]
     joined = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=COLUMNS)
     joined = joined.reindex(columns=COLUMNS)
@@ -39,6 +39,15 @@ def merge(tables: Sequence[str | Path], failures_dir: str | Path | None = None) 
     joined["participant_id"] = joined["participant_id"].astype("string").fillna(from_scan)
     joined = joined.drop_duplicates(["scan", "stage", "reason"])
     return joined.sort_values(["scan", "stage", "reason"], kind="stable").reset_index(drop=True)
+
+
+def _failed(folder: str | Path) -> pd.DataFrame:
+    """Failed scans. Each remedy ends with how the scan is tried again: one that failed is passed over until then."""
+    table = failures.failed(folder)
+    table["remedy"] = [
+        text if failures.AGAIN in text else f"{text} Then {failures.AGAIN}" for text in table["remedy"].astype(str)
+    ]
+    return table
 
 
 def write_exclusions(tables: Sequence[str | Path], failures_dir: str | Path | None, out: str | Path) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from snakemake.cli import parse_config
 
 from anatcl.base.errors import InputError
 from anatcl.plan import resolve
-from anatcl.spec.layers import merge
+from anatcl.spec.layers import merge, read, spoken
 
 
 def test_paths_are_relative_to_their_file(tmp_path):
@@ -27,9 +28,46 @@ def test_the_command_line_is_relative_to_where_it_was_typed(tmp_path):
     assert resolve([], {"bids_dir": "../x"}, tmp_path)["bids_dir"] == str(tmp_path.parent / "x")
 
 
-def test_null_on_the_command_line_is_nothing(tmp_path):
-    values = resolve([], {"preprocess": {"qc": {"cjv": ["null", "1.9"]}}, "pretrain": {"crop": "null"}}, tmp_path)
-    assert values == {"preprocess": {"qc": {"cjv": [None, "1.9"]}}, "pretrain": {"crop": None}}
+# What is typed after --config, and what a file with the same text says.
+TYPED = [
+    "preprocess={qc: {cjv: [null, 1.9], icv_ml: [700, 2400]}}",
+    'preprocess={"qc":{"cjv":[null,1.9]}}',
+    "pretrain={crop: null, epochs: 3, options: {foreach: false}}",
+    "pretrain={crop: [[0, 9], [0, 9], [0, 9]]}",
+    "participants={include: ['01', \"002\", sub-03]}",
+    "report={title: '2024', interpret: no}",
+    "bids={columns: {site: null}}",
+    "pretrain=",
+    "evaluate={}",
+]
+
+
+@pytest.mark.parametrize("word", TYPED)
+def test_the_command_line_is_read_as_a_file_would_be(tmp_path, word):
+    key, _, text = word.partition("=")
+    (tmp_path / "my.yaml").write_text(f"{key}: {text}\n")
+    assert spoken([word], parse_config([word])) == read(tmp_path / "my.yaml")
+
+
+def test_several_words_for_one_section_are_joined():
+    words = ["pretrain={epochs: 3}", "seed=4", "pretrain={width: 0.5}", "deterministic=False"]
+    assert spoken(words, parse_config(words)) == {
+        "pretrain": {"epochs": 3, "width": 0.5},
+        "seed": 4,
+        "deterministic": False,
+    }
+
+
+@pytest.mark.parametrize("name", ["2024-01-01", "2024-13-01", "12:30", "yes", "a: b", "[", "@x", "a #1"])
+def test_a_folder_may_have_any_name(name):
+    words = [f"bids_dir={name}"]
+    parsed = parse_config(words)
+    assert spoken(words, parsed) == parsed
+
+
+def test_what_a_program_gives_is_taken_as_it_is():
+    given = {"preprocess": {"qc": {"cjv": [None, 1.9]}}, "bids_dir": "x"}
+    assert spoken(["preprocess={'qc': {'cjv': [None, 1.9]}}", "bids_dir='x'"], given) == given
 
 
 def test_tasks_may_be_names_files_or_written_out(tmp_path):
