@@ -88,6 +88,10 @@ def _training(config: Config) -> Found:
         reason = f"{settings.batch_size} subjects cannot be shared by {processes} processes."
         remedy = f"Take a multiple of {processes}, or change processes, gpus or nodes."
         yield (("pretrain", "batch_size"), InputError(reason, None, remedy))
+    for name, parts in settings.joint.items():
+        if not parts:
+            reason = f"the joint objective {name!r} has no part."
+            yield (("pretrain", "joint", name), InputError(reason, None, "Write for example {y-aware: 1.0}."))
     if settings.options.chunk and processes > 1:
         reason = f"chunks work in one process, and {processes} are to share each batch."
         yield (("pretrain", "options", "chunk"), InputError(reason, None, "Set chunk: 0, or gpus and processes to 1."))

@@ -29,7 +29,10 @@ def _some(parts: dict[str, float]) -> dict[str, float]:
 
 
 Part = Annotated[str, AfterValidator(lambda name: one_of(name, trained_methods()))]
-Joint = dict[Annotated[str, AfterValidator(_joint_name)], Annotated[dict[Part, Positive], AfterValidator(_some)]]
+JointName = Annotated[str, AfterValidator(_joint_name)]
+Parts = dict[Part, Positive]
+# In a configuration an objective may be empty until `anatcl.spec.check`, which says so after any wrong part.
+Joint = dict[JointName, Parts]
 Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, encoders()))]
 
 
@@ -129,7 +132,9 @@ class Options(Further, Common):
     """Hyperparameters of one run: `Common`, `Further`, the seed and joint objectives."""
 
     seed: Annotated[Whole, Field(ge=0)] = Field(0, description="seed of everything random")
-    joint: Joint = Field({}, description="joint objectives by name: methods and their weights")
+    joint: dict[JointName, Annotated[Parts, AfterValidator(_some)]] = Field(
+        {}, description="joint objectives by name: methods and their weights"
+    )
 
     @classmethod
     def names(cls) -> list[str]:

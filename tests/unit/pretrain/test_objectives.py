@@ -59,7 +59,6 @@ def test_views_are_augmented_when_a_part_asks_for_it(pretrain):
         ({"both": {"y-awre": 1}}, ["both"], ["pretrain.joint.both.y-awre", "'y-aware'"]),
         ({"both": {"untrained": 1}}, ["both"], ["pretrain.joint.both.untrained"]),
         ({"both": {"y-aware": 0}}, ["both"], ["pretrain.joint.both.y-aware is 0", "greater than 0"]),
-        ({"both": {}}, ["both"], ["pretrain.joint.both", "one method at least"]),
         ({"simclr": {"y-aware": 1}}, ["simclr"], ["pretrain.joint.simclr", "another method's name"]),
         ({"a b": {"y-aware": 1}}, ["a b"], ["pretrain.joint.a b", "letters, digits"]),
         ({"both": {"y-aware": 1}}, ["bth"], ["pretrain.methods[0] is 'bth'", "'both'"]),
