@@ -98,7 +98,7 @@ def _train(inputs: Inputs, options: Options, place: Device, world: distributed.W
         raise InputError(f"{len(part)} scans are left to train on.", file=inputs.arrays, remedy="See the log above.")
     if "features" in needs:
         part = imputed(part)
-        part = permuted(part, options.seed) if options.permuted else part
+        part = permuted(part, options.seed) if options.permutes(inputs.method) else part
     data = Data(arrays, part, held_out_part(cohort, folds, inputs.fold), inputs.method, inputs.fold)
 
     out = Path(inputs.out_dir)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import nearest
 from anatcl.spec.atlas import check_files, load_atlas_file
 from anatcl.spec.config import Config
 from anatcl.spec.corrections import read_corrections
@@ -92,6 +93,10 @@ def _training(config: Config) -> Found:
         if not parts:
             reason = f"the joint objective {name!r} has no part."
             yield (("pretrain", "joint", name), InputError(reason, None, "Write for example {y-aware: 1.0}."))
+    for name in settings.options.permuted if not isinstance(settings.options.permuted, bool) else ():
+        if name not in settings.methods:
+            error = InputError(f"{name!r} is not among the methods.", None, nearest(name, settings.methods))
+            yield (("pretrain", "options", "permuted"), error)
     if settings.options.chunk and processes > 1:
         reason = f"chunks work in one process, and {processes} are to share each batch."
         yield (("pretrain", "options", "chunk"), InputError(reason, None, "Set chunk: 0, or gpus and processes to 1."))

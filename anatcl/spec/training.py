@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from anatcl.spec.augmentation import Augmentation
 from anatcl.spec.layout import METHOD_PATTERN
 from anatcl.spec.names import BASELINES, encoders, methods, trained_methods
-from anatcl.spec.section import Count, NotNegative, Positive, Real, Section, Whole, one_of
+from anatcl.spec.section import Count, NotNegative, Positive, Real, Section, Whole, one_of, texts
 
 
 def _joint_name(name: str) -> str:
@@ -40,6 +40,10 @@ def _compile(value: bool | str) -> bool | str:
     if value not in (True, False, "auto"):
         raise ValueError(f"it should be auto, true or false, not {value!r}")
     return value
+
+
+def _permuted(value: Any) -> Any:
+    return value if isinstance(value, bool) else texts(value)
 
 
 def _chunk(value: int) -> int:
@@ -99,10 +103,10 @@ class Further(Section):
         description="anatcl-global and anatcl-local: z-score each measure over the training people before the cosine; "
         "false: cosines of raw measures, the published reading",
     )
-    permuted: bool = Field(
+    permuted: Annotated[bool | tuple[str, ...], BeforeValidator(_permuted)] = Field(
         False,
         description="a control: measures are exchanged among training people of equal sex and age decade, so that "
-        "anatomical methods learn from somebody else's",
+        "anatomical methods learn from somebody else's; true: in all methods, or a list of those in which",
     )
     missing_measures: Literal["impute", "drop"] = Field(
         "impute",
@@ -126,6 +130,10 @@ class Further(Section):
     probe_every: Annotated[Whole, Field(ge=0)] = Field(0, description="epochs between two early probes; 0: none")
     compile: Compile = Field("auto", description="use torch.compile; auto: on one GPU where it works")
     tensorboard: bool = Field(False, description="write the history for TensorBoard too (its package must be there)")
+
+    def permutes(self, method: str) -> bool:
+        """Whether a method trains on exchanged measures."""
+        return self.permuted if isinstance(self.permuted, bool) else method in self.permuted
 
 
 class Options(Further, Common):
