@@ -154,3 +154,10 @@ def test_more_epochs_of_a_cosine_are_another_training(pretrain, caplog):
 def test_wrong_options_are_named(values, words):
     with pytest.raises(InputError, match=words):
         Options.parse(values)
+
+
+def test_an_early_probe_looks_at_the_average_and_changes_nothing(pretrain):
+    plain = pretrain("y-aware", "a", epochs=3, ema=0.9)
+    probed = pretrain("y-aware", "b", epochs=3, ema=0.9, probe_every=1)
+    assert read_tsv(probed / "history.tsv")["probe_age_mae"].notna().all()
+    assert (plain / "encoder.safetensors").read_bytes() == (probed / "encoder.safetensors").read_bytes()
