@@ -11,7 +11,7 @@ TRAIN_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("--encoder", str, "network: resnet18, resnet34, resnet50, densenet121 or resnet-tiny"),
     ("--epochs", int, "passes over the training scans"),
     ("--batch-size", int, "subjects in a batch, over all processes"),
-    ("--learning-rate", float, "Adam's learning rate"),
+    ("--learning-rate", float, "the optimiser's learning rate"),
     ("--temperature", float, "temperature of the similarities"),
     ("--age-sigma", float, "width of the age kernel, years"),
     ("--lambda", float, "factor of the anatomical term"),

@@ -96,6 +96,8 @@ class Training:
         settings = self.config.pretrain
         values = {name: getattr(settings, name) for name in Common.model_fields}
         further = settings.options.model_dump(mode="json", exclude_defaults=True)
+        if further.pop("permuted", False) and settings.options.permutes(method):
+            further["permuted"] = True
         joint = {name: parts for name, parts in settings.joint.items() if name == method}
         own = {"seed": self.config.seed} | ({"joint": joint} if joint else {})
         return json.dumps(values | own | further, sort_keys=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
+import time
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +14,31 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from anatcl.base.closure import code_digest, modules_digest
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_tsv
-from anatcl.base.provenance import versions
 from anatcl.losses.base import Loss
 from anatcl.losses.kernels import perplexity
-from anatcl.models import build_model
+from anatcl.models import ContrastiveModel, build_model
 from anatcl.pretrain import checkpoint
 from anatcl.pretrain.arrays import PackedArrays
 from anatcl.pretrain.augment import Augment
-from anatcl.pretrain.bundle import input_contract, most_volumes, save_encoder
+from anatcl.pretrain.bundle import most_volumes, save_encoder
+from anatcl.pretrain.chunks import chunked_backward
 from anatcl.pretrain.cohort import Cohort, covariates
 from anatcl.pretrain.compiling import compiled
+from anatcl.pretrain.describe import description, to_tensorboard
 from anatcl.pretrain.device import SMALL_ENCODER, Device, seed_everything
 from anatcl.pretrain.distributed import World
+from anatcl.pretrain.identity import identity
 from anatcl.pretrain.methods import Method
-from anatcl.pretrain.outputs import mapped
+from anatcl.pretrain.optimise import learning_rate, make_average, make_optimizer, total_steps
+from anatcl.pretrain.outputs import Outputs, mapped
 from anatcl.pretrain.probe import early_probe
 from anatcl.spec.augmentation import DEFAULT
 from anatcl.spec.training import Options
 
 log = logging.getLogger(__name__)
 PERPLEXITY_ROWS = 1000
-# The epochs say when to end, not what to do on the way: a run with more of them goes on from one with fewer.
-NOT_SHAPING = ("augment", "compile", "epochs", "tensorboard")
-LOOP = tuple(
-    f"anatcl.pretrain.{name}" for name in ("session", "train", "batches", "compiling", "device", "distributed")
-)
 AGREE_EVERY = 10  # steps between two questions to the other ranks whether to stop
 
 
@@ -98,25 +96,32 @@ class Run:
         self.augment = Augment.parse(self.transforms) if self.transforms else None
         self.views = 2 if self.augment else method.views
         self._check_size()
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
-        )
+        self.optimizer = make_optimizer(self.model, options)
+        self.average = make_average(self.model, options)
+        self.total = total_steps(options, len(data.train))
         self.scaler = place.scaler()
         self.epoch = self.done = self.step = 0
         self.sums: Tensor | None = None
         self.term_names: list[str] = []
         self.history: list[dict[str, float]] = []
-        self.identity = checkpoint.plain(self._identity())
+        self.identity = checkpoint.plain(identity(self))
+        self.begun = time.monotonic(), self.step
 
     def _check_size(self) -> None:
-        """Refuse a batch whose activations have more elements than a GPU's kernels count."""
+        """Refuse chunks of a shared batch, and activations with more elements than a GPU's kernels count."""
+        if self.options.chunk and self.world.size > 1:
+            raise InputError(
+                f"chunk is {self.options.chunk}, and {self.world.size} processes share the batch.",
+                remedy="Train in one process (pretrain: gpus: 1, or processes: 1), or set chunk: 0.",
+            )
         views = self.views if self.augment else 1
         most = most_volumes(self.data.arrays.shape) // views * self.world.size
-        if self.place.device.type == "cuda" and self.options.batch_size > most:
+        at_once = min(self.options.chunk or self.options.batch_size, self.options.batch_size)
+        if self.place.device.type == "cuda" and at_once > most:
             raise InputError(
-                f"batch_size is {self.options.batch_size}; with volumes of {self.data.arrays.shape} a tensor would "
-                f"have more than 2^31 elements, which GPU kernels cannot count.",
-                remedy=f"Set batch_size to at most {most}, or share the batch among more processes (pretrain: gpus).",
+                f"{at_once} people go through the network at once; with volumes of {self.data.arrays.shape} a tensor "
+                f"would have more than 2^31 elements, which GPU kernels cannot count.",
+                remedy=f"Set chunk (options) or batch_size to at most {most}, or share the batch (pretrain: gpus).",
             )
 
     def _targets(self, loss: Loss) -> dict[str, Tensor]:
@@ -136,15 +141,25 @@ class Run:
             log.info("weights of %s: perplexity %.3f %% of uniform", name, 100 * value)
         return {name: t.to(self.place.device) for name, t in targets.items()}
 
-    def learning_rate(self) -> float:
-        """Learning rate of the present epoch."""
-        return self.options.learning_rate * self.options.lr_decay ** (self.epoch // self.options.lr_decay_epochs)
+    @property
+    def exported(self) -> ContrastiveModel:
+        """The network whose weights are written: the moving average where there is one."""
+        return self.model if self.average is None else self.average.module  # type: ignore[return-value]
+
+    def backward(self, x: Tensor, ids: np.ndarray, share: int) -> None:
+        """Add the gradient of one batch's loss, divided by `share`, to the parameters; see `batch_loss`."""
+        if not 0 < self.options.chunk < len(x):
+            self.scaler.scale(self.batch_loss(x, ids) / share).backward()
+            return
+        views = self.views if self.augment else 1
+
+        def scaled(z: Outputs) -> Tensor:
+            return self.scaler.scale(self.loss_of(z, ids) / share)
+
+        chunked_backward(self.network, self.embed, scaled, x, self.options.chunk, views)
 
     def batch_loss(self, x: Tensor, ids: np.ndarray) -> Tensor:
         """Return the loss of one batch and add its terms to the epoch's sums, without waiting for the device.
-
-        Views that are the same tensor are embedded once and count twice in the loss: its value and gradient are those
-        of the two views, at half the encoder's cost.
 
         Parameters
         ----------
@@ -153,11 +168,23 @@ class Run:
         ids : ndarray of shape (B,)
             All ranks' subjects, as rows of the training cohort.
         """
-        assert self.loss is not None
+        return self.loss_of(self.embed(x), ids)
+
+    def embed(self, x: Tensor, chunk: int = 0) -> Outputs:
+        """Outputs of volumes (b, 1, X, Y, Z), view by view; the same again for the same chunk of the same batch.
+
+        Views that are the same tensor are embedded once and count twice in the loss: its value and gradient are those
+        of the two views, at half the encoder's cost.
+        """
         if self.augment:
-            x = torch.cat([self.augment(x, self._view_seed(view)) for view in range(self.views)])
+            x = torch.cat([self.augment(x, self._view_seed(view, chunk)) for view in range(self.views)])
         with self.place.autocast():
-            z = self.network(x.contiguous(memory_format=torch.channels_last_3d))
+            outputs: Outputs = self.network(x.contiguous(memory_format=torch.channels_last_3d))
+        return outputs
+
+    def loss_of(self, z: Outputs, ids: np.ndarray) -> Tensor:
+        """Loss of a batch's outputs; its terms are added to the epoch's sums."""
+        assert self.loss is not None
         views = self.views if self.augment else 1
         z = mapped(lambda rows: self.world.gather(rows, views), z)
         where = torch.from_numpy(ids).to(self.place.device, non_blocking=True)
@@ -165,19 +192,27 @@ class Run:
         self.term_names = list(terms)
         values = torch.stack([t.detach().float() for t in terms.values()])
         self.sums = values if self.sums is None else self.sums + values
-        return terms["loss"]
+        loss: Tensor = terms["loss"]
+        return loss
 
-    def _view_seed(self, view: int) -> int:
+    def _view_seed(self, view: int, chunk: int) -> int:
         """Seed of a view's augmentation: a function of where the run is, so that a resumed run draws the same."""
-        key = [self.options.seed, self.epoch, self.done, self.world.rank, view]
+        key = [self.options.seed, self.epoch, self.done, self.world.rank, view, *([chunk] if chunk else [])]
         return int(np.random.SeedSequence(key).generate_state(1)[0])
 
     def update(self) -> None:
-        """Step the optimiser."""
+        """Step the optimiser, and the moving average after it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.options, self.step, self.epoch, self.total)
+        if self.options.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
     def end_epoch(self) -> None:
         """Write the epoch into the history; the one place where the loop waits for the device."""
@@ -192,15 +227,25 @@ class Run:
         self.epoch, self.done, self.sums = self.epoch + 1, 0, None
         if not self.world.main:
             return
+        log.info(
+            "epoch %d of %d: loss %.5g, learning rate %.3g, %s left",
+            *(self.epoch, self.options.epochs, means[0], row["lr"], self.time_left()),
+        )
         if self.options.probe_every:
             row |= self._probe() if self.epoch % self.options.probe_every == 0 else {}
         self.history.append(row)
         self.write_history()
         if self.options.tensorboard:
-            _to_tensorboard(self.out / "tensorboard", row)
+            to_tensorboard(self.out / "tensorboard", row)
+
+    def time_left(self) -> str:
+        """Time that the steps to come will take at the pace of those since the start, as hours:minutes:seconds."""
+        start, first = self.begun
+        pace = (time.monotonic() - start) / max(1, self.step - first)
+        return str(timedelta(seconds=round(pace * max(0, self.total - self.step))))
 
     def _probe(self) -> dict[str, float]:
-        found = early_probe(self.model, self.data.arrays, self.data.train, self.data.held_out, self.place)
+        found = early_probe(self.exported, self.data.arrays, self.data.train, self.data.held_out, self.place)
         log.info("epoch %d: %s", self.epoch, ", ".join(f"{k} {v:.3f}" for k, v in found.items()))
         return found
 
@@ -217,42 +262,6 @@ class Run:
         """Say whether the last epoch is done or the bound on steps reached."""
         return self.epoch >= self.options.epochs or 0 < self.options.max_steps <= self.step
 
-    def _identity(self) -> dict[str, Any]:
-        """Everything that shapes the result's numbers: a checkpoint with another identity is not resumed."""
-        scans = self.data.train.rows["scan"].tolist()
-        return {
-            "method": self.data.method,
-            "views": self.views,
-            "augmentation": self.transforms,
-            "option": {k: v for k, v in self.options.as_dict().items() if k not in NOT_SHAPING},
-            "precision": self.place.precision,
-            "device": self.place.device.type,
-            "compiled": self.compiled,
-            "processes": self.world.size,
-            "input": input_contract(self.data.arrays.meta),
-            "number of training scans": len(scans),
-            "names of the training scans": hashlib.sha256("\n".join(scans).encode()).hexdigest(),
-            "values of the volumes": self.data.arrays.sha256,
-            "labels": {name: checkpoint.digest(t) for name, t in self.targets.items()},
-            "code": self._code(),
-        }
-
-    def _code(self) -> dict[str, str]:
-        """Digests of the code that computes; how a run reads, probes, logs and saves does not count."""
-        parts = {"of the networks": code_digest("anatcl.models"), "of the training loop": modules_digest(*LOOP)}
-        if self.augment:
-            parts["of the augmentation"] = code_digest(Augment.__module__)
-        if self.loss:
-            parts["of the loss"] = code_digest(
-                *{type(loss).__module__ for loss in (self.loss, *self.loss.parts.values())}
-            )
-        return parts
-
-    def _objective(self) -> dict[str, str]:
-        """A joint objective in words: ``1 y-aware + 0.5 regress``; nothing for a single method."""
-        weights = self.options.joint.get(self.data.method, {})
-        return {"objective": " + ".join(f"{w:g} {name}" for name, w in weights.items())} if weights else {}
-
     def save(self) -> None:
         """Write ``last.ckpt``."""
         if self.world.main:
@@ -261,6 +270,7 @@ class Run:
                 "identity": self.identity,
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
                 "scaler": self.scaler.state_dict(),
                 "progress": {n: getattr(self, n) for n in ("epoch", "done", "step", "history", "term_names")},
                 "sums": self.sums,
@@ -280,53 +290,24 @@ class Run:
             return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.scaler.load_state_dict(state["scaler"])
         for name, value in state["progress"].items():
             setattr(self, name, value)
         self.sums = None if state["sums"] is None else state["sums"].to(self.place.device)
         checkpoint.set_random_state(state["random"])
+        self.begun = time.monotonic(), self.step
         log.info("resumed after epoch %d, step %d", self.epoch, self.step)
 
     def write_encoder(self) -> None:
         """Write the encoder and its description."""
         if self.world.main:
-            save_encoder(self.out, self.model, self.description())
+            save_encoder(self.out, self.exported, description(self))
             # Again, even when it was written after each epoch: Snakemake removes it before a rerun, and a run that
             # goes on from a checkpoint of the last epoch adds no epoch.
             self.write_history()
         self.world.barrier()
-
-    def description(self) -> dict[str, Any]:
-        """Content of model.json."""
-        train = self.data.train
-        return {
-            "method": self.data.method,
-            "architecture": self.options.encoder,
-            "pooling": self.options.pooling,
-            "head": self.head,
-            **self._objective(),
-            "embedding_dim": int(self.model.encoder.out_features),  # type: ignore[arg-type]
-            "input": input_contract(self.data.arrays.meta),
-            "fold": self.data.fold,
-            "seed": self.options.seed,
-            "hyperparameters": self.options.as_dict(),
-            "augmentation": self.transforms,
-            "precision": self.place.precision,
-            "compiled": self.compiled,
-            "steps": self.step,
-            "metrics": self.history[-1] if self.history else {},
-            "weights_perplexity": self.kernels,
-            "measures": {"regions": train.regions, "kinds": train.kinds},
-            "statistics": self.loss.statistics() if self.loss else {},
-            "train_scans": len(train),
-            "dropped": train.dropped,
-            "imputed": train.imputed,
-            "permuted": train.permuted,
-            "train_participants_sha256": train.participants_sha256,
-            "train_participants": train.participants,
-            "licence": "as of the training data",
-            "versions": versions(("torch", "numpy")),
-        }
 
 
 def _transforms(options: Options, method: Method, map_name: str) -> dict[str, Any]:
@@ -334,13 +315,3 @@ def _transforms(options: Options, method: Method, map_name: str) -> dict[str, An
     if isinstance(options.augment, dict):
         return options.augment
     return DEFAULT[map_name] if method.augment and options.augment == "auto" else {}
-
-
-def _to_tensorboard(folder: Path, row: dict[str, float]) -> None:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise InputError("tensorboard is not installed.", remedy="pip install tensorboard, or leave it off.") from error
-    with SummaryWriter(str(folder)) as writer:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["epoch"]))

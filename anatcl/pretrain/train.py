@@ -98,7 +98,7 @@ def _train(inputs: Inputs, options: Options, place: Device, world: distributed.W
         raise InputError(f"{len(part)} scans are left to train on.", file=inputs.arrays, remedy="See the log above.")
     if "features" in needs:
         part = imputed(part)
-        part = permuted(part, options.seed) if options.permuted else part
+        part = permuted(part, options.seed) if options.permutes(inputs.method) else part
     data = Data(arrays, part, held_out_part(cohort, folds, inputs.fold), inputs.method, inputs.fold)
 
     out = Path(inputs.out_dir)
@@ -123,15 +123,12 @@ def loop(run: Run, record: dict[str, Any]) -> int:
     saved = time.monotonic()
     with StopSignal() as stop:
         while not run.finished():
-            for group in run.optimizer.param_groups:
-                group["lr"] = run.learning_rate()
             order = epoch_order(len(cohort), options.batch_size, options.seed, run.epoch)
             rows = cohort.index[run.world.share(order)]
             run.network.train()
             todo = zip(order[run.done :], reader.batches(list(rows[run.done :])), strict=True)
             for ids, x in todo:
-                loss = run.batch_loss(x, ids) / summed(run.done, options.accumulate, len(order))
-                run.scaler.scale(loss).backward()
+                run.backward(x, ids, summed(run.done, options.accumulate, len(order)))
                 run.done += 1
                 if run.done % options.accumulate and run.done < len(order):
                     continue

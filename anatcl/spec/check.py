@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import nearest
 from anatcl.spec.atlas import check_files, load_atlas_file
 from anatcl.spec.config import Config, FeatureTable
 from anatcl.spec.corrections import read_corrections
@@ -97,6 +98,17 @@ def _training(config: Config) -> Found:
         reason = f"{settings.batch_size} subjects cannot be shared by {processes} processes."
         remedy = f"Take a multiple of {processes}, or change processes, gpus or nodes."
         yield (("pretrain", "batch_size"), InputError(reason, None, remedy))
+    for name, parts in settings.joint.items():
+        if not parts:
+            reason = f"the joint objective {name!r} has no part."
+            yield (("pretrain", "joint", name), InputError(reason, None, "Write for example {y-aware: 1.0}."))
+    for name in settings.options.permuted if not isinstance(settings.options.permuted, bool) else ():
+        if name not in settings.methods:
+            error = InputError(f"{name!r} is not among the methods.", None, nearest(name, settings.methods))
+            yield (("pretrain", "options", "permuted"), error)
+    if settings.options.chunk and processes > 1:
+        reason = f"chunks work in one process, and {processes} are to share each batch."
+        yield (("pretrain", "options", "chunk"), InputError(reason, None, "Set chunk: 0, or gpus and processes to 1."))
     if settings.precision == "fp16" and config.device == "cpu":
         reason = "'fp16' needs a GPU, and device is 'cpu'."
         yield (("pretrain", "precision"), InputError(reason, None, "Take auto, fp32 or bf16."))

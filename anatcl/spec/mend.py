@@ -96,6 +96,8 @@ class Mended:
         self.gone.add(keys)
         if str(keys[-1]) in within:
             del within[str(keys[-1])]
+            if not within and len(keys) > 2:  # nothing is left of a mapping inside a section
+                self.gone.add(keys[:-1])
         else:  # a key that is missing: its section goes
             self._remove(keys[:-1])
 

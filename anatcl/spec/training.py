@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from anatcl.spec.augmentation import Augmentation
 from anatcl.spec.layout import METHOD_PATTERN
 from anatcl.spec.names import BASELINES, encoders, methods, trained_methods
-from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole, one_of, shown
+from anatcl.spec.section import Count, NotNegative, Positive, Real, Section, Whole, one_of, shown, texts
 
 
 def _joint_name(name: str) -> str:
@@ -29,13 +29,26 @@ def _some(parts: dict[str, float]) -> dict[str, float]:
 
 
 Part = Annotated[str, AfterValidator(lambda name: one_of(name, trained_methods()))]
-Joint = dict[Annotated[str, AfterValidator(_joint_name)], Annotated[dict[Part, Positive], AfterValidator(_some)]]
+JointName = Annotated[str, AfterValidator(_joint_name)]
+Parts = dict[Part, Positive]
+# In a configuration an objective may be empty until `anatcl.spec.check`, which says so after any wrong part.
+Joint = dict[JointName, Parts]
 Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, encoders()))]
 
 
 def _compile(value: bool | str) -> bool | str:
     if value not in (True, False, "auto"):
         raise ValueError(f"it should be auto, true or false, not {shown(value)}")
+    return value
+
+
+def _permuted(value: Any) -> Any:
+    return value if isinstance(value, bool) else texts(value)
+
+
+def _chunk(value: int) -> int:
+    if value == 1 or value < 0:
+        raise ValueError(f"it should be 0 or at least 2, since BatchNorm needs several people, not {value}")
     return value
 
 
@@ -48,7 +61,7 @@ class Common(Section):
     encoder: Encoder = Field("resnet18", description=f"network: {', '.join(encoders())}")
     epochs: Count = Field(300, description="passes over the training scans")
     batch_size: Annotated[Whole, Field(ge=2)] = Field(32, description="subjects in a batch, over all processes")
-    learning_rate: Positive = Field(1e-4, description="Adam's learning rate")
+    learning_rate: Positive = Field(1e-4, description="the optimiser's learning rate")
     temperature: Positive = Field(0.1, description="temperature of the similarities: divides cosines")
     age_sigma: Positive = Field(2.0, description="width of the age kernel, in years")
     lambda_: NotNegative = Field(1.0, alias="lambda", description="factor of the anatomical term")
@@ -63,8 +76,25 @@ class Further(Section):
         description="last pool of the encoder: over the whole volume, or over each of 2 x 2 x 2 cells, which keeps "
         "location and makes the embedding eight times as long",
     )
-    weight_decay: NotNegative = Field(5e-5, description="Adam's weight decay")
-    lr_decay: Positive = Field(0.9, description="the learning rate is multiplied by it every lr_decay_epochs epochs")
+    optimiser: Literal["adam", "adamw"] = Field(
+        "adam", description="adam adds the weight decay to the gradient, adamw shrinks the weights by it"
+    )
+    weight_decay: NotNegative = Field(5e-5, description="the optimiser's weight decay")
+    schedule: Literal["step", "cosine", "constant"] = Field(
+        "step",
+        description="learning rate over time: lr_decay every lr_decay_epochs epochs, half a cosine to 0, or none",
+    )
+    warmup_steps: Annotated[Whole, Field(ge=0)] = Field(
+        0, description="steps over which the learning rate rises to its value"
+    )
+    clip_norm: NotNegative = Field(0.0, description="largest norm of the gradient, which is scaled down to it; 0: none")
+    ema: Annotated[Real, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="decay of the moving average of the weights, which is then what is written, e.g. 0.999; 0: none",
+    )
+    lr_decay: Positive = Field(
+        0.9, description="schedule step: the learning rate is multiplied by it every lr_decay_epochs epochs"
+    )
     lr_decay_epochs: Count = Field(10, description="see lr_decay")
     rank_temperature: Positive = Field(2.0, description="Rank-N-Contrast's temperature, which divides distances")
     age_bin: Positive = Field(2.0, description="width of SupCon's bins, in years")
@@ -73,10 +103,10 @@ class Further(Section):
         description="anatcl-global and anatcl-local: z-score each measure over the training people before the cosine; "
         "false: cosines of raw measures, the published reading",
     )
-    permuted: bool = Field(
+    permuted: Annotated[bool | tuple[str, ...], BeforeValidator(_permuted)] = Field(
         False,
         description="a control: measures are exchanged among training people of equal sex and age decade, so that "
-        "anatomical methods learn from somebody else's",
+        "anatomical methods learn from somebody else's; true: in all methods, or a list of those in which",
     )
     missing_measures: Literal["impute", "drop"] = Field(
         "impute",
@@ -88,6 +118,11 @@ class Further(Section):
         description="auto: what the method asks for (none, but for SimCLR); none; or transforms by name. With "
         "augmentation each of the two views is embedded",
     )
+    chunk: Annotated[Whole, AfterValidator(_chunk)] = Field(
+        0,
+        description="people embedded at once: a batch then has the memory of a chunk, for a second forward pass; "
+        "BatchNorm takes its statistics from the chunk; 0: the whole batch",
+    )
     accumulate: Count = Field(
         1, description="batches whose gradients are summed before a step; each keeps its own negatives"
     )
@@ -96,12 +131,18 @@ class Further(Section):
     compile: Compile = Field("auto", description="use torch.compile; auto: on one GPU where it works")
     tensorboard: bool = Field(False, description="write the history for TensorBoard too (its package must be there)")
 
+    def permutes(self, method: str) -> bool:
+        """Whether a method trains on exchanged measures."""
+        return self.permuted if isinstance(self.permuted, bool) else method in self.permuted
+
 
 class Options(Further, Common):
     """Hyperparameters of one run: `Common`, `Further`, the seed and joint objectives."""
 
     seed: Annotated[Whole, Field(ge=0)] = Field(0, description="seed of everything random")
-    joint: Joint = Field({}, description="joint objectives by name: methods and their weights")
+    joint: dict[JointName, Annotated[Parts, AfterValidator(_some)]] = Field(
+        {}, description="joint objectives by name: methods and their weights"
+    )
 
     @classmethod
     def names(cls) -> list[str]:

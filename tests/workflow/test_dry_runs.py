@@ -25,6 +25,7 @@ EXPECTED = {
     "sessions": {"bias_correct": 3, "qc": 3, "train": 12},
     "given_masks": {"skullstrip": 9},
     "two_methods": {"train": 6, "embed": 6, "probe": 4, "baseline": 2, "interpret": 4, "interpret_measures": 0},
+    "joint": {"train": 4, "embed": 4},
     "precise": {"register": 9, "measure": 9},
 }
 

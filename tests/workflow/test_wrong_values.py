@@ -117,6 +117,20 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     # pretrain
     "method": (section("pretrain", methods=["y-awear"]), ("pretrain.methods[0]", "'y-awear'", "'y-aware'")),
     "method twice": (section("pretrain", methods=["simclr", "simclr"]), ("pretrain.methods", "twice")),
+    "part of a joint objective": (
+        section("pretrain", joint={"both": {"y-awear": 1.0}}),
+        ("pretrain.joint.both.y-awear", "'y-aware'"),
+    ),
+    "empty objective": (section("pretrain", joint={"both": {}}), ("pretrain.joint.both", "has no part")),
+    "joint objective": (
+        section("pretrain", joint={"both": {"y-aware": 1.0}}, methods=["bth"]),
+        ("pretrain.methods[0] is 'bth'", "'both'"),
+    ),
+    "shared chunks": (
+        {"pretrain": {"processes": 2, "options": {"chunk": 8}}},
+        ("pretrain.options.chunk", "2 are to share each batch"),
+    ),
+    "pooling": (option(pooling="gird"), ("pretrain.options.pooling is 'gird'", "'grid'")),
     "encoder": (section("pretrain", encoder="resnet81"), ("pretrain.encoder is 'resnet81'", "'resnet18'")),
     "map": (section("pretrain", map="vmb"), ("pretrain.map is 'vmb'", "'vbm'")),
     "group": (section("pretrain", group="sit"), ("pretrain.group", "'sit'", "'site'")),

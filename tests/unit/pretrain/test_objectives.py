@@ -18,6 +18,7 @@ from anatcl.pretrain.bundle import embed_arrays, load_encoder
 from anatcl.pretrain.device import resolve
 from anatcl.pretrain.methods import find_method
 from anatcl.report.records.methods import methods_text
+from anatcl.spec.check import check_files_and_names
 from anatcl.spec.config import parse
 from anatcl.spec.training import Options
 
@@ -59,7 +60,6 @@ def test_views_are_augmented_when_a_part_asks_for_it(pretrain):
         ({"both": {"y-awre": 1}}, ["both"], ["pretrain.joint.both.y-awre", "'y-aware'"]),
         ({"both": {"untrained": 1}}, ["both"], ["pretrain.joint.both.untrained"]),
         ({"both": {"y-aware": 0}}, ["both"], ["pretrain.joint.both.y-aware is 0", "greater than 0"]),
-        ({"both": {}}, ["both"], ["pretrain.joint.both", "one method at least"]),
         ({"simclr": {"y-aware": 1}}, ["simclr"], ["pretrain.joint.simclr", "another method's name"]),
         ({"a b": {"y-aware": 1}}, ["a b"], ["pretrain.joint.a b", "letters, digits"]),
         ({"both": {"y-aware": 1}}, ["bth"], ["pretrain.methods[0] is 'bth'", "'both'"]),
@@ -81,6 +81,22 @@ def test_only_its_own_objective_shapes_a_training():
     assert plain.parts("y-aware") == ["y-aware"] and more.parts("both") == ["y-aware", "regress"]
     digests = {code_digest("pretrain", "train", *parts) for parts in (["y-aware"], ["regress"], ["y-aware", "regress"])}
     assert len(digests) == 3
+
+
+def test_the_control_stands_beside_its_method(pretrain):
+    """A list of names exchanges the measures of those methods alone."""
+    told = {"joint": {"control": {"anatcl-z": 1.0}}, "methods": ["anatcl-z", "control"]}
+    plan = Training(parse({"pretrain": told | {"options": {"permuted": ["control"]}}}))
+    found = {name: json.loads(plan.options(name)) for name in told["methods"]}
+    assert found["control"]["permuted"] is True and "permuted" not in found["anatcl-z"]
+    everybody = Training(parse({"pretrain": told | {"options": {"permuted": True}}}))
+    assert json.loads(everybody.options("anatcl-z"))["permuted"] is True
+    wrong = parse({"pretrain": told | {"options": {"permuted": "contrl"}}})
+    ((place, error),) = check_files_and_names(wrong)
+    assert place == ("pretrain", "options", "permuted") and "'control'" in str(error)
+    for listed, count in ((["anatcl-z"], 16), (["control"], None)):
+        about = read_json(pretrain("anatcl-z", listed[0], epochs=1, permuted=listed) / "model.json")
+        assert about["permuted"].get("people") == count
 
 
 def test_the_methods_text_says_what_was_added(pretrain, tmp_path):

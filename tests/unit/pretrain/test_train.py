@@ -6,10 +6,8 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -191,7 +189,7 @@ def test_changed_volumes_or_code_start_over(pretrain, cohort_maker, tmp_path, mo
     volumes = np.load(files["arrays"] / "volumes.npy")
     np.save(files["arrays"] / "volumes.npy", volumes * np.float16(0.5))
     pretrain("y-aware", epochs=1, files=files)
-    monkeypatch.setattr("anatcl.pretrain.session.code_digest", lambda *_: "0" * 12)
+    monkeypatch.setattr("anatcl.pretrain.identity.code_digest", lambda *_: "0" * 12)
     pretrain("y-aware", epochs=1, files=files)
     assert caplog.text.count("resumed after") == 1
     assert "Different in this run: values of the volumes." in caplog.text
@@ -224,34 +222,6 @@ def test_a_checkpoint_that_carries_code_does_not_run_it(tmp_path):
     (tmp_path / "last.ckpt").write_bytes(pickle.dumps(Bomb()))
     assert checkpoint.load(tmp_path, identity, 1) is None
     assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL])
-def test_killed_process_goes_on(cohort_files, pretrain, tmp_path, number):
-    """A process is signalled at a random moment, started again, and ends where the straight run ends."""
-    straight = weights(pretrain("y-aware", "straight", epochs=40))
-    script = """if True:
-        import json, sys
-        from anatcl.spec.training import Options
-        from anatcl.pretrain import train as module
-        from anatcl.pretrain.train import Inputs, train
-        module.SAVE_EVERY = 0
-        given = json.loads(sys.argv[1])
-        sys.exit(train(Inputs(**given["inputs"]), Options.parse(given["options"]), "cpu", threads=1))"""
-    options = {"encoder": "resnet-tiny", "epochs": 40, "batch_size": 4, "learning_rate": 1e-3}
-    inputs = {"arrays": str(cohort_files["arrays"]), "folds": str(cohort_files["folds.tsv"]), "fold": 0}
-    inputs |= {"method": "y-aware", "out_dir": str(tmp_path / "k"), "measures": str(cohort_files["measures.tsv"])}
-    command = [sys.executable, "-c", script, json.dumps({"inputs": inputs, "options": options})]
-    process = subprocess.Popen(command)
-    while not (tmp_path / "k/last.ckpt").exists():
-        time.sleep(0.01)
-    time.sleep(float(np.random.default_rng(number).uniform(0, 0.3)))
-    process.send_signal(number)
-    status = process.wait()
-    assert status in (0, 128 + number, -number)
-    assert subprocess.run(command).returncode == 0
-    assert same(weights(tmp_path / "k"), straight)
 
 
 def test_scans_without_age_are_dropped_where_needed_and_without_measures_for_all(cohort_files, tmp_path):

@@ -1,0 +1,60 @@
+"""Everything that shapes a training's numbers; see `anatcl.pretrain.checkpoint`."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from anatcl.base.closure import code_digest, modules_digest
+from anatcl.pretrain import checkpoint
+from anatcl.pretrain.augment import Augment
+from anatcl.pretrain.bundle import input_contract
+
+if TYPE_CHECKING:
+    from anatcl.pretrain.session import Run
+
+# The epochs say when to end, not what to do on the way: a run with more of them goes on from one with fewer.
+NOT_SHAPING = ("augment", "compile", "epochs", "tensorboard")
+LOOP = tuple(
+    f"anatcl.pretrain.{name}"
+    for name in (
+        *("session", "train", "batches", "compiling", "device", "distributed"),
+        *("optimise", "chunks", "outputs"),
+    )
+)
+
+
+def identity(run: Run) -> dict[str, Any]:
+    """Everything that shapes the result's numbers: a checkpoint with another identity is not resumed."""
+    scans = run.data.train.rows["scan"].tolist()
+    return {
+        "method": run.data.method,
+        "views": run.views,
+        "augmentation": run.transforms,
+        "option": {k: v for k, v in run.options.as_dict().items() if k not in _not_shaping(run)},
+        "precision": run.place.precision,
+        "device": run.place.device.type,
+        "compiled": run.compiled,
+        "processes": run.world.size,
+        "input": input_contract(run.data.arrays.meta),
+        "number of training scans": len(scans),
+        "names of the training scans": hashlib.sha256("\n".join(scans).encode()).hexdigest(),
+        "values of the volumes": run.data.arrays.sha256,
+        "labels": {name: checkpoint.digest(t) for name, t in run.targets.items()},
+        "code": _code(run),
+    }
+
+
+def _not_shaping(run: Run) -> tuple[str, ...]:
+    """Options that stand elsewhere in the identity, or say only when to end; a cosine ends with the last epoch."""
+    return tuple(name for name in NOT_SHAPING if (name, run.options.schedule) != ("epochs", "cosine"))
+
+
+def _code(run: Run) -> dict[str, str]:
+    """Digests of the code that computes; how a run reads, probes, logs and saves does not count."""
+    parts = {"of the networks": code_digest("anatcl.models"), "of the training loop": modules_digest(*LOOP)}
+    if run.augment:
+        parts["of the augmentation"] = code_digest(Augment.__module__)
+    if run.loss:
+        parts["of the loss"] = code_digest(*{type(loss).__module__ for loss in (run.loss, *run.loss.parts.values())})
+    return parts
