@@ -47,10 +47,12 @@ def _number(value: Any) -> int | float:
     """A finite number; one in quotes, too: Snakemake's ``--config`` leaves numbers in lists as text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(value)
-    number = float(value) if isinstance(value, str) else value
+    number = float(value)
     if not math.isfinite(number):
         raise ValueError(value)
-    return int(number) if isinstance(value, str) and number.is_integer() else number
+    if isinstance(value, str):
+        return int(number) if number.is_integer() else number
+    return value
 
 
 def _limits(value: Any) -> Any:
