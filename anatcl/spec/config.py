@@ -6,6 +6,7 @@ from, or tested against, these classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -44,14 +45,26 @@ from anatcl.spec.task import Task
 from anatcl.spec.training import Common, Further, Joint
 
 
+def _number(value: Any) -> int | float:
+    """A finite number; one in quotes, too: Snakemake's ``--config`` leaves numbers in lists as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    if isinstance(value, str):
+        return int(number) if number.is_integer() else number
+    return value
+
+
 def _limits(value: Any) -> Any:
     """Lowest and highest value of a quality number; null is no limit."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError(f"it must be [lowest, highest], null where there is no limit, not {shown(value)}")
-    low, high = value
-    numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in value if v is not None]
-    if not all(numbers):
-        raise ValueError(f"its limits must be numbers or null, not {shown(value)}")
+    try:
+        low, high = (None if v is None else _number(v) for v in value)
+    except ValueError:
+        raise ValueError(f"its limits must be numbers or null, not {shown(value)}") from None
     if low is not None and high is not None and not low < high:
         raise ValueError(f"the lowest value {low} must be below the highest {high}")
     return low, high

@@ -130,7 +130,9 @@ def stored(case: str, head: tuple[Array, Array], folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("case", STORAGES)
-def test_one_scan(case: str, head: tuple[Array, Array], tmp_path: Path, see: Callable[[object], None]) -> None:
+def test_a_head_in_any_storage(
+    case: str, head: tuple[Array, Array], tmp_path: Path, see: Callable[[object], None]
+) -> None:
     """The index takes it, and the steps work on the same grid and, up to a scale and a shift, the same intensities."""
     raw = stored(case, head, tmp_path)
     notes = check(raw, Options().limits())["notes"]

@@ -53,7 +53,7 @@ WAYS: tuple[tuple[str, str | None, str], ...] = (
     (r"^snakemake", "{} -n --quiet rules", END_TO_END),
     (r"^anatcl run .* -- ", "{} -n --quiet rules", END_TO_END),
     (r"^anatcl run -- ", "{} -n --quiet rules", END_TO_END),
-    (r"^anatcl run", "{} -- -n --quiet rules", "tests/unit/plan/test_plan_app.py"),
+    (r"^anatcl run", "{} -- -n --quiet rules", "tests/unit/run/test_run_app.py"),
     (r"", "{}", ""),
 )
 
