@@ -65,7 +65,9 @@ class World:
 def problem_of(kind: str, y: np.ndarray) -> Problem:
     """A task over people numbered from zero."""
     names = [f"sub-{i:05d}" for i in range(len(y))]
-    spec = {"name": "y", "kind": kind, "target": "y", "positives": [1], "negatives": [0]}
+    spec = {"name": "y", "kind": kind, "target": "y"} | (
+        {"positives": [1], "negatives": [0]} if kind == "binary" else {}
+    )
     return make_problem(load_task(spec), pd.DataFrame({"scan": names, "participant_id": names, "y": y}))
 
 

@@ -61,7 +61,9 @@ class Setting:
     @property
     def task(self) -> dict[str, Any]:
         """The task as a user would write it."""
-        found = {"name": "y", "kind": self.kind, "target": "y", "positives": [1], "negatives": [0]}
+        found = {"name": "y", "kind": self.kind, "target": "y"} | (
+            {"positives": [1], "negatives": [0]} if self.kind == "binary" else {}
+        )
         found |= {"group": "family"} if self.family > 1 else {}
         if self.kind == "binary":
             shown = ["roc_auc", "balanced_accuracy", "average_precision"]

@@ -75,7 +75,9 @@ def cohort(kind: str, n: int, d: int, seed: int = 0) -> tuple[pd.DataFrame, Feat
 def one_method(kind: str, n: int, d: int) -> tuple[float, pd.DataFrame]:
     """Seconds for one method and task, and its predictions."""
     table, features, folds = cohort(kind, n, d)
-    task = load_task({"name": "y", "kind": kind, "target": "y", "positives": [1], "negatives": [0]})
+    task = load_task(
+        {"name": "y", "kind": kind, "target": "y"} | ({"positives": [1], "negatives": [0]} if kind == "binary" else {})
+    )
     start = time.process_time()
     predictions, _ = evaluate_task(task, "m", table, features, folds, Settings())
     return time.process_time() - start, predictions

@@ -97,7 +97,7 @@ def raw_image(wildcards):
 
 @ready
 def given_mask(wildcards):
-    """The mask that the user gives for a scan: a mended one, or that of skullstrip: method: mask; else nothing."""
+    """The mask that the user gives for a scan: a corrected one, or that of skullstrip: method: mask; else nothing."""
     return PLAN.cohort.given_mask(wildcards.scan)
 
 

@@ -17,9 +17,12 @@ class InputError(Exception):
         The file it was found in.
     remedy : str, optional
         What the user can do about it, as one sentence.
+    key : sequence of str, optional
+        Keys of the configuration that it is about, where it was found by something that reads no configuration.
     """
 
-    def __init__(self, reason: str, file: str | Path | None = None, remedy: str = "") -> None:
+    def __init__(self, reason: str, file: str | Path | None = None, remedy: str = "", key: Sequence[str] = ()) -> None:
+        self.key = tuple(key)
         self.reason = reason
         self.file = "" if file is None else str(file)
         self.remedy = remedy

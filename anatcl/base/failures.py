@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["scan", "stage", "reason", "file", "log", "remedy"]
 AGAIN = "run again with --config 'failures={retry: true}'."
-RETRY = f"Read the log; when the cause is mended, {AGAIN}"
+RETRY = f"Read the log; when the cause is removed, {AGAIN}"
 
 
 def marker_path(folder: str | Path, scan: str) -> Path:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anatcl.base.errors import InputError
+
 # pandas takes 0.3 s to import, which the command line's --help and the imaging steps need not pay.
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +93,10 @@ def read_tsv(path: str | Path, **kwargs: Any) -> pd.DataFrame:
     """
     import pandas as pd
 
-    header = pd.read_csv(path, sep="\t", nrows=0, encoding="utf-8-sig").columns
+    try:
+        header = pd.read_csv(path, sep="\t", nrows=0, encoding="utf-8-sig").columns
+    except pd.errors.EmptyDataError:
+        raise InputError("the table is empty.", path, "Write a line of column names, separated by tabs.") from None
     text = {name: str for name in header if name == "scan" or str(name).endswith("_id")}
     return pd.read_csv(
         path, sep="\t", na_values=["n/a", ""], keep_default_na=False, dtype=text, encoding="utf-8-sig", **kwargs

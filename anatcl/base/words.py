@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LISTED = 50  # known words in one sentence
+MEANT = {"gpu": "cuda"}  # words that look like another one than they mean
+
 
 def near(word: str, known: Iterable[str]) -> list[str]:
     """The known words nearest to `word`, best first; none where nothing is like it."""
     words = {text.lower(): text for text in reversed([str(k) for k in known])}
     asked = str(word).lower()
+    asked = MEANT.get(asked, asked)
     close = difflib.get_close_matches(asked, words, n=2, cutoff=0.65)
     # A word that begins with what was typed is meant, however much longer it is.
     close += [text for text in words if asked and text.startswith(asked) and text not in close]
@@ -24,8 +28,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def hint(word: str, known: Iterable[str]) -> str:
     """As `nearest`, to stand inside a sentence."""
-    known = sorted(str(k) for k in known)
+    known = sorted(str(k) or "''" for k in known)
     close = near(word, known)
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
-    return f"known: {', '.join(known)}" if known else "nothing is known here"
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return f"known: {', '.join(known[:LISTED])}{more}" if known else "nothing is known here"

@@ -11,6 +11,7 @@ import pandas as pd
 from anatcl.base.closure import code_digest
 from anatcl.base.errors import InputError
 from anatcl.base.joins import compare, some
+from anatcl.base.queries import fits_query
 from anatcl.bids import check, filters, names, phenotypes, walk
 from anatcl.bids.cache import Cache
 from anatcl.bids.tables import Table, from_texts, read_table, typed
@@ -242,7 +243,7 @@ class Builder:
     def _query(self, scans: pd.DataFrame) -> pd.DataFrame:
         if not self.options.query or scans.empty:
             return scans
-        kept = filters.fits_query(typed(scans), self.options.query)
+        kept = fits_query(typed(scans), self.options.query, key=("participants", "query"))
         for scan in scans.loc[~kept.to_numpy(), "scan"]:
             reason = f"it does not fit participants.query ({self.options.query})."
             self._exclude(self.files[scan], reason, "Change the query to take it in.")

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable
 
-import pandas as pd
-
-from anatcl.base.errors import InputError
-from anatcl.base.words import nearest
 from anatcl.bids.names import Name
 from anatcl.spec.bids import ABSENT, Options, matches
 from anatcl.spec.layout import INDICES
@@ -59,24 +54,3 @@ def later_runs(names: Iterable[Name]) -> dict[str, str]:
 
 def _group(name: Name) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((key, value) for key, value in name.entities.items() if key != "run"))
-
-
-def fits_query(scans: pd.DataFrame, query: str) -> pd.Series:
-    """Evaluate a pandas query row by row.
-
-    Raises
-    ------
-    InputError
-        The query cannot be evaluated, or is not a comparison.
-    """
-    if "@" in query or "__" in query:  # pandas would look up Python variables and attributes
-        raise InputError(f"the query {query!r} has '@' or '__', which a query over columns does not need.")
-    try:
-        result = scans.eval(query, engine="python")
-    except Exception as error:  # pandas raises whatever the expression does; the reason is kept
-        reason = f"the query {query!r} cannot be evaluated ({type(error).__name__}: {error})."
-        unknown = re.search(r"name '(.+)' is not defined", str(error))
-        raise InputError(reason, remedy=nearest(unknown.group(1) if unknown else query, scans.columns)) from error
-    if not isinstance(result, pd.Series) or result.dtype != bool:
-        raise InputError(f"the query {query!r} is not a comparison.", remedy="Write for example: age >= 18.")
-    return result

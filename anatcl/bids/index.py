@@ -73,8 +73,14 @@ def refresh(bids_dir: str | Path, out_dir: str | Path, options: Options | None =
         raise InputError(f"the index cannot be written ({error.strerror}).", out, remedy) from error
     if index.scans.empty:
         remedy = f"See {out / 'excluded.tsv'} for the reason of each, and the filters in config (participants, bids)."
-        raise InputError("no usable T1w scan was found.", bids_dir, remedy)
+        raise InputError(f"no usable T1w scan was found{_counts(index)}", bids_dir, remedy)
     return typed(index.scans)
+
+
+def _counts(index: Index) -> str:
+    """How many images were found, not asked for, excluded: which of the filters left nothing."""
+    told = ", ".join(f"{number} {what}" for what, number in index.counts.items() if number)
+    return f" ({told})." if told else "."
 
 
 def write_if_changed(path: Path, table: pd.DataFrame) -> bool:

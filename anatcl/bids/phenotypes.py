@@ -86,9 +86,20 @@ def read(root: Path, sessions: Iterable[tuple[str, Table]], options: Options) ->
             found.warn(table.file, f"the table is ignored: {error.reason}", error.remedy)
     absent = [name for name in options.columns.values() if name not in seen]
     if absent and seen:
-        raise InputError(f"columns names {absent[0]!r}, which no table has.", people, nearest(absent[0], seen))
+        reason = f"columns names {absent[0]!r}, which no table has."
+        raise InputError(reason, people, nearest(absent[0], seen), ("bids", "columns"))
+    if seen:
+        _columns_exist(options, seen | {*found.columns})
     found.columns += [name for name in ("age", "sex", "site") if name not in found.columns]
     return found
+
+
+def _columns_exist(options: Options, known: set[str]) -> None:
+    """Raise where units or codes for missing are given for a column that no table has."""
+    for key in ("units", "missing"):
+        for name in sorted({*getattr(options, key)} - known - {"*"}):
+            reason = f"{key} names the column {name!r}, which no table has."
+            raise InputError(reason, None, nearest(name, known), ("bids", key))
 
 
 def _sidecar(path: Path, found: Phenotypes) -> dict[str, Any]:

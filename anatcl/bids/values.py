@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from anatcl.base.errors import InputError
 from anatcl.base.joins import some
 from anatcl.base.spikes import spikes
-from anatcl.bids.units import PER_MM3, Unit, age_unit, size_unit
+from anatcl.base.words import nearest
+from anatcl.bids.units import PER_MM3, PER_YEAR, Unit, age_unit, size_unit
 from anatcl.spec.bids import ABSENT, Options
 
 AGE_RANGE = (0.0, 120.0)
@@ -18,6 +20,7 @@ SEXES = {
     "F": {"f", "female", "woman", "girl"},
 }
 HEAD_SIZE = re.compile(r"(?:.*[\W_])?e?(?:tiv|icv|sbtiv|ticv|intracranial.*)(?:[\W_].*)?", re.IGNORECASE)
+UNITS = ("bids", "units")  # where a unit stands in the configuration
 UNIT_CURE = "Write Units for it in the table's JSON file (year, month, week or day), or set bids: units in config."
 SIZE_CURE = "Write Units for it in the table's JSON file (mm3, cm3, mL or L), or set bids: units in config."
 # Older than anybody in years, but plausible for children in months or for anybody in days.
@@ -68,7 +71,11 @@ def _unit(
 ) -> Unit:
     """The configured unit of a column, else what its description and name say."""
     given = options.units.get(name) or options.units.get(column)
-    return read(name if given else column, {"Units": given} if given else description)
+    unit = read(name if given else column, {"Units": given} if given else description)
+    if given and not unit.name:
+        known = PER_YEAR if name == "age" else PER_MM3
+        raise InputError(f"units: {given!r} of the column {name!r} is no unit.", None, nearest(given, known), UNITS)
+    return unit
 
 
 def _refuse(rows: Rows, name: str, reason: str, warn: Warn, cure: str = UNIT_CURE) -> None:

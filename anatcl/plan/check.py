@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from anatcl.base.errors import InputError, InputErrors
 from anatcl.base.words import nearest
-from anatcl.evaluate.data.problem import Refused, make_problem
+from anatcl.evaluate.data.features import load_table, used_columns
+from anatcl.plan.check_tasks import check_tasks
+from anatcl.plan.columns import lacking
 from anatcl.plan.plan import Plan
 from anatcl.spec.bids import matches
-from anatcl.spec.check import Found, Place, check_files_and_names, tasks_of
+from anatcl.spec.check import Found, Place, can_be_read, check_files_and_names, tasks_of
 from anatcl.spec.config import Config, Evaluate
 from anatcl.spec.layers import Layers
 from anatcl.spec.mend import Mended
-from anatcl.spec.names import VOLUMES, needs_age
+from anatcl.spec.names import needs_age
 from anatcl.spec.protocol import load_design
 from anatcl.spec.section import dotted
-from anatcl.spec.task import Task, canonical
+from anatcl.spec.task import canonical
 
 log = logging.getLogger(__name__)
 # Sections without which the index would be another one than was meant.
 OF_WHOLE = ("preprocess", "threads")  # what the one check of the whole is about
 OF_INDEX = ("bids_dir", "bids", "participants")
 FEWEST = 2  # scans to train on
+ROWS = "Write the names of the scans as in results/bids/scans.tsv, or those of the participants."
 
 
 def checked_plan(layers: Layers, dataset: bool = True) -> Plan:
@@ -74,11 +74,11 @@ def _against_index(plan: Plan) -> Found:
         table = plan.cohort.index.reset_index(drop=True)
     except InputError as error:
         if not nobody:
-            yield ("bids_dir",), error
+            yield error.key or ("bids_dir",), error
         return
-    for check in (_decisions, _masks, _folds, _ages, _columns, _protocols):
+    for check in (_decisions, _masks, _folds, _ages, _columns, _protocols, _features):
         yield from check(plan, table)
-    yield from _tasks(plan, table)
+    yield from check_tasks(plan.config, table)
 
 
 # -- who takes part -----------------------------------------------------------------------------------------------
@@ -92,7 +92,11 @@ def _participants(config: Config) -> Found:
         plain = not set(pattern) & set("*?[")
         if pattern.removeprefix("sub-") in bare or (not plain and any(matches(p, (pattern,), "sub-") for p in people)):
             continue
-        error = InputError(f"{pattern!r} fits no participant of {config.bids_dir}.", None, nearest(pattern, people))
+        remedy = nearest(pattern, people)
+        if pattern.isdigit():
+            same = [name for name in sorted(bare) if name.isdigit() and int(name) == int(pattern)]
+            remedy = f"Write {same[0]!r} in quotes: YAML reads it as a number." if same else remedy
+        error = InputError(f"{pattern!r} fits no participant of {config.bids_dir}.", None, remedy)
         yield (("participants", "include", number), error)
 
 
@@ -126,15 +130,15 @@ def _masks(plan: Plan, table: pd.DataFrame) -> Found:
     if plan.config.preprocess.skullstrip.method != "mask":
         return
     try:
-        lacking = [scan for scan in table["scan"] if not plan.cohort.given_mask(scan)]
+        without = [scan for scan in table["scan"] if not plan.cohort.given_mask(scan)]
     except InputError:
         return  # the table of corrections is wrong, which is said already
-    if not lacking:
+    if not without:
         return
     place, pattern = ("preprocess", "skullstrip", "masks"), plan.config.preprocess.skullstrip.masks
-    reason = f"{len(lacking)} of {len(table)} scans have no mask there, {lacking[0]} first."
-    if len(lacking) == len(table):
-        yield (place, InputError(reason, pattern.replace("{scan}", lacking[0]), "Correct the path."))
+    reason = f"{len(without)} of {len(table)} scans have no mask there, {without[0]} first."
+    if len(without) == len(table):
+        yield (place, InputError(reason, pattern.replace("{scan}", without[0]), "Correct the path."))
     else:
         log.warning("%s: %s They fail at this step, the others go on.", dotted(place), reason)
 
@@ -145,9 +149,9 @@ def _masks(plan: Plan, table: pd.DataFrame) -> Found:
 def _folds(plan: Plan, table: pd.DataFrame) -> Found:
     """The column that is kept whole within a fold."""
     settings = plan.config.pretrain
-    lacking = _lacking(("pretrain", "group"), settings.group, table)
-    yield from lacking
-    if not lacking:
+    missing = lacking(("pretrain", "group"), settings.group, table)
+    yield from missing
+    if not missing:
         groups = table.drop_duplicates("participant_id")[settings.group].fillna("n/a").astype(str).nunique()
         if groups < settings.folds:
             reason = f"{groups} values of {settings.group!r} cannot fill {settings.folds} folds."
@@ -178,19 +182,9 @@ def _columns(plan: Plan, table: pd.DataFrame) -> Found:
     settings, usual = plan.config.evaluate, Evaluate()
     for number, column in enumerate(settings.subgroups):
         if column not in usual.subgroups:
-            yield from _lacking(("evaluate", "subgroups", number), column, table)
+            yield from lacking(("evaluate", "subgroups", number), column, table)
     if settings.site_column != usual.site_column:
-        yield from _lacking(("evaluate", "site_column"), settings.site_column, table)
-
-
-def _lacking(place: Place, column: str, table: pd.DataFrame, who: str = "") -> list[tuple[Place, InputError]]:
-    """What is wrong with a column that is needed: it is not there, or nobody has a value."""
-    if column in table and table[column].notna().any():
-        return []
-    known = [str(name) for name in table if table[name].notna().any() and name != "path"]
-    why = "no scan has a value in the column" if column in table else "the scans table has no column"
-    remedy = f"{nearest(column, known)} Or name it by bids: columns."
-    return [(place, InputError(f"{who}{why} {column!r}.", None, remedy))]
+        yield from lacking(("evaluate", "site_column"), settings.site_column, table)
 
 
 def _protocols(plan: Plan, table: pd.DataFrame) -> Found:
@@ -200,9 +194,9 @@ def _protocols(plan: Plan, table: pd.DataFrame) -> Found:
         design = load_design(told)
         if design.kind not in ("leave-site-out", "transfer"):
             continue
-        lacking = _lacking((*place, "column"), design.column, table)
-        yield from lacking
-        if lacking:
+        missing = lacking((*place, "column"), design.column, table)
+        yield from missing
+        if missing:
             continue
         values = sorted(set(table[design.column].dropna().map(canonical)))
         if design.kind == "leave-site-out" and len(values) < 2:
@@ -215,69 +209,23 @@ def _protocols(plan: Plan, table: pd.DataFrame) -> Found:
                     yield ((*place, side), InputError(reason, None, nearest(value, values)))
 
 
-# -- tasks --------------------------------------------------------------------------------------------------------
+# -- features of other tools --------------------------------------------------------------------------------------
 
 
-def _tasks(plan: Plan, table: pd.DataFrame) -> Found:
-    full = table.assign(**{name: np.nan for name in VOLUMES if name not in table})
-    for place, task in tasks_of(plan.config):
-        if task.site == "site":
-            task = task.model_copy(update={"site": plan.config.evaluate.site_column})
-        wrong = [*_task_columns(place, task, table), *_queries(place, task, full)]
-        yield from wrong or _task_people(place, task, full)
-
-
-def _task_columns(place: Place, task: Task, table: pd.DataFrame) -> Iterator[tuple[Place, InputError]]:
-    """Columns that a task names."""
-    wanted = [task.target, task.group, *task.covariates, *task.preserve, *(g.column for g in task.gap_groups)]
-    wanted += [task.site] if task.harmonise else []
-    for column in dict.fromkeys(wanted):
-        if column not in VOLUMES:
-            yield from _lacking(place, column, table, f"task {task.name}: ")
-
-
-def _queries(place: Place, task: Task, table: pd.DataFrame) -> Iterator[tuple[Place, InputError]]:
-    """Queries of a task that cannot be asked."""
-    for query in filter(None, (task.query, task.train_query)):
+def _features(plan: Plan, table: pd.DataFrame) -> Found:
+    """Tables of features that cannot be joined, hold no numbers, or hold nobody of this dataset."""
+    used = used_columns(task for _, task in tasks_of(plan.config))
+    for name, given in plan.config.evaluate.features.items():
+        place: Place = ("evaluate", "features", name, "table")
+        if not can_be_read(given):
+            continue  # said already
         try:
-            table.query(query)
-        except Exception as error:  # pandas raises many kinds for a wrong expression
-            unknown = re.search(r"name '(.+)' is not defined", str(error))
-            remedy = nearest(unknown.group(1), map(str, table)) if unknown else "Write for example: age >= 18."
-            reason = f"task {task.name}: the query {query!r} cannot be evaluated ({' '.join(str(error).split())})."
-            yield (place, InputError(reason, None, remedy))
-
-
-def _task_people(place: Place, task: Task, table: pd.DataFrame) -> Iterator[tuple[Place, InputError]]:
-    """Whether anybody has the values that a task is about; that they are few is a warning: the task will be skipped."""
-    if any(name in f"{task.query} {task.train_query} {task.target}" for name in VOLUMES):
-        return  # known once the scans are measured
-    nobody = _classes(task, table)
-    if nobody:
-        yield (place, InputError(f"task {task.name}: {nobody[0]}", None, nobody[1]))
-        return
-    try:
-        make_problem(task, table)
-    except Refused as error:
-        asked = table.query(task.query) if task.query else table
-        if asked[task.target].isna().all():
-            reason = f"task {task.name}: nobody takes part ({error.reason.rstrip('.')})."
-            yield (place, InputError(reason, None, "Mend its query or its values, or leave the task out."))
-            return
-        log.warning("%s: task %s will be skipped: %s", dotted(place), task.name, error.reason)
-    except InputError as error:
-        yield (place, error)
-
-
-def _classes(task: Task, table: pd.DataFrame) -> tuple[str, str] | None:
-    """Reason and remedy where nobody has a value of a class."""
-    if task.kind == "regression" or (task.kind == "binary" and task.threshold is not None):
-        return None
-    there = sorted(set(table[task.target].dropna().map(canonical)))
-    sides: Sequence[tuple[str, ...]] = (task.positives, task.negatives) if task.kind == "binary" else (task.classes,)
-    for side in filter(None, sides):
-        if not set(side) & set(there):
-            shown = f"{', '.join(there[:8])}{' ...' if len(there) > 8 else ''}"
-            reason = f"nobody has {' or '.join(map(repr, side[:4]))} in the column {task.target!r} (there: {shown})."
-            return reason, nearest(side[0], there)
-    return None
+            found = load_table(given.table, given.columns, table, used)
+        except InputError as error:
+            yield (place, error)
+            continue
+        if not found.present.any():
+            yield (
+                place,
+                InputError(f"no scan of the dataset has a row in it. {' '.join(found.notes)}", given.table, ROWS),
+            )

@@ -114,7 +114,7 @@ class Cohort:
             raise InputError(
                 f"{len(left_out)} scan(s) failed and failures: fatal is set ({', '.join(left_out[:3])} ...).",
                 FAILURES,
-                "Mend them and run with failures: retry, or exclude them (participants: exclude).",
+                "Repair them and run with failures: retry, or exclude them (participants: exclude).",
             )
         scans = sorted(set(self.index["scan"]) - set(left_out))
         if not scans:
@@ -150,5 +150,5 @@ class Cohort:
         return [given] if os.path.isfile(given) else []  # noqa: PTH113 - thousands; the step of a scan without one fails
 
     def skullstrip_method(self, scan: str) -> str:
-        """Where the masks of a scan come from: a mended mask beats the configured method."""
+        """Where the masks of a scan come from: a corrected mask beats the configured method."""
         return "mask" if scan in self.corrections.masks else self.config.preprocess.skullstrip.method

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 from anatcl.base.files import sha256
 from anatcl.base.syntax import WORDING
-from anatcl.spec.atlas import beside, load_atlas_file
+from anatcl.spec.atlas import beside, image_file, load_atlas_file
+from anatcl.spec.check import stats_files
 from anatcl.spec.methods import declared_methods
 from anatcl.spec.template import IMAGES, load_spec
 
@@ -22,18 +22,9 @@ def atlas_content(name: str) -> str:
     """Digest of an atlas: what its YAML says, its table of regions, its images."""
     atlas, path = load_atlas_file(name)
     images = [image for image in (atlas.image, atlas.extra) if image is not None]
-    files = [beside(path, atlas.regions), *(_image(path, image) for image in images)]
+    files = [beside(path, atlas.regions), *(image_file(image, path) or Path() for image in images)]
     said = atlas.model_dump(mode="json", exclude={"image", "extra", "regions", "citation"})
     return _digest([said, *map(file_content, files)])
-
-
-def _image(path: Path, image: Any) -> Path:
-    """An image of an atlas: beside its file, or inside an installed package."""
-    if isinstance(image, str):
-        return beside(path, image)
-    spec = importlib.util.find_spec(image.package)
-    folders = spec.submodule_search_locations if spec else None
-    return Path(folders[0] if folders else "") / image.file
 
 
 @functools.cache
@@ -53,8 +44,8 @@ def task_content(task: Any) -> str:
 def stats_content(folder: str) -> str:
     """Digest of the tables of a FreeSurfer folder: ``stats/*.stats`` of every subject, at any depth that it uses."""
     root = Path(folder)
-    found = {file for depth in ("*", "*/*", "*/*/*") for file in root.glob(f"{depth}/stats/*.stats")}
-    return _digest([[file.relative_to(root).as_posix(), file_content(file)] for file in sorted(found)])
+    found = sorted(set(stats_files(root)))
+    return _digest([[file.relative_to(root).as_posix(), file_content(file)] for file in found])
 
 
 def method_words(names: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 ITK's own start (centres of mass) is pulled down by the neck and off by a field of view that cuts the face. Here the
 top of the head gives a first guess, and a search over rotations, shifts and sizes on a 6 mm grid, scored by mutual
-information inside the template's intracranial region, mends it. Headers are sometimes wrong about which way is up: the
+information inside the template's intracranial region, corrects it. Headers can be wrong about which way is up: the
 24 right-angled turns of the head are tried as well, and one of them is believed where it fits clearly better. On some
 scans (thick slices, bright scalp) the skull fits best on the outside of the head: where the cranium would reach into
 the scalp, the search is made again for poses that leave it room. Thousands of candidates cost a second or two.

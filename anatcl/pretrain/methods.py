@@ -47,7 +47,7 @@ def make_loss(declared: Declaration, options: Options) -> Loss:
         raise InputError(
             f"METHOD names the loss {declared.loss!r}, which is no Loss of this file.",
             module.__file__,
-            "Mend the name.",
+            "Correct the name.",
         )
     unknown = sorted(set(declared.options.values()) - set(Options.names()))
     if unknown:

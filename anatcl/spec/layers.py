@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 
 from anatcl.base.errors import InputError
+from anatcl.spec.task import FILES
+from anatcl.spec.yaml_file import read_yaml
 
 # Keys that always hold a path, and keys that hold a shipped name or a path.
 PATHS = (
@@ -21,9 +23,6 @@ PATHS = (
     ("measures", "freesurfer"),
 )
 NAMES = (("preprocess", "recipe"), ("preprocess", "template"), ("measures", "atlas"), ("evaluate", "tasks"))
-FILES = (".yaml", ".yml", ".json")
-
-
 COMMAND_LINE = "--config"
 
 
@@ -97,23 +96,20 @@ def read(file: Path) -> dict[str, Any]:
     InputError
         The file is missing, is not YAML, or is no mapping.
     """
-    try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError("the configuration file does not exist.", file, "Mend its path.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"the configuration is not valid YAML ({error}).", file, "Mend the line it names.") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise InputError("the configuration is not a mapping of keys to values.", file, "Write 'key: value' lines.")
-    return content
+    if not Path(file).is_file():
+        raise InputError("the configuration file does not exist.", file, "Correct its path.")
+    return read_yaml(Path(file), "configuration", empty=True)
 
 
 def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `low` with `high` over it; mappings are merged, everything else is replaced."""
+    """Return `low` with `high` over it; mappings are merged, everything else is replaced.
+
+    A section without a line says nothing: ``pretrain:`` with every line below it commented out.
+    """
     merged = dict(low)
     for key, value in high.items():
+        if value is None and isinstance(merged.get(key), Mapping):
+            continue
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = merge(merged[key], value) if both else value
     return merged

@@ -12,7 +12,7 @@ from anatcl.spec.config import Config
 from anatcl.spec.section import Wrong, wrongs
 
 Place = tuple[str | int, ...]
-FIXED = {("pretrain", "crop")}  # lists whose length is given
+FIXED = {("pretrain", "crop"), ("bids", "voxel_mm")}  # lists whose length is given
 
 
 class Mended:
@@ -56,9 +56,18 @@ class Mended:
             except ValidationError as error:
                 new = wrongs(Config, error)
                 self.wrong += [Wrong(self.of_user(one.place), one.text) for one in new]
+                before = copy.deepcopy(self.values)
                 # From the end of a list, so that the numbers of the others stay.
                 for place in sorted({one.place for one in new}, key=str, reverse=True):
                     self._remove(place)
+                if self.values == before:  # nothing that it knows how to take away: the whole section goes
+                    self._drop_sections({one.place for one in new})
+
+    def _drop_sections(self, places: set[Place]) -> None:
+        """Take away whole sections, or everything: so that each round leaves less."""
+        sections = {place[0] for place in places if place}
+        self.values = {key: value for key, value in self.values.items() if sections and key not in sections}
+        self.gone |= {(section,) for section in sections}
 
     def _remove(self, place: Place) -> None:
         cut = _first_number(place)

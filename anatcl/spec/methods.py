@@ -117,7 +117,7 @@ def _declaration(path: Path) -> Declaration | None:
     try:
         body = ast.parse(path.read_text(encoding="utf-8"), str(path)).body
     except SyntaxError as error:
-        raise InputError(f"line {error.lineno} is no Python: {error.msg}.", path, "Mend the line.") from error
+        raise InputError(f"line {error.lineno} is no Python: {error.msg}.", path, "Correct the line.") from error
     for statement in body:
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         if any(isinstance(t, ast.Name) and t.id == "METHOD" for t in targets):

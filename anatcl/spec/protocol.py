@@ -8,10 +8,20 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from anatcl.base.errors import InputError
-from anatcl.spec.section import Count, Section, Whole, texts
+from anatcl.spec.section import Count, Section, Whole, several, texts
 from anatcl.spec.task import canonical
 
 Values = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(canonical(v) for v in texts(value)))]
+
+
+# What each kind reads beside `probe`; few-shot deals `folds` itself where no encoder was trained.
+OWN: dict[str, tuple[str, ...]] = {
+    "folds": (),
+    "repeated": ("folds", "repeats"),
+    "leave-site-out": ("column",),
+    "transfer": ("column", "train", "test"),
+    "few-shot": ("sizes", "repeats", "folds"),
+}
 
 
 class Design(Section):
@@ -31,16 +41,32 @@ class Design(Section):
     column: str = Field("site", description="column of sites or cohorts")
     train: Values = Field((), description="values of `column` that are trained on (transfer)")
     test: Values = Field((), description="values of `column` that are tested (transfer)")
-    sizes: tuple[Count, ...] = Field((8, 16, 32, 64), description="numbers of training participants (few-shot)")
+    sizes: Annotated[tuple[Count, ...], BeforeValidator(several)] = Field(
+        (8, 16, 32, 64), description="numbers of training participants (few-shot)"
+    )
     probe: Literal["linear", "knn"] = Field("linear", description="ridge or logistic regression, or nearest neighbours")
+
+    def names(self) -> set[tuple[Any, ...]]:
+        """What its results are called by; two protocols that share one cannot be told apart."""
+        if self.kind == "few-shot":
+            return {(self.kind, self.probe, size) for size in (*self.sizes, "all")}
+        own = [getattr(self, key) for key in OWN[self.kind]]
+        return {(self.kind, self.probe, *own)}
 
     @model_validator(mode="after")
     def _sides(self) -> Self:
+        own = ("kind", "probe", *OWN[self.kind])
         if self.kind == "transfer" and not (self.train and self.test):
             raise ValueError("transfer needs train and test: values of its column")
         both = sorted(set(self.train) & set(self.test))
         if both:
-            raise ValueError(f"{both} are trained on and tested at once")
+            raise ValueError(f"{', '.join(map(repr, both))} are trained on and tested at once")
+        # By value: a configuration is written out with all its defaults for the jobs.
+        fields = type(self).model_fields
+        unread = [key for key in fields if key not in own and getattr(self, key) != fields[key].default]
+        if unread:
+            hint = "; the number of folds is pretrain: folds" if (self.kind, unread[0]) == ("folds", "folds") else ""
+            raise ValueError(f"the kind {self.kind} does not read {unread[0]} (it reads {', '.join(own[1:])}){hint}")
         if self.kind == "few-shot" and not self.sizes:
             raise ValueError("few-shot needs sizes: numbers of training participants")
         return self

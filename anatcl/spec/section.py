@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ PLAIN = {
     "be a true": "be true",
     " after validation": "",
 }
+NAME = str | int | datetime.date  # what YAML makes of a name that is written without quotes
 SHOWN = 60  # characters of a value that a sentence repeats
 
 
@@ -138,8 +140,12 @@ def _said(text: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a sentence repeats it, cut where it is long."""
-    text = repr(value)
+    """A value as a sentence repeats it: in YAML's words, cut where it is long."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value) if isinstance(value, datetime.date) else repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
@@ -188,16 +194,21 @@ def fits(pattern: str, reason: str) -> Callable[[str], str]:
 def _no_truth(value: Any) -> Any:
     """YAML's yes and no are no numbers."""
     if isinstance(value, bool):
-        raise ValueError(f"{value} is no number")
+        raise ValueError(f"{shown(value)} is no number")
     return value
 
 
+def several(value: Any) -> Any:
+    """A list; one thing alone will do."""
+    return value if value is None or isinstance(value, list | tuple) else [value]
+
+
 def texts(value: Any) -> Any:
-    """A list of names; one name alone will do, and YAML's numbers (``run: [1]``) are taken as text."""
+    """A list of names; one name alone will do, and YAML's numbers (``run: [1]``) and dates are taken as text."""
     if value is None:
         return ()
-    items = [value] if isinstance(value, str | int) else value
-    if not isinstance(items, list | tuple) or any(isinstance(i, bool) or not isinstance(i, str | int) for i in items):
+    items = [value] if isinstance(value, NAME) else value
+    if not isinstance(items, list | tuple) or any(isinstance(i, bool) or not isinstance(i, NAME) for i in items):
         raise ValueError(f"it must be a list of names, not {shown(value)}")
     return tuple(str(item) for item in items)
 

@@ -15,9 +15,10 @@ from anatcl.base.errors import InputError
 from anatcl.base.words import nearest
 from anatcl.spec.layout import TASK_PATTERN
 from anatcl.spec.names import METRICS, TABLES
-from anatcl.spec.section import Count, Section, Texts, fits, one_of
-from anatcl.spec.template import read_yaml
+from anatcl.spec.section import Count, Section, Texts, fits, one_of, shown
+from anatcl.spec.yaml_file import read_yaml
 
+FILES = (".yaml", ".yml", ".json")
 SHIPPED = Path(__file__).parent / "tasks"
 
 
@@ -42,13 +43,28 @@ def _labels(value: Any) -> Any:
 
 
 def _threshold(value: Any) -> Any:
-    if value is None or value == "median" or (isinstance(value, int | float) and not isinstance(value, bool)):
+    number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+    if value is None or value == "median" or number:
         return value
-    raise ValueError(f"it must be a number or median, not {value!r}")
+    raise ValueError(f"it must be a number or median, not {shown(value)}")
 
 
 Labels = Annotated[tuple[str, ...], BeforeValidator(_labels)]
 Name = Annotated[str, Field(min_length=1), AfterValidator(fits(TASK_PATTERN, "unfit for a file name"))]
+
+
+# Keys that only one kind of task reads.
+ONLY = {
+    "binary": ("positives", "negatives", "threshold"),
+    "multiclass": ("classes",),
+    "regression": ("bias_correction", "gap_groups"),
+}
+
+
+def _apart(positives: tuple[str, ...], negatives: tuple[str, ...]) -> None:
+    both = sorted(set(positives) & set(negatives))
+    if both:
+        raise ValueError(f"{', '.join(map(repr, both))} are positive and negative at once")
 
 
 class GapGroup(Section):
@@ -58,6 +74,13 @@ class GapGroup(Section):
     column: str = Field(description="column of the scans table")
     positives: Labels = Field(description="its values that are the first group")
     negatives: Labels = Field(description="its values that are the second group")
+
+    @model_validator(mode="after")
+    def _sides(self) -> Self:
+        if not (self.positives and self.negatives):
+            raise ValueError("it needs positives and negatives: values of its column")
+        _apart(self.positives, self.negatives)
+        return self
 
 
 class Task(Section):
@@ -122,17 +145,30 @@ class Task(Section):
     def _sides(self) -> Self:
         if self.kind == "binary" and self.threshold is None and not (self.positives and self.negatives):
             raise ValueError("a binary task needs positives and negatives, or a threshold")
-        both = sorted(set(self.positives) & set(self.negatives))
-        if both:
-            raise ValueError(f"{both} are positive and negative at once")
+        _apart(self.positives, self.negatives)
         if self.target in (*self.covariates, *self.preserve):
             raise ValueError("the target is among covariates or preserve: tested rows would need it")
         return self
 
     @model_validator(mode="after")
+    def _read(self) -> Self:
+        """Refuse what a task of this kind does not read."""
+        for kind, keys in ONLY.items():
+            given = [key for key in keys if getattr(self, key) != type(self).model_fields[key].default]
+            if given and kind != self.kind:
+                raise ValueError(f"a {self.kind} task does not read {given[0]}, only a {kind} task does")
+        if self.threshold is not None and (self.positives or self.negatives):
+            raise ValueError("give either a threshold, or positives and negatives")
+        if self.preserve and not self.harmonise:
+            raise ValueError("preserve needs harmonise: combat, whose effect on these columns it keeps")
+        return self
+
+    @model_validator(mode="after")
     def _metrics(self) -> Self:
-        known = METRICS[self.kind]
-        wrong = [name for name in self.metrics if name not in known and not name.startswith("gap_")]
+        known = [name for name in METRICS[self.kind] if self.bias_correction or not name.endswith("_corrected")]
+        known += [f"gap_g_{group.name}" for group in self.gap_groups]
+        known += ["gap_site_share"] if self.gap_groups or self.bias_correction else []
+        wrong = [name for name in self.metrics if name not in known]
         if wrong:
             raise ValueError(f"metrics: {wrong[0]!r} is unknown for a {self.kind} task. {nearest(wrong[0], known)}")
         return self
@@ -162,8 +198,9 @@ def load_task(source: str | Path | dict[str, Any] | Task) -> Task:
     found = shipped_tasks()
     if text in found:
         return found[text]
-    reason = f"no task {text!r}: neither JSON, nor a file, nor one of {sorted(found)}."
-    raise InputError(reason, None, nearest(text, found))
+    if text.endswith(FILES) or "/" in text:
+        raise InputError(f"there is no file of a task {text!r}.", None, "Correct the path, or name a shipped task.")
+    raise InputError(f"there is no task {text!r}.", None, f"{nearest(text, found)} Or give the path of a YAML file.")
 
 
 @functools.cache

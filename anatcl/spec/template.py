@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import AfterValidator, Field, model_validator
 
 from anatcl.base.errors import InputError
 from anatcl.base.words import nearest
 from anatcl.spec.section import Section, fits
+from anatcl.spec.yaml_file import read_yaml
 
 FOLDER = Path(__file__).with_name("templates")
 Word = Annotated[str, AfterValidator(fits("[A-Za-z0-9]+", "other than letters and digits; it goes into file names"))]
@@ -83,25 +83,7 @@ def load_spec(name: str | Path) -> dict[str, Any]:
         if spec.get(key):
             spec[key] = str((path.parent / spec[key]).resolve())
             if not Path(spec[key]).is_file():
-                raise InputError(f"the template's {key} does not exist.", spec[key], f"Mend the path in {path}.")
+                raise InputError(f"the template's {key} does not exist.", spec[key], f"Correct the path in {path}.")
         else:
             spec.pop(key, None)
     return spec
-
-
-def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """A YAML file that holds one mapping.
-
-    Raises
-    ------
-    InputError
-        It is no YAML, or no mapping.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"the {what} is not valid YAML ({reason}).", path, "Mend the line it names.") from None
-    if not isinstance(content, dict):
-        raise InputError(f"the {what} is not a mapping of keys to values.", path, "Write 'key: value' lines.")
-    return content

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from anatcl.spec.augmentation import Augmentation
 from anatcl.spec.layout import METHOD_PATTERN
 from anatcl.spec.names import BASELINES, encoders, methods, trained_methods
-from anatcl.spec.section import Count, NotNegative, Positive, Real, Section, Whole, one_of, texts
+from anatcl.spec.section import Count, NotNegative, Positive, Real, Section, Whole, one_of, shown, texts
 
 
 def _joint_name(name: str) -> str:
@@ -38,7 +38,7 @@ Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, encoders()))]
 
 def _compile(value: bool | str) -> bool | str:
     if value not in (True, False, "auto"):
-        raise ValueError(f"it should be auto, true or false, not {value!r}")
+        raise ValueError(f"it should be auto, true or false, not {shown(value)}")
     return value
 
 
@@ -52,7 +52,7 @@ def _chunk(value: int) -> int:
     return value
 
 
-Compile = Annotated[bool | str, AfterValidator(_compile)]
+Compile = Annotated[bool | str, BeforeValidator(_compile)]
 
 
 class Common(Section):

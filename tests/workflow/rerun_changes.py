@@ -139,7 +139,7 @@ EDITS: dict[str, Edit] = {
     "another tool's features": Edit(f"{STUDY}/features.tsv", ("baseline",), ("0.5", "0.6")),
     "a decision in the corrections": Edit(f"{STUDY}/corrections.tsv", ("preprocess",), ("accept", "reject")),
     "a note in the corrections": Edit(f"{STUDY}/corrections.tsv", (), ("looks good", "looks very good")),
-    "a mended mask": Edit(f"{STUDY}/mask.nii.gz", ("skullstrip",)),
+    "a corrected mask": Edit(f"{STUDY}/mask.nii.gz", ("skullstrip",)),
     "a table of FreeSurfer": Edit(f"{STUDY}/freesurfer/sub-01/stats/aseg.stats", ("measures",), ("1500000", "1510000")),
     "one image": Edit(f"{STUDY}/bids/sub-01/anat/sub-01_T1w.nii.gz", ("bias_correct",)),
     "one row of participants.tsv": Edit(f"{STUDY}/bids/participants.tsv", ("measures",), ("\t21\t", "\t35\t")),

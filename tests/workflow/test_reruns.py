@@ -348,7 +348,8 @@ def test_a_change_reruns_what_it_concerns_and_nothing_else(change, planned):
     assert set(plan) == after(first, edges)
 
 
-# Of some rules only the jobs that are concerned run again: of four scans, three folds, two tasks, five methods.
+# Of some rules only the jobs that are concerned run again: of four scans, or of three folds and two tasks
+# of four encoders.
 JOBS = {
     "one image": {
         "bias_correct": 1,
@@ -359,8 +360,8 @@ JOBS = {
         "measure": 1,
         "measures": 1,
     },
-    "a mended mask": {"skullstrip": 1, "register": 1, "measure": 1},
-    "a loss of this run": {"train": 0, "embed": 0, "probe": 0},
+    "a corrected mask": {"skullstrip": 1, "register": 1, "measure": 1},
+    "a loss of this run": {"train": 3, "embed": 3, "interpret": 2},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from anatcl.base.errors import InputError, InputErrors
-from anatcl.plan import open_plan
+from anatcl.plan import Plan, open_plan
 from anatcl.spec.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +21,11 @@ CUTS = {"name": "dx", "kind": "binary", "target": "diagnosis", "positives": ["pa
 def task(**values: object) -> dict:
     """A configuration with one more task."""
     return {"evaluate": {"tasks": ["age", {**CUTS, **values}]}}
+
+
+def age(**values: object) -> dict:
+    """A configuration with one more task that predicts age."""
+    return {"evaluate": {"tasks": ["age", {"name": "mine", "kind": "regression", "target": "age", **values}]}}
 
 
 def protocol(**values: object) -> dict:
@@ -187,6 +193,98 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "subgroup": ({"evaluate": {"subgroups": ["sexx"]}}, ("evaluate.subgroups[0]", "'sexx'", "'sex'")),
     "site column": ({"evaluate": {"site_column": "scaner"}}, ("evaluate.site_column", "'scanner'")),
     "bootstrap": ({"evaluate": {"bootstrap": -1}}, ("evaluate.bootstrap is -1",)),
+    "threshold of another kind": (task(kind="regression", target="age"), ("does not read positives", "binary")),
+    "threshold that is no number": (
+        task(positives=[], negatives=[], threshold=float("nan")),
+        ("evaluate.tasks[1].threshold: it must be a number or median",),
+    ),
+    "threshold and classes": (task(threshold=3), ("either a threshold, or positives",)),
+    "columns to keep without harmonising": (task(preserve=["sex"]), ("preserve needs harmonise",)),
+    "metric that needs the bias correction": (age(metrics=["mae_corrected"]), ("'mae_corrected'", "mae")),
+    "metric of a gap group": (age(metrics=["gap_g_x"]), ("'gap_g_x'",)),
+    "site that only a count reads": (age(site="scaner"), ("'scaner'", "'scanner'")),
+    "group of a gap that nobody has": (
+        age(gap_groups=[{"name": "g", "column": "sex", "positives": ["Male"], "negatives": ["F"]}]),
+        ("evaluate.tasks[1].gap_groups[0]", "'Male'", "F, M"),
+    ),
+    "one side of a gap": (
+        age(gap_groups=[{"name": "g", "column": "sex", "positives": ["M"], "negatives": []}]),
+        ("gap_groups[0]", "needs positives and negatives"),
+    ),
+    "nobody to train on": (age(min_participants=2, train_query="sex == 'Male'"), ("train_query", "nobody to train")),
+    "one class to train on": (
+        task(min_per_class=2, train_query="diagnosis == 'HC'"),
+        ("train_query", "one class only"),
+    ),
+    "one site to harmonise": (age(min_participants=2, harmonise="combat"), ("one site", "nothing to harmonise")),
+    "query that would run code": (age(query="@__import__('os')"), ("'@'",)),
+    "query that is no comparison": (age(query="age + 1"), ("not a comparison", "age >= 18")),
+    "query of participants": (section("participants", query="age >>"), ("participants.query:",)),
+    "task without a file": ({"evaluate": {"tasks": ["tsk.yaml"]}}, ("evaluate.tasks[0]", "no file of a task")),
+    "yes without quotes": (
+        task(positives=[True], negatives=["HC"]),
+        ("nobody has 'True'", "Put yes, no, true and false in quotes"),
+    ),
+    "key of another protocol": (protocol(kind="repeated", sizes=[8]), ("does not read sizes", "folds, repeats")),
+    "folds of the protocol folds": (
+        {"evaluate": {"protocols": [{"kind": "folds", "folds": 3}]}},
+        ("does not read folds", "pretrain: folds"),
+    ),
+    "two protocols of one name": (
+        {"evaluate": {"protocols": [{"kind": "few-shot", "sizes": [4]}, {"kind": "few-shot", "sizes": [8, 4]}]}},
+        ("evaluate.protocols", "few-shot", "one name"),
+    ),
+    "a protocol said twice": ({"evaluate": {"protocols": ["folds", {"kind": "folds"}]}}, ("of one name",)),
+    "transfer as a word": ({"evaluate": {"protocols": ["transfer"]}}, ("protocols[0]", "train: [A], test: [B]")),
+    "subgroup twice": ({"evaluate": {"subgroups": ["sex", "sex"]}}, ("evaluate.subgroups", "twice")),
+    "features of other people": (
+        {"evaluate": {"features": {"x": {"table": "others.csv"}}}},
+        ("evaluate.features.x.table", "others.csv", "no scan of the dataset"),
+    ),
+    "features without numbers": (
+        {"evaluate": {"features": {"x": {"table": "text.csv"}}}},
+        ("evaluate.features.x.table", "no column of numbers"),
+    ),
+    "features with a row twice": (
+        {"evaluate": {"features": {"x": {"table": "twice.csv"}}}},
+        ("evaluate.features.x.table", "sub-003", "Keep one row"),
+    ),
+    "features without anything": ({"evaluate": {"features": {"x": {"table": "empty.tsv"}}}}, ("empty.tsv", "`scan`")),
+    "columns of features that are no pattern": (
+        {"evaluate": {"features": {"x": {"table": "feet.csv", "columns": "f["}}}},
+        ("evaluate.features.x.columns", "no regular expression"),
+    ),
+    "name of features with other signs": (
+        {"evaluate": {"features": {"my_model": {"table": "feet.csv"}}}},
+        ("evaluate.features.my_model", "'my-model'"),
+    ),
+    # what YAML makes of words
+    "number for a key": ({1: 2}, ("no key '1'",)),
+    "number for a key two levels down": ({"pretrain": {1: 2}}, ("no key 'pretrain.1'",)),
+    "nothing for a value": (section("pretrain", epochs=None), ("pretrain.epochs is empty", "whole number")),
+    "date for a number": ({"seed": datetime.date(2024, 1, 1)}, ("seed is 2024-01-01",)),
+    "participant without zeros": (section("participants", include=[3]), ("'003' in quotes",)),
+    "graphics processor": ({"device": "gpu"}, ("device is 'gpu'", "'cuda'")),
+    "infinite voxel": (section("bids", voxel_mm=[0.2, float("inf")]), ("bids.voxel_mm[1] is inf",)),
+    "compile": (option(compile=None), ("pretrain.options.compile: it should be auto, true or false",)),
+    "unit": (section("bids", units={"age": "monts"}), ("bids.units", "'monts'", "'month'")),
+    "unit of no column": (section("bids", units={"aeg": "months"}), ("bids.units", "'aeg'", "'age'")),
+    "codes of no column": (section("bids", missing={"agee": [-9]}), ("bids.missing", "'agee'", "'age'")),
+    "masks that nothing reads": (
+        section("preprocess", skullstrip={"masks": "m/{scan}.nii.gz"}),
+        ("preprocess.skullstrip", "method: mask"),
+    ),
+    "derivatives without tables": (section("measures", freesurfer="bids"), ("measures.freesurfer", "stats/*.stats")),
+    "corrections without anything": (section("preprocess", corrections="empty.tsv"), ("the table is empty",)),
+    "corrections with commas": (section("preprocess", corrections="feet.csv"), ("separated by commas", "tabs")),
+    "image of an atlas": (
+        section("measures", atlas="image.yaml"),
+        ("no key 'image.pakage'", "'package'"),
+    ),
+    "column of an atlas": (section("measures", atlas="column.yaml"), ("column.tsv", "'tisue'", "'tissue'")),
+    "name of a region": (section("measures", atlas="unnamed.yaml"), ("unnamed.tsv", "1 rows", "name")),
+    "label of a region": (section("measures", atlas="half.yaml"), ("half.tsv", "whole")),
+    "atlas without regions": (section("measures", atlas="bare.yaml"), ("bare.tsv", "no row")),
     # report
     "people of a map": (section("evaluate", interpret_people=0), ("evaluate.interpret_people is 0",)),
 }  # fmt: skip
@@ -207,7 +305,23 @@ def place(tmp_path_factory: pytest.TempPathFactory, heads: Path) -> Path:
     (dataset / "participants.tsv").write_text("\n".join(lines) + "\n")
     (folder / "words.tsv").write_text("scan\tdecisoin\na\taccept\n")
     (folder / "verdicts.tsv").write_text("scan\tdecision\nsub-003/anat/sub-003\tacept\n")
-    (folder / "feet.csv").write_text("scan,f1,f2\n")
+    (folder / "feet.csv").write_text("scan,f1,f2\nsub-003/anat/sub-003,1,2\n")
+    (folder / "others.csv").write_text("participant_id,f1\nzz-1,1\n")
+    (folder / "text.csv").write_text("participant_id,f1\nsub-003,a\n")
+    (folder / "twice.csv").write_text("participant_id,f1\nsub-003,1\nsub-003,2\n")
+    (folder / "empty.tsv").touch()
+    (folder / "image.yaml").write_text("name: a\nspace: MNI152\nimage: {pakage: x, file: y}\nregions: regions.tsv\n")
+    header = "index\tname\themisphere\tstructure"
+    tables = {
+        "column": f"{header}\ttisue\n1\tx\tL\tcortex\twm\n",
+        "unnamed": f"{header}\n1\t\tL\tcortex\n",
+        "half": f"{header}\n1.5\tx\tL\tcortex\n",
+        "bare": f"{header}\n",
+    }
+    for name, content in tables.items():
+        (folder / f"{name}.tsv").write_text(content)
+        said = f"name: a\nspace: MNI152NLin2009aSym\nimage: task.yaml\nregions: {name}.tsv\n"
+        (folder / f"{name}.yaml").write_text(said)
     (folder / "nobody.csv").write_text("who,f1\n")
     (folder / "task.yaml").write_text("name: mine\nkind: regression\ntarget: age\nmin_per_clas: 3\n")
     (folder / "key.yaml").write_text("name: Mine\nspace: Mine\nbrain_msk: a.nii.gz\ngm: b.nii.gz\nwm: c.nii.gz\n")
@@ -281,7 +395,7 @@ def test_all_that_is_wrong_is_said_at_once(refused):
 
 def test_of_a_default_in_the_place_of_a_wrong_value_nothing_is_said(refused):
     (error,) = refused({"bids": {"columns": {"sex": "site"}}, "evaluate": {"tasks": 3}}).errors
-    assert "evaluate.tasks is 3" in str(error)
+    assert "evaluate.tasks[0] is 3" in str(error)
 
 
 def test_the_command_line_is_named(place, monkeypatch):
@@ -306,6 +420,96 @@ def test_a_cohort_without_ages_needs_methods_without(refused, place):
         assert plan.methods.encoders == ["simclr", "anatcl-z", "untrained"]
     finally:
         table.write_text(kept)
+
+
+WRITTEN = {
+    "a key twice": ("seed: 1\npretrain: {epochs: 3}\nseed: 2\n", ("'seed'", "twice", "line 2")),
+    "a key twice, two levels down": ("pretrain: {epochs: 3, folds: 2, epochs: 4}\n", ("'epochs'", "twice")),
+    "a tab": ("pretrain:\n\tepochs: 3\n", ("line 3", "blanks in the place of tabs")),
+    "a bracket that stays open": ("pretrain: {epochs: 3\n", ("not valid YAML (line",)),
+    "no mapping": ("- pretrain\n", ("not valid YAML",)),
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_a_file_that_cannot_be_read_is_one_line(case, place, monkeypatch, see_words):
+    monkeypatch.chdir(place)
+    text, words = WRITTEN[case]
+    (place / "my.yaml").write_text(f"bids_dir: bids\n{text}")
+    with pytest.raises(InputError) as caught:
+        open_plan([ROOT / "config.yaml", place / "my.yaml"], {}, place, main=True)
+    see_words(str(caught.value), ("my.yaml", *words))
+
+
+def test_a_key_that_is_a_number_on_the_command_line_is_refused(place, monkeypatch):
+    monkeypatch.chdir(place)
+    with pytest.raises(InputErrors, match=r"no key 'pretrain\.1'"):
+        open_plan([ROOT / "config.yaml"], {"bids_dir": "bids", "pretrain": {1: 2}}, place, main=True)
+
+
+def test_a_value_of_a_class_that_nobody_has_is_a_warning(place, monkeypatch, caplog):
+    monkeypatch.chdir(place)
+    (place / "my.yaml").write_text(yaml.safe_dump({"bids_dir": "bids"} | task(positives=["patient", "patinet"])))
+    open_plan([ROOT / "config.yaml", place / "my.yaml"], {}, place, main=True)
+    assert "positives: nobody has 'patinet'" in caplog.text and "'Male'" not in caplog.text  # a shipped list of words
+
+
+UNUSUAL = {
+    "sections without a line": {"pretrain": None, "evaluate": None, "preprocess": {"qc": None}, "report": None},
+    "one thing in the place of a list": {
+        "pretrain": {"methods": "simclr"},
+        "evaluate": {"tasks": "age", "baselines": "tissue-volumes", "protocols": {"kind": "few-shot", "sizes": 4}},
+    },
+    "nothing to compare with": {
+        "pretrain": {"methods": ["simclr"]},
+        "evaluate": {"baselines": [], "subgroups": [], "untrained": False},
+    },
+    "no pretraining": {"pretrain": {"methods": []}, "evaluate": {"untrained": False}},
+    "two folds of scanners": {"pretrain": {"folds": 2, "group": "scanner"}},
+    "every protocol": {
+        "evaluate": {
+            "protocols": [
+                "folds",
+                {"kind": "folds", "probe": "knn"},
+                {"kind": "repeated", "folds": 2, "repeats": 3},
+                {"kind": "repeated", "folds": 3},
+                {"kind": "leave-site-out", "column": "scanner"},
+                {"kind": "transfer", "column": "scanner", "train": "Trio", "test": "Prisma"},
+                {"kind": "few-shot", "sizes": [4], "repeats": 2},
+                {"kind": "few-shot", "sizes": [4], "probe": "knn"},
+            ]
+        }
+    },
+    "numbers as text": {"pretrain": {"learning_rate": "1e-4", "epochs": "20"}},
+    "labels as numbers": {"bids": {"entities": {"session": 1, "run": [1, "n/a"]}}},
+    "codes as numbers": {"bids": {"sex_levels": {1: "M", 2: "F"}, "missing": {"age": -9, "*": [999]}}},
+    "a unit": {"bids": {"units": {"age": "years"}}},
+    "transforms without parameters": {"pretrain": {"options": {"augment": {"flip": None, "noise": {}}}}},
+    "no limit": {"preprocess": {"qc": {"cjv": [None, None]}}},
+    "features of some": {"evaluate": {"features": {"x": {"table": "feet.csv", "columns": "f1"}}}},
+    "a whole task": age(
+        bias_correction=True,
+        covariates="sex",
+        metrics=["mae", "mae_corrected", "gap_site_share", "gap_g_sex"],
+        gap_groups=[{"name": "sex", "column": "sex", "positives": "M", "negatives": "F"}],
+        min_participants=2,
+        train_query="diagnosis == 'HC'",
+    ),
+    "a score cut at its median": {
+        "evaluate": {"tasks": [{"name": "old", "kind": "binary", "target": "age", "threshold": "median"}]}
+    },
+    "another site": {"evaluate": {"site_column": "scanner"}},
+    "one participant by two patterns": {"participants": {"include": ["003", "sub-0*"]}},
+}
+
+
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_an_unusual_configuration_is_not_refused(case, place, monkeypatch):
+    monkeypatch.chdir(place)
+    (place / "my.yaml").write_text(yaml.safe_dump({"bids_dir": "bids"} | UNUSUAL[case]))
+    plan = open_plan([ROOT / "config.yaml", place / "my.yaml"], {}, place, main=True)
+    assert plan.cohort.scans and plan.tasks.loaded
+    assert Plan.of_job().values == plan.values  # what is written out for the jobs can be read
 
 
 RIGHT = [*(ROOT / "tests" / "configs").glob("*.yaml"), ROOT / "docs" / "results" / "ixi_run.yaml"]

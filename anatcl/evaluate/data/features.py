@@ -243,7 +243,8 @@ def select_columns(table: pd.DataFrame, feature_set: str, path: str | Path = "")
     else:
         chosen = [c for c in numeric if re.fullmatch(feature_set, c)]
     if not chosen:
-        raise InputError(f"no column belongs to the feature set {feature_set!r}.", path, f"Columns: {numeric[:20]}.")
+        told = f"Columns of numbers: {', '.join(numeric[:20])}." if numeric else "It has no column of numbers."
+        raise InputError(f"no column of numbers fits {feature_set!r}.", path, told)
     return sorted(chosen)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.errors import InputError
+from anatcl.base.queries import fits_query
 from anatcl.spec.task import Task, canonical
 
 
@@ -97,12 +98,7 @@ def make_problem(task: Task, table: pd.DataFrame, has_features: np.ndarray | Non
 def _selected(task: Task, table: pd.DataFrame, query: str) -> pd.DataFrame:
     if not query:
         return table
-    try:
-        return table.query(query)
-    except Exception as error:  # pandas raises many kinds for a wrong expression
-        raise InputError(
-            f"task {task.name}: query {query!r} fails: {error}.", remedy=f"Columns: {list(table.columns)}."
-        ) from error
+    return table[fits_query(table, query, f"task {task.name}")]
 
 
 def _regression(task: Task, table: pd.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -45,7 +45,7 @@ class Covariates:
         self.scale_: dict[str, tuple[float, float]] = {}
         for column in self.columns:
             if column not in rows:
-                raise InputError(f"no column {column!r} in the scans table.", remedy="Mend the task's covariates.")
+                raise InputError(f"no column {column!r} in the scans table.", remedy="Correct the task's covariates.")
             if pd.api.types.is_numeric_dtype(rows[column]):
                 spread = rows[column].std(ddof=0)
                 self.scale_[column] = (rows[column].mean(), spread if spread > 0 else 1.0)

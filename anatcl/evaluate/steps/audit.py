@@ -264,17 +264,27 @@ def audit(
         for encoder, trained in trained_on(folder, strict=False).items():
             tested = people if fold is None else people[people.map(fold) == encoder]
             row = functools.partial(_row, method, encoder=encoder, trained=trained, tested=tested)
-            compared = identity.compare(trained, tested, aliases)
-            why = compared.why_not if trained else "the encoder does not say whom it was trained on"
-            rows.append(row("participant", found=compared.same, why_not=why))
+            found, why = _same_people(trained, tested, aliases)
+            rows.append(row("participant", found=found, why_not=why))
             if volumes is not None:
-                seen = set(volumes[1]["participant_id"].astype(str)) & set(trained)
-                why = "" if seen else "no volume of anybody it was trained on is among the arrays"
+                why = _without_volume(volumes[1], trained)
                 rows.append(row("volume", found=_same_scans(twins, trained, set(tested)), why_not=why))
     for rule in rules:
         check = f"known overlap: {rule.get('reason', rule['query'])}"
         rows.append(_row("all", check, encoder="all", trained=[], tested=people, found=_known_people(scans, rule)))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _same_people(trained: list[str], tested: pd.Series, aliases: dict[str, str] | None) -> tuple[list[str], str]:
+    """Tested people who were trained on, and why nothing could be compared."""
+    compared = identity.compare(trained, tested, aliases)
+    return compared.same, compared.why_not if trained else "the encoder does not say whom it was trained on"
+
+
+def _without_volume(rows: pd.DataFrame, trained: list[str]) -> str:
+    """Why volumes cannot be compared; empty when they can."""
+    seen = set(rows["participant_id"].astype(str)) & set(trained)
+    return "" if seen else "no volume of anybody it was trained on is among the arrays"
 
 
 def rules_of(known: list[dict[str, Any]], cohort: str) -> list[dict[str, Any]]:

@@ -243,6 +243,38 @@ def test_a_map_follows_the_covariates_and_the_training_people_of_the_task(run: P
     assert not np.allclose(some["attribution"], plain["attribution"], rtol=1e-3)
 
 
+@pytest.mark.parametrize("extra", HARD)
+def test_a_map_adds_up_to_what_the_fitted_probe_predicts(
+    run: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
+) -> None:
+    """Voxels of a person add up to the prediction less that of the mean volume, asked of the probe itself."""
+    import torch
+
+    if "harmonise" in extra:
+        pytest.importorskip("combatlearn")
+    rows = read_tsv(run / "scans.tsv")
+    n = len(rows)
+    weight, sites = rows["age"] + rng.normal(0, 9, n), np.array(["a", "b"])[np.arange(n) // 3 % 2]
+    group, sex = np.where(np.arange(n) % 4, "HC", "AD"), np.array(["F", "M"])[np.arange(n) // 2 % 2]
+    write_tsv(run / "scans.tsv", rows.assign(weight=weight, scanner=sites, group=group, sex=sex))
+    sums: list[float] = []
+    folds: list[interpret.Fold] = []
+    gradients, fit = interpret.integrated_gradients, interpret.fit_fold
+    monkeypatch.setattr(
+        interpret, "integrated_gradients", lambda *a: sums.append(float((found := gradients(*a)).sum())) or found
+    )
+    monkeypatch.setattr(interpret, "fit_fold", lambda *a: folds.append(fit(*a)) or folds[-1])
+    cohort = cohort_of(run, site_column="scanner")
+    found = encoder_map(run, {**json.loads(TASK), **extra}, cohort, people=100)
+    (fold,) = folds
+    test = fold.split.test
+    centre = Octants().embed(torch.from_numpy(found["average"])[None, None]).numpy().astype(float)
+    people = fold.problem.rows.iloc[test]
+    difference = fold.probe.predict(fold.x[test], people) - fold.probe.predict(centre.repeat(len(test), 0), people)
+    assert len(sums) == len(test) and np.abs(difference).max() > 0.01
+    np.testing.assert_allclose(sums, difference[:, 0], rtol=1e-3, atol=1e-5)
+
+
 def test_regions_of_the_measures_baseline(measured: interpret.Cohort, tmp_path: Path) -> None:
     interpret.interpret_measures(TASK, measured, tmp_path / "out.tsv")
     found = read_tsv(tmp_path / "out.tsv").set_index("region")

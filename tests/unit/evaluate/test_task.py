@@ -92,7 +92,7 @@ def test_missing_target_leaves_only_that_task(table):
 def test_query_selects(table):
     spec = {"name": "a", "kind": "regression", "target": "age", "query": "sex == 'F'"}
     assert set(make_problem(load_task(spec), table).rows["sex"]) == {"F"}
-    with pytest.raises(InputError, match="fails"):
+    with pytest.raises(InputError, match="cannot be evaluated"):
         make_problem(load_task({**spec, "query": "nothing == 1"}), table)
 
 

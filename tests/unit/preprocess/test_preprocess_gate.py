@@ -1,4 +1,4 @@
-"""Limits on quality numbers, and a person's word over them."""
+"""Limits on quality numbers, and decisions about single scans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person's word over single scans."""
+"""Decisions about single scans."""
 
 from __future__ import annotations
 
