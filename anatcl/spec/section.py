@@ -116,7 +116,7 @@ def dotted(place: Iterable[str | int]) -> str:
 def _sentence(model: type[BaseModel], item: ErrorDetails, above: Sequence[str | int]) -> str:
     place, kind, context = _place(item["loc"], above), item["type"], item.get("ctx", {})
     key = dotted(place)
-    if item["loc"][-1:] == ("[key]",) and kind == UNKNOWN:
+    if item["loc"][-1:] == ("[key]",) and kind != "value_error":
         return f"there is no key '{key}' ({hint(str(item['input']), context.get('known', ()))})"
     if kind == "extra_forbidden":
         return f"there is no key '{key}' ({hint(str(place[-1]), _keys(model, item['loc'][:-1]))})"
