@@ -34,6 +34,9 @@ class SpaceToDepthConv3d(nn.Conv3d):
         kind = x.device.type
         if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
             x = x.to(torch.get_autocast_dtype(kind))  # before the copies below, which are then half as large
+        # Without matrix units the plain form is faster; its kernel fails on inputs less deep than itself.
+        if kind == "cpu" and x.dtype != torch.bfloat16 and min(x.shape[2:]) > self.kernel_size[0]:
+            return super().forward(x)
         form = unfolded_convolution if kind == "cuda" else space_to_depth_convolution
         return form(x, self.weight)
 

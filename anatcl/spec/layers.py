@@ -85,7 +85,14 @@ def read_layers(files: Iterable[Path], overrides: Mapping[str, Any], invocation:
         Folder in which the command was typed.
     """
     sources = [(str(file), _absolute(read(file), Path(file).resolve().parent)) for file in files]
-    return Layers([*sources, (COMMAND_LINE, _absolute(dict(overrides), invocation))])
+    return Layers([*sources, (COMMAND_LINE, _absolute(_text_keys(overrides), invocation))])
+
+
+def _text_keys(value: Any) -> Any:
+    """Copy of what the command line says whose keys are text; YAML reads ``{1: 2}`` with a number."""
+    if isinstance(value, Mapping):
+        return {str(key): _text_keys(item) for key, item in value.items()}
+    return [_text_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def read(file: Path) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def main_needs() -> set[tuple[str, ...]]:
     """What reading the rules needs, and the commands around them that a person types."""
     text = "\n".join(re.findall(r"^(?:from|import) [^(\n]*(?:\([^)]*\))?", TEXTS["common"], re.MULTILINE))
     start = [*imported(ast.parse(text)), *(f"anatcl.run.{name}" for name in ("runner", "bids_app", "init", "status"))]
-    start += [n for file in (ROOT / "workflow" / "mends").glob("*.py") for n in imported(ast.parse(file.read_text()))]
-    return wanted(name for name in outside(start) if not name.startswith("mends"))
+    start += [n for file in (ROOT / "workflow").rglob("*.py") for n in imported(ast.parse(file.read_text()))]
+    return wanted(name for name in outside(start) if name.partition(".")[0] not in ("mends", "asked"))
 
 
 @pytest.mark.parametrize("name", sorted(RULES))

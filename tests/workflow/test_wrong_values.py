@@ -286,6 +286,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "label of a region": (section("measures", atlas="half.yaml"), ("half.tsv", "whole")),
     "atlas without regions": (section("measures", atlas="bare.yaml"), ("bare.tsv", "no row")),
     # report
+    "title of the page": (section("report", title=["a", "b"]), ("report.title", "text")),
     "people of a map": (section("evaluate", interpret_people=0), ("evaluate.interpret_people is 0",)),
 }  # fmt: skip
 

@@ -303,7 +303,7 @@ def test_epoch_order():
         ({"temprature": 1}, "did you mean 'temperature'"),
         ({"epochs": 0}, "epochs is 0: it should be"),
         ({"epochs": "five"}, "epochs is 'five': it should be a whole number"),
-        ({"epochs": True}, "True is no number"),
+        ({"epochs": True}, "true is no number"),
         ({"augment": {"flipp": {}}}, "did you mean 'flip'"),
         ({"temperature": 0}, "greater than 0"),
     ],
