@@ -41,12 +41,13 @@ def pointer(path: Path) -> None:
 
 
 def scaled_sform(path: Path) -> None:
-    header(path, sform_code=4, qform_code=2, srow_x=[6, 0, 0, 0], srow_y=[0, 6, 0, 0], srow_z=[0, 0, 6, 0])
+    rows = 1.2 * nib.load(path).affine
+    header(path, sform_code=4, qform_code=2, srow_x=rows[0], srow_y=rows[1], srow_z=rows[2])
 
 
 def dotted(path: Path) -> None:
     person = path.name.split("_")[0]
-    target = path.parents[2] / person / "ses-1.5T" / "anat" / f"{person}_ses-1.5T_T1w.nii.gz"
+    target = path.parents[2] / "ses-1.5T" / "anat" / f"{person}_ses-1.5T_T1w.nii.gz"
     target.parent.mkdir(parents=True)
     path.rename(target)
 
@@ -82,13 +83,8 @@ def lost(path: Path) -> None:
     voxels(path, change)
 
 
-def bottle(path: Path) -> None:
-    def change(data: np.ndarray) -> np.ndarray:
-        rng = np.random.default_rng(0)
-        x, y, z = np.meshgrid(*(np.arange(n) - n / 2 for n in data.shape), indexing="ij")
-        return np.abs(500 * (x**2 + y**2 + z**2 < 18**2) + rng.normal(0, 4, data.shape))
-
-    voxels(path, change)
+def nobody(path: Path) -> None:
+    voxels(path, lambda data: np.abs(np.random.default_rng(0).normal(0, 50, data.shape)))
 
 
 # fault, words of the reason, words of the remedy
@@ -100,7 +96,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "sub-005": (early, "inside the header", "header"),
     "sub-006": (stripped, "skull-stripped already", "corrections"),
     "sub-007": (lost, "slices amid the head are empty", "DICOM"),
-    "sub-008": (bottle, "no plausible brain", "corrections"),
+    "sub-008": (nobody, "no head was found", "participants: exclude"),
 }
 
 

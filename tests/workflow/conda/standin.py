@@ -227,3 +227,5 @@ def run(prefix: Path, code: str) -> str:
 
 if __name__ == "__main__":
     conda(Path(sys.argv[1]), sys.argv[2:])
+    sys.stdout.flush()
+    os._exit(0)  # py-rattler's threads may outlive the interpreter that they call: now and then a segmentation fault

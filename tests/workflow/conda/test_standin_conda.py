@@ -31,11 +31,11 @@ FOREIGN = {
     "torch-cuda": ("nibabel", "nipype", "abagen", "skimage", "snakemake", "pytest"),
 }
 TRIGGERS = ("--rerun-triggers", "mtime", "params", "input", "code")
-# Every rule, with as little work as that takes: four people of one scan each, one method, one task, one baseline.
+# Every rule, with as little work as that takes: six people of one scan each, one method, one task, one baseline.
 # The regions are measured by `direct`, which needs PyTorch.
 TASK = {"name": "diagnosis", "kind": "binary", "target": "diagnosis", "positives": ["patient"], "negatives": ["HC"]}
 OWN = {
-    "participants": {"include": ["sub-001", "sub-003", "sub-004", "sub-007"]},
+    "participants": {"include": ["sub-001", "sub-003", "sub-004", "sub-006", "sub-007", "sub-009"]},
     "measures": {"thickness": "direct"},
     "evaluate": {"tasks": [TASK | {"min_per_class": 2}], "baselines": ["regional-measures"], "untrained": False},
 }
@@ -136,7 +136,7 @@ class Study:
 def studies(conda, repository, tmp_path_factory) -> tuple[Study, Study]:
     """One cohort run twice: with conda and without."""
     root = tmp_path_factory.mktemp("studies")
-    simulate = [sys.executable, "-m", "anatcl", "simulate", "bids", "--participants", "7", "--voxel-mm", "6"]
+    simulate = [sys.executable, "-m", "anatcl", "simulate", "bids", "--participants", "9", "--voxel-mm", "5"]
     subprocess.run([*simulate, "--jobs", "2"], cwd=root, check=True, capture_output=True)
     (root / "own.yaml").write_text(yaml.safe_dump({"bids_dir": str(root / "bids")} | OWN))
     made = []
