@@ -93,7 +93,8 @@ def test_a_table_of_features_is_probed_and_never_trained(present, snakemake, hea
     (tmp_path / "my.yaml").write_text(f"bids_dir: {heads}\nevaluate: {{features: {{foreign: {{table: {table}}}}}}}\n")
     if present:
         table.parent.mkdir()
-        table.write_text("scan,f1\n")
+        rows = [f"{person.name},{number}\n" for number, person in enumerate(sorted(heads.glob("sub-*")))]
+        table.write_text("participant_id,f1\n" + "".join(rows))
     done = snakemake(tmp_path, "-n", "-p", "--configfile", "my.yaml")
     text = done.stdout + done.stderr
     assert "results/pretrain/foreign" not in text
