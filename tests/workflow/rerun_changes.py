@@ -54,7 +54,7 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "evaluate: features": ({"evaluate": {"features": {"other": {"columns": "o.*"}}}}, ("baseline",)),
     "evaluate: untrained": ({"evaluate": {"untrained": False}}, ("audit", "pretrain")),
     "evaluate: bootstrap": ({"evaluate": {"bootstrap": 100}}, ("baseline", "probe")),
-    "report: interpret": ({"report": {"interpret": False}}, ("runtime",)),
+    "evaluate: interpret": ({"evaluate": {"interpret": False}}, ("runtime",)),
     "report: title": ({"report": {"title": "x"}}, ("report",)),
     "evaluate: interpret_people": ({"evaluate": {"interpret_people": 2}}, ("interpret",)),
     "measures: freesurfer": ({"measures": {"freesurfer": ""}}, ("measures",)),
