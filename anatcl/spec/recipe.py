@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json
-from anatcl.base.words import nearest
 from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole
+from anatcl.spec.shipped import find_file, shipped_names
 
 FOLDER = Path(__file__).with_name("recipes")
 # Iterations of each level, coarse to fine.
@@ -117,23 +117,7 @@ class Recipe(Section):
 
 def names() -> list[str]:
     """Names of the recipes that are shipped."""
-    return sorted(path.stem for path in FOLDER.glob("*.json"))
-
-
-def find_recipe(name: str | Path) -> Path:
-    """The file of a recipe.
-
-    Raises
-    ------
-    InputError
-        There is no such recipe.
-    """
-    shipped = FOLDER / f"{name}.json"
-    path = shipped if shipped.exists() else Path(name)
-    if not path.is_file():
-        remedy = f"{nearest(str(name), names())} Or give the path of a JSON file."
-        raise InputError(f"there is no recipe '{name}'.", None, remedy)
-    return path
+    return shipped_names(FOLDER, ".json")
 
 
 def load_recipe(name: str | Path, step: str | None = None) -> dict[str, Any]:
@@ -151,7 +135,7 @@ def load_recipe(name: str | Path, step: str | None = None) -> dict[str, Any]:
     InputError
         There is no such recipe, or a key or a value in it is wrong.
     """
-    path = find_recipe(name)
+    path = find_file(name, FOLDER, ".json", "recipe")
     try:
         recipe = read_json(path)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -141,6 +141,10 @@ class Task(Section):
     )
     note: str = Field("", description="what a reader should know; not used")
 
+    def at(self, site_column: str) -> Self:
+        """The task, its site read from `site_column` where it names no other."""
+        return self.model_copy(update={"site": site_column}) if self.site == "site" else self
+
     @model_validator(mode="after")
     def _sides(self) -> Self:
         if self.kind == "binary" and self.threshold is None and not (self.positives and self.negatives):

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from anatcl.base.errors import InputError
-from anatcl.base.words import nearest
 from anatcl.spec.section import Section, fits
+from anatcl.spec.shipped import find_file
 from anatcl.spec.yaml_file import read_yaml
 
 FOLDER = Path(__file__).with_name("templates")
@@ -41,27 +41,6 @@ class Template(Section):
         return self
 
 
-def names() -> list[str]:
-    """Names of the templates that are shipped."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-
-
-def find_template(name: str | Path) -> Path:
-    """The YAML file of a template.
-
-    Raises
-    ------
-    InputError
-        There is no such template.
-    """
-    shipped = FOLDER / f"{name}.yaml"
-    path = shipped if shipped.exists() else Path(name)
-    if not path.is_file():
-        remedy = f"{nearest(str(name), names())} Or give the path of a YAML file."
-        raise InputError(f"there is no template '{name}'.", None, remedy)
-    return path
-
-
 def load_spec(name: str | Path) -> dict[str, Any]:
     """Read a template's YAML by shipped name or path; check its keys and files.
 
@@ -75,7 +54,7 @@ def load_spec(name: str | Path) -> dict[str, Any]:
     InputError
         No such template, a key that is unknown or missing, or a file that does not exist.
     """
-    path = find_template(name)
+    path = find_file(name, FOLDER, ".yaml", "template")
     content = read_yaml(path, "template")
     told = Template.parse(content, "template", path)
     spec = told.model_dump(exclude_unset=True)

@@ -89,11 +89,13 @@ def called(node: ast.AST) -> set[str]:
 @functools.cache
 def finders() -> frozenset[str]:
     """Functions that look a package up by a name they are given: those of importlib, and their wrappers here."""
-    base = frozenset({"find_spec", "import_module", "distribution"})
-    files = (file for file in (ROOT / "anatcl").rglob("*.py"))
-    functions = (n for file in files for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.FunctionDef))
-    wrappers = (f.name for f in functions if called(f) & base and any(a.arg == "package" for a in f.args.args))
-    return base | frozenset(wrappers)
+    found = {"find_spec", "import_module", "distribution"}
+    files = (ROOT / "anatcl").rglob("*.py")
+    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text())))
+    takers = [n for n in nodes if isinstance(n, ast.FunctionDef) and any(a.arg == "package" for a in n.args.args)]
+    while more := {f.name for f in takers if called(f) & found} - found:  # a wrapper may call another
+        found |= more
+    return frozenset(found)
 
 
 def looked_up(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:

@@ -8,9 +8,10 @@ from typing import Any
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.evaluate.probes.finetune import FineTune, rows_as_features
 from anatcl.evaluate.steps.gather import FLOATS
-from anatcl.evaluate.steps.task import Settings, evaluate_task, scans_table, task_at
+from anatcl.evaluate.steps.task import Settings, evaluate_task, scans_table
 from anatcl.pretrain.arrays import open_arrays
 from anatcl.pretrain.device import applied, resolve
+from anatcl.spec.task import load_task
 
 
 def run_finetune(
@@ -35,7 +36,7 @@ def run_finetune(
     where = resolve(device, threads=threads)
     runner = FineTune(packed, settings.pretrained, where, epochs, batch_size, learning_rate)
     given = rows_as_features(table["scan"], packed)
-    wanted = task_at(task, settings.site_column)
+    wanted = load_task(task).at(settings.site_column)
     with applied(where):
         predictions, found = evaluate_task(wanted, method, table, given, read_tsv(folds), settings, runner)
     write_tsv(out_predictions, predictions, FLOATS)

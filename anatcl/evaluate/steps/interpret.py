@@ -23,9 +23,9 @@ from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation
 from anatcl.evaluate.probes.attribution import integrated_gradients, linear_attributions, spread
 from anatcl.evaluate.probes.probe import Probe, Readout, maker
-from anatcl.evaluate.steps.task import join, scans_table, task_at
+from anatcl.evaluate.steps.task import join, scans_table
 from anatcl.spec.protocol import load_design
-from anatcl.spec.task import Task
+from anatcl.spec.task import Task, load_task
 
 log = logging.getLogger(__name__)
 # An attribution that misses the predicted difference by more than this share needs more steps.
@@ -60,7 +60,7 @@ class Cohort:
 
     def task(self, task: str | dict[str, Any]) -> Task:
         """The task, which must have one direction."""
-        wanted = task_at(task, self.site_column)
+        wanted = load_task(task).at(self.site_column)
         if wanted.kind == "multiclass":
             raise InputError(
                 f"task {wanted.name} is multiclass: no map.", remedy="Interpret a binary task or a regression."

@@ -92,19 +92,13 @@ def run_task(
     See ``python -m anatcl evaluate task --help`` for the parameters.
     """
     settings = settings or Settings()
-    wanted = task_at(task, settings.site_column)
+    wanted = load_task(task).at(settings.site_column)
     table = scans_table(scans, measures)
     given = load_features(table, embeddings_dir, features, feature_set, wanted.target, used_columns([wanted]))
     dealt = read_tsv(folds) if folds else None
     predictions, found = evaluate_task(wanted, method, table, given, dealt, settings)
     write_tsv(out_predictions, predictions, FLOATS)
     write_tsv(out_scores, found, FLOATS)
-
-
-def task_at(task: str | dict[str, Any], site_column: str) -> Task:
-    """The task, its site read from `site_column` where it names no other."""
-    wanted = load_task(task)
-    return wanted.model_copy(update={"site": site_column}) if wanted.site == "site" else wanted
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from anatcl.base.packages import package_folder
 from anatcl.report.drawing.svg import coordinate
 
 # Pixels per millimetre of the raster in which outlines are found, and the blur (pixels) that rounds the triangles off.
@@ -51,11 +52,9 @@ class View:
 
 def package_data(package: str, *parts: str) -> Path | None:
     """A data file of an installed package, found without importing it; None when there is none."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        return None
-    path = Path(spec.origin).parent.joinpath(*parts)
-    return path if path.is_file() else None
+    folder = package_folder(package)
+    path = folder.joinpath(*parts) if folder else None
+    return path if path and path.is_file() else None
 
 
 @dataclasses.dataclass(frozen=True)
