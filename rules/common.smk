@@ -86,6 +86,12 @@ def index_excluded(wildcards):
 
 
 @ready
+def index_notes(wildcards):
+    """What the index accepted or repaired and should be known, brought up to date."""
+    return PLAN.cohort.index_file("notes")
+
+
+@ready
 def resolved_config(wildcards):
     """The resolved configuration, for the record."""
     return PLAN.saved()

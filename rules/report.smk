@@ -145,6 +145,7 @@ rule report:
         qc="results/preprocess/qc.tsv",
         models="results/pretrain/models.tsv",
         excluded="results/report/excluded.tsv",
+        notes=index_notes,
         runtime="results/report/runtime.tsv",
         methods="results/report/methods.md",
         maps=PLAN.tasks.maps,
@@ -180,6 +181,7 @@ rule report:
         " --predictions-dir {params.predictions_dir:q}"
         " --history-dir {params.history_dir:q}"
         " --excluded {input.excluded:q}"
+        " --notes {input.notes:q}"
         " --runtime {input.runtime:q}"
         " --methods {input.methods:q}"
         " {params.maps_dir:q}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = ["scan", "stage", "reason", "file", "log", "remedy"]
 AGAIN = "run again with --config 'failures={retry: true}'."
 RETRY = f"Read the log; when the cause is removed, {AGAIN}"
+ENDS = (".", "!", "?")  # of a sentence
 
 
 def marker_path(folder: str | Path, scan: str) -> Path:
@@ -31,9 +32,14 @@ def mark(folder: str | Path, scan: str, stage: str, error: BaseException | str, 
     if isinstance(error, InputError):
         reason, file, remedy = error.reason, error.file, error.remedy
     else:
-        reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        reason = _sentence(error if isinstance(error, str) else f"{type(error).__name__}: {error}")
     entry = {"scan": scan, "stage": stage, "reason": reason, "file": file, "log": log, "remedy": remedy or RETRY}
     write_json(marker_path(folder, scan), entry)
+
+
+def _sentence(text: str) -> str:
+    """What a program said, with a full stop at its end: a remedy follows."""
+    return text if text.rstrip().endswith(ENDS) else f"{text.rstrip()}."
 
 
 def clear(folder: str | Path, scan: str, stage: str) -> None:
@@ -57,8 +63,8 @@ def _entry(folder: Path, path: Path) -> dict[str, Any]:
         entry = read_json(path)
         if isinstance(entry, dict) and isinstance(entry.get("scan"), str):
             return entry
-        reason = "its failure marker is not what a step writes"
+        reason = "its failure marker is not what a step writes."
     except (OSError, ValueError) as error:
-        reason = f"its failure marker cannot be read ({error})"
+        reason = f"its failure marker cannot be read ({error})."
     scan = path.relative_to(folder).with_suffix("").as_posix()
     return {"scan": scan, "stage": "workflow", "reason": reason, "file": str(path), "log": "", "remedy": RETRY}

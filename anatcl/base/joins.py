@@ -6,6 +6,8 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from anatcl.base.words import does, plural
+
 # What people write differently, in the order in which a repair is sought.
 REPAIRS: dict[str, Callable[[str], str]] = {
     "blanks": lambda name: re.sub(r"\s+", "", name),
@@ -51,11 +53,13 @@ class Mismatch:
         Parameters
         ----------
         left, right : str
-            What the names of each side stand for, in the plural (``sessions with scans``, ``rows of the table``).
+            What a name of the left side stands for (``session with scans``), and those of the right (``rows of the
+            table``).
         """
         if not self.left:
             return ""
-        text = f"{len(self.left)} of {self.total_left} {left} have no partner among the {right}: {some(self.left)}."
+        have, there = does(len(self.left), "has", "have"), plural(self.total_left, left)
+        text = f"{len(self.left)} of {there} {have} no partner among the {right}: {some(self.left)}."
         return text + self.hint()
 
     def hint(self) -> str:

@@ -1,10 +1,11 @@
-"""Known words that are like a word that is not known."""
+"""Known words that are like a word that is not known; things that are counted."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
+PLURALS = {"person": "people", "child": "children"}
 LISTED = 50  # known words in one sentence
 MEANT = {"gpu": "cuda"}  # words that look like another one than they mean
 
@@ -34,3 +35,17 @@ def hint(word: str, known: Iterable[str]) -> str:
         return f"did you mean {' or '.join(map(repr, close))}?"
     more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
     return f"known: {', '.join(known[:LISTED])}{more}" if known else "nothing is known here"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 scan``, ``2 scans``, ``3 rows of the table``: a number with its noun, whose first word says one."""
+    first, blank, rest = noun.partition(" ")
+    if count != 1:
+        ending = "es" if first.endswith(("s", "x", "ch", "sh")) else "s"
+        first = PLURALS.get(first, f"{first}{ending}").replace("axises", "axes")
+    return f"{count:,} {first}{blank}{rest}"
+
+
+def does(count: int, one: str, many: str) -> str:
+    """The verb that goes with a number: ``is`` or ``are``, ``has`` or ``have``."""
+    return one if count == 1 else many

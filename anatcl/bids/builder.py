@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from anatcl.base.closure import code_digest
 from anatcl.base.errors import InputError
 from anatcl.base.joins import compare, some
 from anatcl.base.queries import fits_query
+from anatcl.base.words import does, plural
 from anatcl.bids import check, filters, names, phenotypes, walk
 from anatcl.bids.cache import Cache
 from anatcl.bids.tables import Table, from_texts, read_table, typed
@@ -36,6 +38,8 @@ class Index:
         One row per participant in `scans`: participant_id, number of scans, phenotypes that hold for every session.
     warnings : list of dict
         ``about``, ``warning``, ``remedy``: what was accepted or ignored, and should be known.
+    notes : DataFrame
+        The same as a table for the report (about, note, remedy), with paths in the dataset; without scans not used.
     counts : dict of str to int
         Images found, not asked for, excluded, used.
     """
@@ -44,6 +48,7 @@ class Index:
     excluded: pd.DataFrame
     participants: pd.DataFrame
     warnings: list[dict[str, str]]
+    notes: pd.DataFrame
     counts: dict[str, int]
 
 
@@ -79,9 +84,8 @@ class Builder:
         self._runs()
         scans = self._query(self._scans(known))
         self.cache.save()
-        return Index(
-            scans, self._excluded(), self._participants(scans, known), self.warnings, self._counts(listing, scans)
-        )
+        people, counts = self._participants(scans, known), self._counts(listing, scans)
+        return Index(scans, self._excluded(), people, self.warnings, self._notes(scans), counts)
 
     def _warn(self, about: str, warning: str, remedy: str = "") -> None:
         self.warnings.append({"about": about, "warning": warning, "remedy": remedy})
@@ -187,11 +191,13 @@ class Builder:
         table = str(self.root / "participants.tsv")
         bare = compare(people, described)
         if bare.left:
-            reason = f"{len(bare.left)} participants with scans have no row: {some(bare.left)}.{bare.hint()}"
+            who = f"{plural(len(bare.left), 'participant with scans')} {does(len(bare.left), 'has', 'have')} no row"
+            reason = f"{who}: {some(bare.left)}.{bare.hint()}"
             self._warn(table, reason, "Add or rename rows; their scans stay in, without phenotypes.")
         idle = compare(described, listing.participants)
         if idle.left:
-            reason = f"{len(idle.left)} rows belong to no folder: {some(idle.left)}.{idle.hint()}"
+            rows = f"{plural(len(idle.left), 'row')} {does(len(idle.left), 'belongs', 'belong')} to no folder"
+            reason = f"{rows}: {some(idle.left)}.{idle.hint()}"
             self._warn(table, reason, "Compare the names (leading zeros, letter case).")
         self._unknown_sessions(known)
 
@@ -204,9 +210,9 @@ class Builder:
         bare = compare(map(" ".join, visits), map(" ".join, rows))
         idle = compare(map(" ".join, {row for row in rows if row[0] in {v[0] for v in visits}}), map(" ".join, visits))
         about = str(self.root / "sessions.tsv")
-        if text := bare.sentence("sessions with scans", "rows of the tables"):
+        if text := bare.sentence("session with scans", "rows of the tables"):
             self._warn(about, f"{text} What is known by session (age ...) is missing for them.", bare.cure())
-        if text := idle.sentence("rows by session", "sessions with scans"):
+        if text := idle.sentence("row by session", "sessions with scans"):
             self._warn(about, f"{text} These rows are not used.", idle.cure())
 
     def _copies(self) -> None:
@@ -252,6 +258,14 @@ class Builder:
     def _excluded(self) -> pd.DataFrame:
         rows = sorted(self.excluded, key=lambda row: (row["scan"], row["file"]))
         return from_texts(rows, list(EXCLUDED))
+
+    def _notes(self, scans: pd.DataFrame) -> pd.DataFrame:
+        unused = set(self.files) - set(scans["scan"])
+        rows = []
+        for item in self.warnings:
+            about = item["about"].removeprefix(f"{self.root}{os.sep}")
+            rows.append({"about": walk.printable(about), "note": item["warning"], "remedy": item["remedy"]})
+        return from_texts([row for row in rows if row["about"] not in unused], ["about", "note", "remedy"])
 
     def _participants(self, scans: pd.DataFrame, known: phenotypes.Phenotypes) -> pd.DataFrame:
         numbers = scans["participant_id"].value_counts(sort=False)

@@ -26,7 +26,7 @@ from anatcl.spec.bids import Options
 
 __all__ = ["Index", "build_index", "refresh"]
 
-TABLES = ("scans", "excluded", "participants")
+TABLES = ("scans", "excluded", "participants", "notes")
 log = logging.getLogger(__name__)
 
 
@@ -50,7 +50,7 @@ def build_index(bids_dir: str | Path, options: Options | None = None, cache_file
 
 
 def refresh(bids_dir: str | Path, out_dir: str | Path, options: Options | None = None) -> pd.DataFrame:
-    """Bring ``scans.tsv``, ``excluded.tsv``, ``participants.tsv`` and ``run.json`` up to date; return the scans.
+    """Bring the tables of the index (`TABLES`) and ``run.json`` up to date; return the scans.
 
     A file is written only when its content changes, so that nothing downstream is rerun without need.
 
@@ -79,7 +79,7 @@ def refresh(bids_dir: str | Path, out_dir: str | Path, options: Options | None =
 
 def _counts(index: Index) -> str:
     """How many images were found, not asked for, excluded: which of the filters left nothing."""
-    told = ", ".join(f"{number} {what}" for what, number in index.counts.items() if number)
+    told = ", ".join(f"{what}: {number}" for what, number in index.counts.items() if number)
     return f" ({told})." if told else "."
 
 
@@ -100,7 +100,7 @@ def _record(path: Path, parameters: dict[str, Any], index: Index, start: float, 
         return
     for item in index.warnings:
         log.warning("%s: %s %s", item["about"], item["warning"], item["remedy"])
-    log.info("%s", ", ".join(f"{number} {what}" for what, number in index.counts.items()))
+    log.info("%s", ", ".join(f"{what}: {number}" for what, number in index.counts.items()))
     measured = {"seconds": round(time.monotonic() - start, 2), "peak_memory_mb": provenance.peak_memory_mb()}
     about = {"versions": provenance.versions(), "hardware": provenance.hardware()}
     write_json(path, lasting | measured | about)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.pointers import refuse_pointer
+from anatcl.base.words import plural
 
 MISSING = frozenset({"", "n/a", "N/A", "NA", "#N/A", "NaN", "nan", "NAN", "null", "NULL"})
 DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
@@ -107,7 +108,7 @@ def _columns(path: Path, names: list[str]) -> list[str]:
 
 def _row(path: Path, number: int, columns: list[str], cells: list[str]) -> dict[str, str]:
     if any(cells[len(columns) :]):
-        reason = f"line {number} has {len(cells)} cells where the header has {len(columns)}."
+        reason = f"line {number} has {plural(len(cells), 'cell')} where the header has {len(columns)}."
         raise InputError(reason, path, "Correct that line: is a tab inside a text, or a column name missing?")
     cells = cells + [""] * (len(columns) - len(cells))
     pairs = zip(columns, cells[: len(columns)], strict=True)

@@ -9,7 +9,7 @@ from typing import Any
 from anatcl.base.errors import InputError
 from anatcl.base.joins import some
 from anatcl.base.spikes import spikes
-from anatcl.base.words import nearest
+from anatcl.base.words import does, nearest, plural
 from anatcl.bids.units import PER_MM3, PER_YEAR, Unit, age_unit, size_unit
 from anatcl.spec.bids import ABSENT, Options
 
@@ -91,7 +91,7 @@ def _too_old(rows: Rows) -> str:
     old = [n for n in known if n > AGE_RANGE[1]]
     varied = len(set(old)) > 1 and len(set(old)) > 0.2 * len(old)
     if varied and len(old) > MANY_TOO_OLD * len(known) and max(old) < AGE_RANGE[1] * 366:
-        return f"{len(old)} of {len(known)} values such as {old[0]:g}"
+        return f"{len(old)} of {plural(len(known), 'value')} such as {old[0]:g}"
     return ""
 
 
@@ -197,11 +197,16 @@ def missing(rows: Rows, name: str, column: str, options: Options, warn: Warn) ->
     for row in hits:
         row[name] = ""
     if hits:
-        warn(f"{len(hits)} values of {column} are codes for missing (bids: missing) and count as such.", "")
+        what = does(
+            len(hits),
+            "is a code for missing (bids: missing) and counts",
+            "are codes for missing (bids: missing) and count",
+        )
+        warn(f"{plural(len(hits), 'value')} of {column} {what} as such.", "")
     numbers = [n for row in rows if NUMBER.fullmatch(row[name]) and (n := _number(row[name])) is not None]
     found = spikes(numbers)
     if found and len(numbers) >= 0.5 * sum(bool(row[name]) for row in rows):
-        listed = some([f"{value:g} ({count} times)" for value, count in found.items()])
+        listed = some([f"{value:g} ({does(count, 'once', f'{count} times')})" for value, count in found.items()])
         example = ", ".join(f"{value:g}" for value in found)
         warn(
             f"{column} holds {listed}, far from its other values: a code for missing? It counts as a number.",
@@ -221,8 +226,10 @@ def unparsed(rows: Rows, name: str, column: str, warn: Warn) -> None:
     likely = [t for t in strange if LIKE_A_NUMBER.fullmatch(t) and not NO_NUMBER.fullmatch(t)]
     others = len(strange) - len(likely)
     if likely and others <= 0.2 * len(texts):
-        reason = f"{len(likely)} of {len(texts)} values of {column} are no plain numbers (such as {likely[0]!r})"
+        what = does(len(likely), "is no plain number", "are no plain numbers")
+        reason = f"{len(likely)} of {plural(len(texts), 'value')} of {column} {what} (such as {likely[0]!r})"
         warn(f"{reason}: tasks take the column as text.", "Write plain numbers with a decimal point.")
     elif strange and len(strange) <= 0.2 * len(texts) and len(texts) - len(strange) >= 2:
-        reason = f"{len(strange)} of {len(texts)} values of {column} are no numbers (such as {strange[0]!r})"
-        warn(f"{reason}: tasks leave them out.", "Write n/a where a value is missing.")
+        what = does(len(strange), "is no number", "are no numbers")
+        reason = f"{len(strange)} of {plural(len(texts), 'value')} of {column} {what} (such as {strange[0]!r})"
+        warn(f"{reason}: tasks leave {does(len(strange), 'it', 'them')} out.", "Write n/a where a value is missing.")

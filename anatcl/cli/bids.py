@@ -7,6 +7,8 @@ import json
 import logging
 from typing import Any
 
+from anatcl.base.words import plural
+
 log = logging.getLogger(__name__)
 
 
@@ -45,4 +47,5 @@ def index(args: argparse.Namespace) -> None:
             f"--options is not JSON ({error}).", remedy='Write for example \'{"runs": "first"}\'.'
         ) from None
     scans = refresh(args.bids_dir, args.out_dir, Options.parse(values))
-    log.info("%d scans of %d participants", len(scans), scans["participant_id"].nunique())
+    people = plural(scans["participant_id"].nunique(), "participant")
+    log.info("%s of %s", plural(len(scans), "scan"), people)

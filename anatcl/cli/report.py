@@ -38,6 +38,7 @@ def _register_page(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--predictions-dir", metavar="DIR", help="results/evaluate: predictions and embeddings")
     parser.add_argument("--history-dir", metavar="DIR", help="results/pretrain: training histories")
     parser.add_argument("--excluded", metavar="TSV", help="joined exclusions (`report excluded`)")
+    parser.add_argument("--notes", metavar="TSV", help="results/bids/notes.tsv: what the index accepted or repaired")
     parser.add_argument("--runtime", metavar="TSV", help="time and memory per rule (`report runtime`)")
     parser.add_argument("--methods", metavar="MD", help="methods text (`report methods`)")
     parser.add_argument("--interpretation-dir", metavar="DIR", help="maps of `evaluate interpret`, when there are any")
@@ -104,6 +105,7 @@ def _page(args: argparse.Namespace) -> None:
         evaluate=args.predictions_dir,
         pretrain=args.history_dir,
         excluded=args.excluded,
+        notes=args.notes,
         runtime=args.runtime,
         methods=args.methods,
         interpretation=args.interpretation_dir,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 
+from anatcl.base.words import plural
+
 log = logging.getLogger("anatcl.simulate")
 
 DESCRIPTION = """Make a BIDS dataset of simulated T1-weighted heads whose truth is known (brain mask, tissue maps,
@@ -44,7 +46,7 @@ def simulate(args: argparse.Namespace) -> None:
 
         severity = {} if args.severity is None else {"severity": args.severity}
         count = simulate_arrays(args.folder, args.arrays, args.seed, args.overwrite, **severity)
-        log.info("%d volumes of %d people in %s", count, args.arrays, args.folder)
+        log.info("%s of %s in %s", plural(count, "volume"), plural(args.arrays, "person"), args.folder)
         return
     if args.severity is not None:
         from anatcl.base.errors import InputError
@@ -53,4 +55,4 @@ def simulate(args: argparse.Namespace) -> None:
     from anatcl.simulate.dataset import simulate_dataset
 
     count = simulate_dataset(args.folder, args.participants, args.voxel_mm, args.seed, args.jobs, args.overwrite)
-    log.info("%d scans of %d people in %s", count, args.participants, args.folder)
+    log.info("%s of %s in %s", plural(count, "scan"), plural(args.participants, "person"), args.folder)

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path
 from anatcl.base.nifti import affine_of
+from anatcl.base.words import plural
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,9 @@ def load(path: str | Path, dtype: DTypeLike = np.float32) -> Volume:
     if data.ndim > 3 and all(n == 1 for n in data.shape[3:]):
         data = data.reshape(data.shape[:3])
     if data.ndim != 3:
-        raise InputError(f"the image has {data.ndim} axes of shape {data.shape}, not 3.", path, "Give a 3-D T1w image.")
+        raise InputError(
+            f"the image has {plural(data.ndim, 'axis')} of shape {data.shape}, not 3.", path, "Give a 3-D T1w image."
+        )
     return Volume(data, affine)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anatcl.base.words import plural
 from anatcl.losses.base import Loss, Targets, check_labels, upcast
 
 METHOD = {
@@ -59,6 +60,6 @@ class AgeRegression(Loss):
             raise ValueError(f"age regression takes one number a subject, not shape {tuple(z.shape)}")
         age = check_labels(z, targets["age"], "age")
         if len(z) % len(age):
-            raise ValueError(f"{len(z)} predictions do not make whole views of {len(age)} subjects")
+            raise ValueError(f"{plural(len(z), 'prediction')} cannot make whole views of {plural(len(age), 'subject')}")
         predicted = upcast(z) * self.sd + self.mean
         return {"loss": (predicted - age.repeat(len(z) // len(age))).abs().mean()}

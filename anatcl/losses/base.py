@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from anatcl.base.words import does, plural
+
 Targets = Mapping[str, Tensor]
 # Rows per block of the log-sum-exp: bounds its working memory at BLOCK x N numbers (128 MiB at N = 8,192).
 BLOCK = 4096
@@ -77,7 +79,8 @@ class Loss(nn.Module):
                 raise ValueError(f"{type(self).__name__} needs {name!r}, which was not given")
             bad = int((~torch.isfinite(targets[name])).sum())
             if bad:
-                raise ValueError(f"{type(self).__name__}: {bad} values of {name!r} are missing or not finite")
+                what = f"{plural(bad, f'value of {name!r}')} {does(bad, 'is', 'are')}"
+                raise ValueError(f"{type(self).__name__}: {what} missing or not finite")
 
 
 def upcast(x: Tensor) -> Tensor:
@@ -95,7 +98,7 @@ def views_of(z: Tensor, subjects: int, copies: int = 1) -> int:
     """
     rows = z.shape[0]
     if subjects == 0 or rows % subjects:
-        raise ValueError(f"{rows} embeddings do not make whole views of {subjects} subjects")
+        raise ValueError(f"{plural(rows, 'embedding')} cannot make whole views of {plural(subjects, 'subject')}")
     if rows * copies < 2:
         raise ValueError("a contrastive loss needs at least two rows: two subjects, or two views of one")
     return rows // subjects

@@ -13,6 +13,7 @@ import pandas as pd
 from anatcl.base.errors import InputError
 from anatcl.base.joins import compare, some
 from anatcl.base.pointers import refuse_pointer
+from anatcl.base.words import does, plural
 from anatcl.measures import builds
 from anatcl.measures.tables import EXCLUDED, widen
 
@@ -70,7 +71,7 @@ def replace_rows(table: pd.DataFrame, scans: pd.DataFrame, folder: str | Path) -
         except (OSError, ValueError, KeyError, IndexError) as error:  # a damaged file of this subject only
             reason = f"its statistics cannot be read ({type(error).__name__}: {error})."
             lost.append(_lost(scan, subject, InputError(reason, subject / "stats", builds.FINISH)))
-    log.info("%d of %d scans have FreeSurfer statistics in %s", len(rows), len(scans), folder)
+    log.info("FreeSurfer statistics of %d of %s in %s", len(rows), plural(len(scans), "scan"), folder)
     _say_unused(Path(folder), scans, used)
     excluded = pd.DataFrame(lost, columns=EXCLUDED)
     ours = table[~table["scan"].isin([row["scan"] for row in rows] + list(excluded["scan"]))]
@@ -134,9 +135,10 @@ def _say_unused(folder: Path, scans: pd.DataFrame, used: set[Path]) -> None:
     wanted = set(map(str, scans["participant_id"])) | {str(s).rpartition("/")[2] for s in scans["scan"]}
     found = compare(there - taken, wanted - taken)
     if found.left:
-        log.warning(
-            "%d subjects in %s belong to no scan: %s.%s", len(found.left), folder, some(found.left), found.hint()
+        many = (
+            f"{plural(len(found.left), 'subject')} in {folder} {does(len(found.left), 'belongs', 'belong')} to no scan"
         )
+        log.warning("%s: %s.%s", many, some(found.left), found.hint())
 
 
 def find(folder: str | Path, scan: str, participant: str, session: object = None) -> Path | None:

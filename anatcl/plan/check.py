@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from anatcl.base.errors import InputError, InputErrors
-from anatcl.base.words import nearest
+from anatcl.base.words import does, nearest, plural
 from anatcl.evaluate.data.features import load_table, used_columns
 from anatcl.plan.check_tasks import check_tasks
 from anatcl.plan.columns import lacking
@@ -156,11 +156,12 @@ def _masks(plan: Plan, table: pd.DataFrame) -> Found:
     if not without:
         return
     place, pattern = ("preprocess", "skullstrip", "masks"), plan.config.preprocess.skullstrip.masks
-    reason = f"{len(without)} of {len(table)} scans have no mask there, {without[0]} first."
+    have = does(len(without), "has", "have")
+    reason = f"{len(without)} of {plural(len(table), 'scan')} {have} no mask there, {without[0]} first."
     if len(without) == len(table):
         yield (place, InputError(reason, pattern.replace("{scan}", without[0]), "Correct the path."))
     else:
-        log.warning("%s: %s They fail at this step, the others go on.", dotted(place), reason)
+        log.warning("%s: %s Scans without one fail at this step, the others go on.", dotted(place), reason)
 
 
 # -- pretraining --------------------------------------------------------------------------------------------------
@@ -169,12 +170,14 @@ def _masks(plan: Plan, table: pd.DataFrame) -> Found:
 def _folds(plan: Plan, table: pd.DataFrame) -> Found:
     """The column that is kept whole within a fold."""
     settings = plan.config.pretrain
+    if not plan.methods.encoders:
+        return  # nothing is trained: as many folds as can be filled will do
     missing = lacking(("pretrain", "group"), settings.group, table)
     yield from missing
     if not missing:
         groups = table.drop_duplicates("participant_id")[settings.group].fillna("n/a").astype(str).nunique()
         if groups < settings.folds:
-            reason = f"{groups} values of {settings.group!r} cannot fill {settings.folds} folds."
+            reason = f"{plural(groups, 'value')} of {settings.group!r} cannot fill {settings.folds} folds."
             remedy = f"Lower pretrain: folds to {groups}." if groups > 1 else "Take more people."
             error = InputError(reason, None, remedy)
             yield (("pretrain", "folds"), error)
@@ -189,7 +192,8 @@ def _ages(plan: Plan, table: pd.DataFrame) -> Found:
     for number, method in enumerate(settings.methods):
         parts = settings.joint.get(method, (method,))
         if any(needs_age(part, settings.alpha_age) for part in parts):
-            reason = f"{method!r} trains on ages, and {known} scans of the dataset have one."
+            who = f"{plural(int(known), 'scan')} of the dataset {does(known, 'has', 'have')} one"
+            reason = f"{method!r} trains on ages, and {who}."
             remedy = "Name the column by bids: columns: {age: ...}, take simclr, or AnatCL with alpha_age: 0."
             yield (("pretrain", "methods", number), InputError(reason, None, remedy))
 

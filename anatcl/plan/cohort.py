@@ -14,6 +14,8 @@ import pandas as pd
 from anatcl.base import failures
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.base.joins import some
+from anatcl.base.words import plural
 from anatcl.plan.given import link, without_braces
 from anatcl.spec.bids import Options
 from anatcl.spec.config import Config
@@ -54,7 +56,7 @@ class Cohort:
         return table.set_index("scan", drop=False)
 
     def index_file(self, name: str) -> str:
-        """Path of ``scans``, ``excluded`` or ``participants`` of the index, brought up to date first."""
+        """Path of ``scans``, ``excluded``, ``participants`` or ``notes`` of the index, brought up to date first."""
         _ = self.index
         return str(INDEX / f"{name}.tsv")
 
@@ -112,7 +114,7 @@ class Cohort:
         left_out = self.left_out()
         if left_out and self.config.failures.fatal:
             raise InputError(
-                f"{len(left_out)} scan(s) failed and failures: fatal is set ({', '.join(left_out[:3])} ...).",
+                f"{plural(len(left_out), 'scan')} failed and failures: fatal is set ({some(left_out, 3)}).",
                 FAILURES,
                 "Repair them and run with failures: retry, or exclude them (participants: exclude).",
             )

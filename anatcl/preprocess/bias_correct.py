@@ -135,7 +135,7 @@ def bias_correct(
     scan = conform(image)
     mask = head_mask(scan)
     if mask.sum() * scan.voxel_volume < 5e5:
-        raise InputError("no head was found in it (less than 0.5 litres of tissue).", image, COPY_AGAIN)
+        raise InputError("no plausible brain was found (less than 0.5 litres of tissue).", image, COPY_AGAIN)
     refuse_lost_slices(scan, otsu(coarsen(scan, 4.0).data), image)
     with workspace(threads, seed) as room:
         room.put("scan.nii", scan)

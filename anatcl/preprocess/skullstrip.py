@@ -26,6 +26,7 @@ from anatcl.preprocess.ants import Workspace, workspace
 from anatcl.preprocess.bias_correct import head_mask
 from anatcl.preprocess.defects import refuse_stripped
 from anatcl.preprocess.geometry import bounding_box, close_mm, coarsen, crop, dilate_mm, erode_mm, largest_component
+from anatcl.preprocess.plausible import refuse_phantom
 from anatcl.preprocess.skull_edge import to_inner_table, with_rim
 from anatcl.preprocess.template import Template
 
@@ -72,11 +73,13 @@ def skullstrip(
     scan = load(image)
     with workspace(threads, seed) as room:
         if method == "ants":
-            refuse_stripped(scan, image)
+            _refuse_stripped(scan, template, image)
             masks = _found(room, scan, template, settings, image)
         else:
             masks = from_mask(scan, template, given if method == "mask" else None)
         check_size(masks, scan, image)
+        if method != "mask":  # a person's word beats the numbers
+            refuse_phantom(scan, masks.brain, masks.matrix, template, image, LOOK)
         write_itk(room.folder / "affine.txt", masks.matrix)
         room.take("affine.txt", out_affine)
         calls = room.calls
@@ -89,6 +92,16 @@ def skullstrip(
         "BrainMl": float(masks.brain.sum() * millilitres),
         "IntracranialMl": float(masks.icv.sum() * millilitres),
     }
+
+
+def _refuse_stripped(scan: Volume, template: Template, path: str | Path) -> None:
+    """As `refuse_stripped`, but a bottle is not called a stripped brain."""
+    try:
+        refuse_stripped(scan, path)
+    except InputError:
+        masks = _masks(scan, template, head_mask(scan))
+        refuse_phantom(scan, masks.brain, masks.matrix, template, path, LOOK)
+        raise
 
 
 def _found(room: Workspace, scan: Volume, template: Template, settings: dict[str, Any], path: str | Path) -> Masks:
@@ -200,6 +213,11 @@ def from_mask(scan: Volume, template: Template, given: str | Path | None) -> Mas
         if mask.data.shape != scan.data.shape or not np.allclose(mask.affine, scan.affine, atol=1e-2):
             raise InputError("the mask's grid differs from the scan's.", given, "Resample the mask onto the scan.")
         brain = mask.data > 0.5
+    return _masks(scan, template, brain)
+
+
+def _masks(scan: Volume, template: Template, brain: NDArray) -> Masks:
+    """A brain mask with its surroundings, and a pose of the template in it."""
     icv = close_mm(brain, scan, 7.0)
     head, inside = template.volume("brain"), template.volume("icv_mask")
     return Masks(brain, icv, find_pose(scan.like(scan.data * brain), icv, head, inside.data > 0.5))

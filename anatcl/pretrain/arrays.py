@@ -12,6 +12,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, read_json, read_tsv, sha256, write_json, write_tsv
+from anatcl.base.words import plural
 
 FORMAT = 1
 # Keys of arrays.json that an encoder's input must agree with.
@@ -82,7 +83,8 @@ def open_arrays(folder: str | Path) -> PackedArrays:
     expected = (int(meta["n"]), *meta["shape"])
     if volumes.shape != expected or len(rows) != expected[0]:
         raise InputError(
-            f"volumes.npy has shape {volumes.shape} and rows.tsv {len(rows)} rows, but arrays.json says {expected}.",
+            f"volumes.npy has shape {volumes.shape} and rows.tsv {plural(len(rows), 'row')}, "
+            f"but arrays.json says {expected}.",
             file=folder,
             remedy=MISSING,
         )

@@ -15,6 +15,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.base.words import plural
 from anatcl.pretrain.arrays import PackedArrays
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Cohort:
         dropped = dict(self.dropped)
         if reason and lost:
             dropped[reason] = lost
-            log.info("%d of %d scans left out: %s", lost, len(keep), reason)
+            log.info("%d of %s left out: %s", lost, plural(len(keep), "scan"), reason)
         return dataclasses.replace(
             self,
             index=self.index[keep],
@@ -147,7 +148,7 @@ def measure_array(table: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]
     values = values[:, :, ~nobody.all(0)]
     lacking = np.isnan(values).all(0).any(1)
     if lacking.any():
-        log.warning("%d regions that no scan has are left out", int(lacking.sum()))
+        log.warning("left out, since no scan has it: %s", plural(int(lacking.sum()), "region"))
     return values[:, ~lacking], [r for r, gone in zip(regions, lacking, strict=True) if not gone], kinds
 
 
@@ -188,7 +189,9 @@ def training_part(
     """
     of_person = dict(zip(folds["participant_id"].astype(str), folds["fold"].astype(int), strict=True))
     if fold != HELD_OUT_OF_NOTHING and fold not in of_person.values():
-        raise InputError(f"fold {fold} does not exist.", remedy=f"folds.tsv has {sorted(set(of_person.values()))}.")
+        there = len(set(of_person.values()))
+        reason = f"fold {fold} holds nobody out: the cohort fills {plural(there, 'fold')}."
+        raise InputError(reason, remedy=f"Lower pretrain: folds to {there}." if there > 1 else "Take more people.")
     member = cohort.rows["participant_id"].astype(str).map(of_person)
     known = member.notna().to_numpy() | (fold == HELD_OUT_OF_NOTHING)
     cohort = cohort.subset(known, "participant not in folds.tsv")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import plural
 from anatcl.models.norm import synchronise_batchnorm
 
 
@@ -33,7 +34,7 @@ class World:
         """Return this rank's columns of the epoch's order (batches, size)."""
         if order.shape[1] % self.size:
             raise InputError(
-                f"a batch of {order.shape[1]} subjects cannot be shared by {self.size} processes.",
+                f"a batch of {plural(order.shape[1], 'subject')} cannot be shared by {self.size} processes.",
                 remedy="Choose a batch size that is a multiple of the number of processes.",
             )
         per_rank = order.shape[1] // self.size
@@ -141,7 +142,7 @@ def _check_gpus(processes: int) -> None:
     gpus = torch.cuda.device_count()
     if processes > gpus:
         raise InputError(
-            f"{processes} processes are to share {gpus} GPU{'s' if gpus > 1 else ''} on this machine.",
+            f"{plural(processes, 'process')} cannot share {plural(gpus, 'GPU')} on this machine.",
             remedy=f"Start at most {gpus} (pretrain: processes), or set device: cpu.",
         )
 

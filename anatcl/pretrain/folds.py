@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import does, plural
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +56,15 @@ def _people(scans: pd.DataFrame, group: str) -> pd.DataFrame:
     people = frame.groupby("participant").agg(age=("age", "mean"), group=("group", "first"))
     several = frame.groupby("participant")["group"].nunique()
     if (several > 1).any():
-        log.warning("%d participants appear in several %s groups; the first counts", int((several > 1).sum()), group)
+        many = int((several > 1).sum())
+        who = f"{plural(many, 'participant')} {does(many, 'appears', 'appear')}"
+        log.warning("%s in several %s groups; the first counts", who, group)
     return people
 
 
 def _by_age(people: pd.DataFrame, folds: int, random: np.random.Generator) -> np.ndarray:
     n = len(people)
-    if n < folds:
-        raise InputError(f"{n} participants cannot fill {folds} folds.", remedy="Lower pretrain: folds.")
+    folds = _filled(plural(n, "participant"), n, folds)
     # Ties (and unknown ages, which sort last) are broken at random, not by identifier.
     order = np.lexsort((random.permutation(n), people["age"].to_numpy()))
     fold = np.empty(n, dtype=int)
@@ -72,13 +74,17 @@ def _by_age(people: pd.DataFrame, folds: int, random: np.random.Generator) -> np
     return fold
 
 
+def _filled(what: str, there: int, folds: int) -> int:
+    """How many folds are made: no more than can be filled. The training without an empty one says that it cannot be."""
+    if there < folds:
+        log.warning("%s cannot fill %d folds: no more than %s.", what, folds, plural(there, "fold"))
+    return min(there, folds)
+
+
 def _by_group(people: pd.DataFrame, folds: int, random: np.random.Generator, group: str) -> np.ndarray:
     names = people["group"].fillna("n/a").astype(str)
     sizes = names.value_counts()
-    if len(sizes) < folds:
-        raise InputError(
-            f"{len(sizes)} values of {group!r} cannot fill {folds} folds.", remedy="Lower pretrain: folds."
-        )
+    folds = _filled(plural(len(sizes), f"value of {group!r}"), len(sizes), folds)
     keys = sorted(sizes.index)
     order = sorted(random.permutation(len(keys)), key=lambda i: -int(sizes[keys[i]]))
     load = np.zeros(folds, dtype=int)

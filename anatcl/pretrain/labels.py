@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from anatcl.base.words import plural
 from anatcl.pretrain.cohort import Cohort, covariates
 
 log = logging.getLogger(__name__)
@@ -43,9 +44,8 @@ def imputed(cohort: Cohort) -> Cohort:
         coefficients = np.linalg.lstsq(design[~unknown], flat[~unknown, column], rcond=None)[0]
         flat[unknown, column] = design[unknown] @ coefficients
     found = {"scans": int(lacking.any(1).sum()), "values": int(lacking.sum())}
-    log.info(
-        "%d measures of %d scans are missing and take their mean given age and sex", found["values"], found["scans"]
-    )
+    what = f"{plural(found['values'], 'measure')} of {plural(found['scans'], 'scan')}"
+    log.info("missing, and filled with the mean given age and sex: %s", what)
     measures = flat.reshape(cohort.measures.shape).astype(np.float32)
     return dataclasses.replace(cohort, measures=measures, imputed=found)
 
@@ -97,9 +97,10 @@ def permuted(cohort: Cohort, seed: int) -> Cohort:
     alone = sum(len(people) == 1 for people in cells)
     found = {"people": len(cohort.participants), "cells": len(cells), "kept_their_own": alone}
     log.info(
-        "permuted: the measures of %d people are exchanged within %d cells of sex and age decade; %d people are alone "
-        "in theirs and keep their own",
-        *found.values(),
+        "permuted: the measures of %s are exchanged within %s of sex and age decade; alone there, with their own: %s",
+        plural(found["people"], "person"),
+        plural(found["cells"], "cell"),
+        plural(found["kept_their_own"], "person"),
     )
     table = cohort.table.copy()
     if "tiv_mm3" in table:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_tsv
+from anatcl.base.words import plural
 from anatcl.pretrain.arrays import array_meta, write_arrays
 from anatcl.pretrain.pack import INTENSITY, Grid, normalise, plan_grid, to_grid
 
@@ -141,7 +142,8 @@ def read_ramp(
     mask, affine = _mask(Path(masks), map_name)
     if int(mask.sum()) != blocks[map_name]:
         raise InputError(
-            f"the mask has {int(mask.sum())} voxels, the {map_name} block {blocks[map_name]} columns.",
+            f"the mask has {plural(int(mask.sum()), 'voxel')}, "
+            f"the {map_name} block {plural(blocks[map_name], 'column')}.",
             file=Path(masks) / MASKS[map_name][0],
             remedy="Use the masks that belong to the challenge's data.",
         )
@@ -199,7 +201,10 @@ def measures_table(people: Sequence[str], data: np.ndarray, labels: Sequence[str
             log.warning("regions are named in FreeSurfer's order; give the release's label file to be sure")
     labels = [re.sub(r"^([lr]h)[-._]", r"\1_", str(name)) for name in labels]
     if data.shape[2] != len(labels):
-        raise InputError(f"{data.shape[2]} regions have {len(labels)} names.", remedy="Give the release's label file.")
+        raise InputError(
+            f"there are {plural(data.shape[2], 'region')} and {plural(len(labels), 'name')} for them.",
+            remedy="Give the release's label file.",
+        )
     thickness = data[:, CHANNELS.index("thickness")]
     middle = float(np.nanmedian(thickness))
     if not 0.5 < middle < 6:
@@ -315,7 +320,7 @@ def _ramp_rows(path: Path, split: str, n: int) -> pd.DataFrame:
         raise InputError("the table of the rows is missing.", file=path, remedy="It comes with the .npy file.")
     table = pd.read_csv(path, sep="\t", dtype={"participant_id": str})
     if len(table) != n:
-        raise InputError(f"the table has {len(table)} rows, the array {n}.", file=path)
+        raise InputError(f"the table has {plural(len(table), 'row')}, the array {n}.", file=path)
     if "participant_id" not in table:
         table["participant_id"] = [f"{split.replace('_', '')}{i:05d}" for i in range(n)]
     people = table["participant_id"].str.removeprefix("sub-").tolist()

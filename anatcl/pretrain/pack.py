@@ -15,6 +15,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_tsv
+from anatcl.base.words import plural
 from anatcl.pretrain.arrays import array_meta, write_arrays
 from anatcl.spec.layout import EXCLUDED
 
@@ -217,7 +218,8 @@ def pack(
     meta |= {"source_shape": list(grid.source_shape), "template": template}
     _write(Path(out_dir), volumes, scans, kept, meta, dtype)
     write_tsv(Path(out_dir) / "excluded.tsv", pd.DataFrame(excluded, columns=list(EXCLUDED)))
-    log.info("packed %d of %d scans, %s voxels of %g mm", len(kept), len(scans), grid.shape, meta["voxel_mm"])
+    there = plural(len(scans), "scan")
+    log.info("packed %d of %s, %s voxels of %g mm", len(kept), there, grid.shape, meta["voxel_mm"])
     return meta
 
 

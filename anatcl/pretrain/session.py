@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_tsv
+from anatcl.base.words import plural
 from anatcl.losses.base import Loss
 from anatcl.losses.kernels import perplexity
 from anatcl.models import ContrastiveModel, build_model
@@ -119,8 +120,8 @@ class Run:
         at_once = min(self.options.chunk or self.options.batch_size, self.options.batch_size)
         if self.place.device.type == "cuda" and at_once > most:
             raise InputError(
-                f"{at_once} people go through the network at once; with volumes of {self.data.arrays.shape} a tensor "
-                f"would have more than 2^31 elements, which GPU kernels cannot count.",
+                f"{plural(at_once, 'volume')} at once in the network: with volumes of {self.data.arrays.shape} "
+                f"a tensor would have more than 2^31 elements, which GPU kernels cannot count.",
                 remedy=f"Set chunk (options) or batch_size to at most {most}, or share the batch (pretrain: gpus).",
             )
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
 from anatcl.base.provenance import recorded
+from anatcl.base.words import does, plural
 from anatcl.pretrain import distributed
 from anatcl.pretrain.arrays import open_arrays
 from anatcl.pretrain.batches import Reader, epoch_order
@@ -95,7 +96,11 @@ def _train(inputs: Inputs, options: Options, place: Device, world: distributed.W
     needs = loss.needs if loss else ()
     part = training_part(cohort, folds, inputs.fold, needs, options.missing_measures == "drop")
     if len(part) < 2:
-        raise InputError(f"{len(part)} scans are left to train on.", file=inputs.arrays, remedy="See the log above.")
+        raise InputError(
+            f"{plural(len(part), 'scan')} {does(len(part), 'is', 'are')} left to train on.",
+            file=inputs.arrays,
+            remedy="See the log above.",
+        )
     if "features" in needs:
         part = imputed(part)
         part = permuted(part, options.seed) if options.permutes(inputs.method) else part

@@ -9,6 +9,7 @@ import time
 from types import FrameType
 
 from anatcl.base import failures
+from anatcl.base.words import plural
 from anatcl.plan.plan import Plan
 from anatcl.spec.layout import FAILURES, LOGS, STEPS, result
 
@@ -38,7 +39,7 @@ def mark_missing(plan: Plan, since: float) -> list[str]:
     for scan in plan.cohort.scans:
         step = "" if scan in known else _unfinished(plan, scan, since)
         if step:
-            reason = "the step ended without a result and without a word (killed, or out of memory)"
+            reason = "the step ended without a result and without a word (killed, or out of memory)."
             failures.mark(FAILURES, scan, f"workflow {step}", reason, str(LOGS / step / f"{scan}.log"))
             marked.append(scan)
     return marked
@@ -101,7 +102,7 @@ def report_failed(plan: Plan) -> str:
         said = [f"  {rule}: {text}" for rule, text in stopped_steps(_started)]
         first = "A job failed; its log is named above. No scan is to blame: remove the cause and run again."
         return "\n".join([first, *said])
-    lines = [f"{len(table)} scan(s) failed:"]
+    lines = [f"{plural(len(table), 'scan')} failed:"]
     lines += [
         f"  {row.scan}: {row.stage}: {_first_line(row.reason)} (log: {row.log})" for row in table.head(20).itertuples()
     ]

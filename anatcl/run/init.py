@@ -11,6 +11,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_text
+from anatcl.base.words import plural
 from anatcl.bids.index import Index, build_index
 from anatcl.spec.config import parse
 from anatcl.spec.layout import RAW
@@ -93,9 +94,11 @@ def _methods(scans: pd.DataFrame) -> list[str]:
     """Methods that this cohort can train."""
     people, aged = scans["participant_id"].nunique(), len(_people_with(scans, "age"))
     if people < FEWEST_TRAINED:
-        return [f"  methods: [] # {people} participants are too few to train on: measures and quality control only"]
+        return [
+            f"  methods: [] # too few to train on ({plural(people, 'participant')}): measures and quality control only"
+        ]
     if aged < FEWEST_TRAINED:
-        return [f"  methods: [simclr] # the other methods need ages, known for {aged} participants"]
+        return [f"  methods: [simclr] # the other methods need ages, known for {plural(aged, 'participant')}"]
     return ["  methods: [anatcl-global, anatcl-local, y-aware]"]
 
 
@@ -104,10 +107,13 @@ def _found(index: Index) -> list[str]:
     scans = index.scans
     people = scans["participant_id"].nunique()
     sessions = scans["session_id"].replace("n/a", pd.NA).dropna().nunique() if "session_id" in scans else 0
-    lines = [f"{len(scans)} usable scans of {people} participants" + (f", {sessions} sessions." if sessions else ".")]
+    there = f"{plural(len(scans), 'usable scan')} of {plural(people, 'participant')}"
+    lines = [there + (f", {plural(sessions, 'session')}." if sessions else ".")]
     for name in KNOWN:
         known = _share(scans, name)
-        text = "for none: tasks that need it are left out" if not known else f"for {known} of {len(scans)} scans"
+        text = (
+            "for none: tasks that need it are left out" if not known else f"for {known} of {plural(len(scans), 'scan')}"
+        )
         lines.append(f"{name}: known {text}{_values(scans, name) if known else ''}.")
     if len(index.excluded):
         lines.append(f"{len(index.excluded)} cannot be used:")

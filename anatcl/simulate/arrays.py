@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, write_json, write_tsv
+from anatcl.base.words import plural
 from anatcl.simulate.anatomy import Anatomy, anatomy
 from anatcl.simulate.dataset import prepare_folder
 from anatcl.simulate.effects import Factors, regions
@@ -99,7 +100,7 @@ def simulate_arrays(
         Number of volumes.
     """
     if not 2 <= people <= 100_000:
-        raise InputError(f"Arrays of {people} people cannot be simulated.", remedy="Choose 2 to 100000.")
+        raise InputError(f"Arrays of {plural(people, 'person')} cannot be simulated.", remedy="Choose 2 to 100000.")
     if seed < 0:
         raise InputError(f"The seed {seed} is negative.", remedy="Choose 0 or more.")
     if not 0 <= severity <= 1:

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag
 from anatcl.base import packages
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
-from anatcl.base.words import nearest
+from anatcl.base.words import does, nearest, plural
 from anatcl.spec.names import TISSUES
 from anatcl.spec.section import MAPPING, TEXT, Section, Texts, tag
 from anatcl.spec.shipped import shipped_names
@@ -170,7 +170,8 @@ def _check(table: pd.DataFrame, path: Path) -> None:
         raise InputError("the table of regions has no row.", path, "Write one row per label of the image.")
     for column in ("name", "structure"):
         if table[column].isna().any():
-            reason = f"{int(table[column].isna().sum())} rows of the table of regions have no {column}."
+            number = int(table[column].isna().sum())
+            reason = f"{plural(number, 'row')} of the table of regions {does(number, 'has', 'have')} no {column}."
             raise InputError(reason, path, "Write n/a in no row of it.")
     unknown = sorted(set(table["hemisphere"].astype(str)) - set(HEMISPHERES))
     if unknown:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from anatcl.base.errors import InputError
-from anatcl.base.words import nearest
+from anatcl.base.words import nearest, plural
 from anatcl.spec.atlas import check_files, load_atlas_file
 from anatcl.spec.config import Config, FeatureTable
 from anatcl.spec.corrections import read_corrections
@@ -95,7 +95,7 @@ def _training(config: Config) -> Found:
     settings = config.pretrain
     processes = settings.nodes * (settings.processes or max(1, settings.gpus // settings.nodes))
     if settings.batch_size % processes:
-        reason = f"{settings.batch_size} subjects cannot be shared by {processes} processes."
+        reason = f"{plural(settings.batch_size, 'subject')} cannot be shared by {processes} processes."
         remedy = f"Take a multiple of {processes}, or change processes, gpus or nodes."
         yield (("pretrain", "batch_size"), InputError(reason, None, remedy))
     for name, parts in settings.joint.items():

@@ -102,7 +102,7 @@ def test_broken_scans_are_named_with_remedies(finished):
     excluded = read_tsv(finished / "results" / "report" / "excluded.tsv").set_index("participant_id")
     assert set(BROKEN) <= set(excluded.index)
     assert excluded.loc[list(BROKEN), ["reason", "remedy"]].notna().all(axis=None)
-    assert "no head was found" in excluded.loc["sub-905", "reason"]
+    assert "no plausible brain was found" in excluded.loc["sub-905", "reason"]
     assert excluded.loc["sub-905", "stage"] == "preprocess bias_correct"
     assert (finished / excluded.loc["sub-905", "log"]).exists()
 

@@ -96,7 +96,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "sub-005": (early, "inside the header", "header"),
     "sub-006": (stripped, "skull-stripped already", "corrections"),
     "sub-007": (lost, "slices amid the head are empty", "DICOM"),
-    "sub-008": (nobody, "no head was found", "participants: exclude"),
+    "sub-008": (nobody, "no plausible brain was found", "participants: exclude"),
 }
 
 
@@ -176,5 +176,7 @@ def test_the_remedies_work(finished: Study) -> None:
         failures={"retry": True},
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    still = read_tsv(finished.run / "results" / "bids" / "excluded.tsv")
+    assert set(still["participant_id"]) == {"sub-008"}
     left = {path.name for path in (finished.run / "results" / "failures").rglob("*.json")}
     assert {name for name in left if not name.startswith("sub-008")} == set()

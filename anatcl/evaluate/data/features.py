@@ -15,6 +15,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
 from anatcl.base.joins import compare
 from anatcl.base.spikes import spikes
+from anatcl.base.words import plural
 from anatcl.spec.names import GUESS, REGIONAL, TISSUE, VOLUMES
 from anatcl.spec.task import Task
 
@@ -192,8 +193,8 @@ def _unmatched(table: pd.DataFrame, scans: pd.DataFrame, keys: list[str]) -> lis
     ours, theirs = (_joined(side, keys).str.replace("\t", " ") for side in (scans, table))
     found = compare(ours, theirs)
     if not found.matched:
-        return [f"no {' and '.join(keys)} of the feature table is one of the {found.total_left} scans'.{found.hint()}"]
-    return [found.sentence("scans", "rows of the feature table").rstrip()] if found.left and found.example else []
+        return [f"no {' and '.join(keys)} of the feature table is that of a scan.{found.hint()}"]
+    return [found.sentence("scan", "rows of the feature table").rstrip()] if found.left and found.example else []
 
 
 def _coded(table: pd.DataFrame, columns: list[str]) -> list[str]:
@@ -204,7 +205,7 @@ def _coded(table: pd.DataFrame, columns: list[str]) -> list[str]:
         return []
     name, values = next(iter(hits.items()))
     codes = ", ".join(f"{value:g}" for value in values)
-    more = f" and in {len(hits) - 1} more columns" if len(hits) > 1 else ""
+    more = f" and in {plural(len(hits) - 1, 'more column')}" if len(hits) > 1 else ""
     return [f"{codes} in column {name}{more} look like codes for missing and count as numbers: write n/a for them"]
 
 

@@ -9,6 +9,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
+from anatcl.base.words import does, plural
+
 HASH = re.compile(r"[0-9a-f]{64}")
 PARTS = re.compile(r"[^\W\d_]+|\d+")
 WORDS = ("sub", "subj", "subject", "participant")
@@ -80,7 +82,8 @@ class Comparison:
     def why_not(self) -> str:
         """Why no overlap by name is no proof of none; empty where it is."""
         if self.unsure:
-            return f"{len(self.unsure)} people have a number that was trained on under another prefix"
+            who = f"{plural(len(self.unsure), 'person')} {does(len(self.unsure), 'has', 'have')}"
+            return f"{who} a number that was trained on under another prefix"
         return "" if self.comparable else "the two lists name people in different ways"
 
 

@@ -18,6 +18,7 @@ import yaml
 
 from anatcl.base.errors import InputError
 from anatcl.base.joins import compare
+from anatcl.base.words import does, plural
 from anatcl.spec.task import SHIPPED, canonical
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def add_phenotypes(scans: pd.DataFrame, cohort: dict[str, Any], folder: str | Pa
         keys = ["scan"] if "scan" in made else ["participant_id"]
         found = compare(scans[keys[0]], made[keys[0]])
         if found.left and (found.example or not found.matched):
-            log.warning("%s: %s", path, found.sentence("scans", "rows of the file"))
+            log.warning("%s: %s", path, found.sentence("scan", "rows of the file"))
         scans = scans.drop(columns=[c for c in made if c in scans and c not in keys])
         scans = scans.merge(made, on=keys, how="left", validate="many_to_one")
     return scans
@@ -131,8 +132,9 @@ def _number(column: pd.Series) -> pd.Series:
     if strange.empty:
         return numbers
     if len(strange) < 0.2 * column.notna().sum():
-        text = "column %s stays text: %d of %d values are no numbers (such as %r)"
-        log.warning(text, column.name, len(strange), column.notna().sum(), strange.iloc[0])
+        share = f"{len(strange)} of {plural(int(column.notna().sum()), 'value')}"
+        what = does(len(strange), "is no number", "are no numbers")
+        log.warning("column %s stays text: %s %s (such as %r)", column.name, share, what, strange.iloc[0])
     return column
 
 

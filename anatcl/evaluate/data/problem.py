@@ -11,6 +11,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.queries import fits_query
+from anatcl.base.words import does, plural
 from anatcl.spec.task import Task, canonical
 
 
@@ -140,7 +141,9 @@ def _unreadable(task: Task, table: pd.DataFrame) -> str:
     strange = known[pd.to_numeric(known, errors="coerce").isna()]
     if strange.empty:
         return ""
-    return f" {len(strange)} of {len(known)} values of {task.target} are no numbers (such as {strange.iloc[0]!r})."
+    what = does(len(strange), "is no number", "are no numbers")
+    of = f"{len(strange)} of {plural(len(known), 'value')} of {task.target}"
+    return f" {of} {what} (such as {strange.iloc[0]!r})."
 
 
 def _refuse(problem: Problem, unreadable: str = "") -> None:
@@ -149,14 +152,15 @@ def _refuse(problem: Problem, unreadable: str = "") -> None:
     total = len(set(groups))
     if task.kind == "regression":
         if total < task.min_participants:
-            reason = f"{total} participants with a target, {task.min_participants} needed."
+            reason = f"{plural(total, 'participant with a target')}, {task.min_participants} needed."
             raise Refused(reason + unreadable, problem)
         if np.ptp(problem.y) == 0:
-            raise Refused(f"the target is constant ({problem.y[0]:g}) in {total} participants.", problem)
+            raise Refused(f"the target is constant ({problem.y[0]:g}) in {plural(total, 'participant')}.", problem)
         return
     per_class = {name: len(set(groups[problem.y == code])) for code, name in enumerate(problem.classes)}
     counts = ", ".join(f"{name}: {n}" for name, n in per_class.items()) or "none"
     if len(per_class) < 2 or min(per_class.values()) == 0:
-        raise Refused(f"fewer than two classes among {total} participants (participants per class: {counts}).", problem)
+        among = plural(total, "participant")
+        raise Refused(f"fewer than two classes among {among} (participants per class: {counts}).", problem)
     if min(per_class.values()) < task.min_per_class:
         raise Refused(f"participants per class {counts}; {task.min_per_class} needed in each.", problem)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import plural
 from anatcl.evaluate.data.problem import Problem, Refused
 from anatcl.evaluate.data.split import Split, deal, fold_column
 from anatcl.spec.protocol import Design
@@ -95,7 +96,7 @@ def _leave_site_out(design: Design, problem: Problem, folds: pd.DataFrame | None
     names, fold = np.unique(values, return_inverse=True)
     known = values != ""  # who has no site is neither tested nor trained on: it may be any
     if len(set(values[known])) < 2:
-        raise Refused(f"{design.column!r} has {len(set(values[known]))} values, two are needed.", problem)
+        raise Refused(f"{design.column!r} has {plural(len(set(values[known])), 'value')}, two are needed.", problem)
     sites = [_of_known(s, known) for s in _fixed(fold) if names[s.fold] != ""]
     yield f"leave-{design.column}-out", [_without_people_of_test(problem, s) for s in sites]
 
@@ -116,7 +117,7 @@ def _transfer(design: Design, problem: Problem, folds: pd.DataFrame | None, seed
     values = _column(design, problem)
     train, test = np.flatnonzero(np.isin(values, design.train)), np.flatnonzero(np.isin(values, design.test))
     if not len(train) or not len(test):
-        raise Refused(f"{len(train)} rows to train on and {len(test)} to test.", problem)
+        raise Refused(f"{plural(len(train), 'row')} to train on and {len(test)} to test.", problem)
     name = f"{'+'.join(design.train)}-to-{'+'.join(design.test)}"
     yield name, [_without_people_of_test(problem, Split(train, test, 0))]
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anatcl.base.words import plural
 from anatcl.evaluate.data.problem import Problem
 
 UNIT, SITE, SEED = "unit_id", "site_id", "seed_id"
@@ -109,13 +110,13 @@ def untestable(table: pd.DataFrame, kind: str) -> str:
     """
     if kind == "regression" or sites(table) is not None:
         number = count(table)
-        return "" if number >= TESTABLE else f"{number} independent units"
+        return "" if number >= TESTABLE else plural(number, "independent unit")
     number = smallest(table, kind)
-    return "" if number >= TESTABLE_CLASS else f"{number} independent units in the smallest class"
+    return "" if number >= TESTABLE_CLASS else plural(number, "independent unit in the smallest class")
 
 
 def describe(task: Any, table: pd.DataFrame) -> str:
     """What one unit is, for a sentence."""
     if sites(table) is not None:
-        return "sites"
-    return "participants" if task.group == "participant_id" else f"units ({task.group})"
+        return "site"
+    return "participant" if task.group == "participant_id" else f"unit ({task.group})"

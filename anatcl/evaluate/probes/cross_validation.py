@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.special import expit
 from tqdm import tqdm
 
+from anatcl.base.words import plural
 from anatcl.evaluate.data.features import Features
 from anatcl.evaluate.data.problem import Problem, Refused
 from anatcl.evaluate.data.split import Split
@@ -60,7 +61,7 @@ def check_answerable(problem: Problem, splits: Sequence[Split]) -> None:
         y = problem.y[split.train]
         if problem.task.kind == "regression":
             if len(y) < 3 or np.ptp(y) == 0:
-                raise Refused(f"fold {split.fold}: {len(y)} training rows, or a constant target.", problem)
+                raise Refused(f"fold {split.fold}: {plural(len(y), 'training row')}, or a constant target.", problem)
             continue
         missing = sorted(set(range(len(problem.classes))) - set(y.tolist()))
         if missing:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.errors import InputError
+from anatcl.base.words import does, plural
 from anatcl.spec.task import Task
 
 
@@ -180,7 +181,8 @@ class Combat:
 def unfit_for_combat(sites: pd.Series) -> str:
     """Why ComBat cannot learn from training rows of these sites, as a sentence; empty when it can."""
     if sites.isna().any():
-        return f"{int(sites.isna().sum())} training rows have no site to harmonise."
+        number = int(sites.isna().sum())
+        return f"{plural(number, 'training row')} {does(number, 'has', 'have')} no site to harmonise."
     counts = sites.astype(str).value_counts()
     if len(counts) < 2:
         return "all training rows are of one site: there is nothing to harmonise."

@@ -16,6 +16,7 @@ import yaml
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json
+from anatcl.base.words import does, plural
 from anatcl.evaluate.data import identity, leaky
 from anatcl.evaluate.data.features import Features
 from anatcl.evaluate.data.problem import Problem
@@ -96,8 +97,9 @@ def check_features(problem: Problem, features: Features, splits: list[Split]) ->
         if both:
             names = problem.rows["participant_id"].astype(str).tolist()
             raise LeakError(
-                f"{len(both)} pairs of different participants have the same features, so fold {split.fold} trains on "
-                f"and tests the same people: {_some([f'{names[i]} = {names[j]}' for i, j in both])}.",
+                f"{plural(len(both), 'pair')} of different participants {does(len(both), 'has', 'have')} the same "
+                f"features, so fold {split.fold} trains on and tests the same people: "
+                f"{_some([f'{names[i]} = {names[j]}' for i, j in both])}.",
                 remedy="Give one person one participant_id, or name a column of the scans table that joins them as the "
                 "task's group.",
             )
@@ -115,7 +117,8 @@ def check_apart(problem: Problem, folds: pd.DataFrame, pretrained: str | Path | 
     both = sorted(set(problem.rows["participant_id"].astype(str)) & set(folds["participant_id"].astype(str)))
     if both:
         raise LeakError(
-            f"{len(both)} tested people are in the pretraining folds ({_some(both)}): other encoders know them.",
+            f"{plural(len(both), 'tested person')} {does(len(both), 'is', 'are')} in the pretraining folds "
+            f"({_some(both)}): other encoders know them.",
             remedy="Use protocol folds; for another cohort give no folds table; or give --pretrained.",
         )
 

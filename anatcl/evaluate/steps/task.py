@@ -13,6 +13,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
+from anatcl.base.words import plural
 from anatcl.evaluate.data import phenotypes, units
 from anatcl.evaluate.data.features import (
     Features,
@@ -322,8 +323,8 @@ def run_audit(
     if len(leaks):
         first = leaks.iloc[0]
         raise audit.LeakError(
-            f"{len(leaks)} checks found leaks; {first['check']}, {first['method']}, encoder {first['encoder']}: "
-            f"{first['overlap']}.",
+            f"{plural(len(leaks), 'check')} found leaks; {first['check']}, {first['method']}, "
+            f"encoder {first['encoder']}: {first['overlap']}.",
             out,
             "Leave these people out of the tasks, or pretrain without them.",
         )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from anatcl.base.words import plural
 from anatcl.measures.age_effects import (
     MEASURES,
     Q_LIMIT,
@@ -23,7 +24,6 @@ from anatcl.measures.age_effects import (
 from anatcl.report.drawing import cortex
 from anatcl.report.drawing.figures import Drawn
 from anatcl.report.drawing.svg import RAMP, Panel, padded, ramp_bins, short
-from anatcl.report.tables.vocabulary import plural
 
 # Correlations of this size take the strongest colour.
 STRONGEST_R = 0.7
@@ -79,7 +79,7 @@ def mean_map(measures: pd.DataFrame, measure: str) -> Map:
     """Cohort mean per region."""
     means = regional(measures, measure).mean()
     unit = UNITS[measure]
-    note = f"Mean of {len(measures)} scans; mean of regions {short(means.mean())} {unit}"
+    note = f"Mean of {plural(len(measures), 'scan')}; mean of regions {short(means.mean())} {unit}"
     return sequential(f"{MEASURES[measure]} ({unit})", note, means, unit)
 
 
@@ -160,8 +160,8 @@ def effect_map(effect: AgeEffects) -> Map:
         words[str(region)] = f"{region}: r = {row['r']:.2f}, {row['percent']:+.2g} % per decade, q = {row['q']:.2g}"
     survived = int((table["q"] < Q_LIMIT).sum())
     adjusted = " and ".join(COVARIATES[name] for name in effect.adjusted)
-    people = f"{effect.n} people" + (f", adjusted for {adjusted}" if adjusted else "")
-    note = f"{people}; {survived} of {len(table)} regions at q < .05"
+    people = plural(effect.n, "person") + (f", adjusted for {adjusted}" if adjusted else "")
+    note = f"{people}; {survived} of {plural(len(table), 'region')} at q < .05"
     title = f"{MEASURES[effect.measure]} and age (r)"
     chart = cortex.brain_map(css, words, f"Cortical map: {title}. {note}. {extremes(table['r'], '')}")
     middle = RAMP // 2

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from anatcl.base.words import plural
 from anatcl.report.drawing.svg import CATEGORIES, Panel, nice_ticks, padded, ramp_bins, tick_text
 from anatcl.report.records.results import Embedding
 from anatcl.report.tables import vocabulary as words
@@ -124,7 +125,7 @@ def brain_age(predictions: pd.DataFrame, bounds: tuple[float, float], title: str
         marks = panel.named_dots(true, predicted, names, "c0")
     else:
         marks = panel.dots(true, predicted, "c0 small")
-    alt = f"{title}: predicted against actual age of {len(known)} scans. {note}"
+    alt = f"{title}: predicted against actual age of {plural(len(known), 'scan')}. {note}"
     return Drawn(title, panel.draw(alt, identity, marks), note)
 
 
@@ -141,7 +142,7 @@ def learning_curves(histories: dict[int, pd.DataFrame], title: str) -> Drawn | N
     ]
     first = np.mean([h["loss"].iloc[0] for h in folds.values()])
     last = np.mean([h["loss"].iloc[-1] for h in folds.values()])
-    note = f"{len(folds)} folds, mean loss {first:.3g} → {last:.3g}"
+    note = f"{plural(len(folds), 'fold')}, mean loss {first:.3g} → {last:.3g}"
     return Drawn(title, panel.draw(f"{title}: {note}, to epoch {int(joined['epoch'].max())}.", *lines), note)
 
 
@@ -233,7 +234,7 @@ def embedding_map(plane: Plane, colours: Colouring, title: str) -> Drawn:
     small = " small" if len(css) > NAMED else ""
     groups = ["none", *(name for name, _ in colours.legend if name != "none")]
     marks = [panel.dots(plane.places[css == name, 0], plane.places[css == name, 1], name + small) for name in groups]
-    alt = f"{title}: map of {len(css)} embeddings coloured by {colours.column}. {plane.note}"
+    alt = f"{title}: map of {plural(len(css), 'embedding')} coloured by {colours.column}. {plane.note}"
     return Drawn(title, panel.draw(alt, *marks), plane.note)
 
 
@@ -247,7 +248,7 @@ def histogram(values: Iterable[float], label: str, bins: int = 12) -> Markup:
     panel = Panel((float(edges[0]), float(edges[-1])), (0, counts.max() * 1.08 or 1), 300, 150, label, "Scans")
     bars = "".join(_bar(panel, *bar) for bar in zip(counts, edges[:-1], edges[1:], strict=True))
     spread = f"{array.min():.3g} to {array.max():.3g}, median {np.median(array):.3g}"
-    return panel.draw(f"Histogram of {label}: {len(array)} scans, {spread}.", bars)
+    return panel.draw(f"Histogram of {label}: {plural(len(array), 'scan')}, {spread}.", bars)
 
 
 def _bar(panel: Panel, count: float, left: float, right: float) -> str:

@@ -7,9 +7,9 @@ import dataclasses
 import pandas as pd
 from markupsafe import Markup
 
+from anatcl.base.words import plural
 from anatcl.measures.age_effects import ages_of
 from anatcl.report.drawing.figures import histogram
-from anatcl.report.tables.vocabulary import plural
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from anatcl import __version__
 from anatcl.base.files import write_text
 from anatcl.measures.age_effects import flag_text
 from anatcl.report.drawing import anatomy, cortex, figures, interpretation
-from anatcl.report.page import cohort, gallery, markdown
+from anatcl.report.page import cohort, gallery, markdown, notes
 from anatcl.report.records import provenance, results
 from anatcl.report.records.results import Sources
 from anatcl.report.tables import subgroups
@@ -224,6 +224,7 @@ def record_context(sources: Sources, scans: pd.DataFrame) -> dict[str, Any]:
         "perplexities": results.perplexities(sources.pretrain).to_dict("records"),
         "curves": [curve for curve in curves if curve],
         "excluded": results.records(results.table(sources.excluded)),
+        "notes": notes.grouped(results.table(sources.notes)),
         "runtime": results.table(sources.runtime).to_dict("records"),
         "methods": markdown.to_html(results.text(sources.methods)),
         "config": results.text(sources.config),

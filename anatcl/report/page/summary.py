@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from anatcl.base.words import plural
 from anatcl.report.records import results
 from anatcl.report.tables import vocabulary as words
 from anatcl.report.tables.headline import headlines
-from anatcl.report.tables.vocabulary import plural
 
 
 def summary_text(

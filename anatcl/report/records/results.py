@@ -32,6 +32,7 @@ class Sources:
     evaluate: PathLike = None
     pretrain: PathLike = None
     excluded: PathLike = None
+    notes: PathLike = None
     runtime: PathLike = None
     methods: PathLike = None
     interpretation: PathLike = None

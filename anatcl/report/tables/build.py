@@ -12,6 +12,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_text, write_tsv
+from anatcl.base.words import does
 from anatcl.report.tables import vocabulary as words
 from anatcl.report.tables.formats import to_csv, to_markdown, to_tex
 from anatcl.report.tables.marks import mark
@@ -56,7 +57,11 @@ def load_scores(path: str | Path) -> pd.DataFrame:
     table = read_tsv(path)
     missing = [name for name in REQUIRED if name not in table]
     if missing:
-        raise InputError(f"The table lacks the column(s) {', '.join(missing)}.", path, "Run `evaluate` again.")
+        raise InputError(
+            f"The table lacks the {does(len(missing), 'column', 'columns')} {', '.join(missing)}.",
+            path,
+            "Run `evaluate` again.",
+        )
     for name, default in DEFAULTS.items():
         if name not in table:
             table[name] = default

@@ -141,9 +141,3 @@ def group_of(task: str, kind: str) -> str:
         if words & hints:
             return group
     return "clinical_scores" if kind == "regression" else "diagnosis"
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 scan``, ``2 scans``."""
-    many = {"person": "people"}.get(noun, f"{noun}s")
-    return f"{count:,} {noun if count == 1 else many}"

@@ -56,7 +56,7 @@ def test_a_marker_is_removed_by_the_stage_that_left_it(tmp_path):
 def test_an_unknown_error_gets_a_remedy(tmp_path):
     failures.mark(tmp_path, "sub-01/anat/sub-01", "measures measure", ValueError("odd"))
     row = failures.failed(tmp_path).iloc[0]
-    assert row["reason"] == "ValueError: odd" and "retry" in row["remedy"]
+    assert row["reason"] == "ValueError: odd." and "retry" in row["remedy"]
 
 
 def test_a_damaged_marker_folder_is_empty(tmp_path):

@@ -190,7 +190,7 @@ def test_rows_and_folders_that_do_not_meet_are_said(dataset: Path) -> None:
     index = build_index(dataset)
     texts = " ".join(item["warning"] for item in index.warnings)
     assert "2 participants with scans have no row: sub-03, sub-04" in texts
-    assert "1 rows belong to no folder: sub-3" in texts
+    assert "1 row belongs to no folder: sub-3" in texts
     assert len(index.scans) == 6
 
 

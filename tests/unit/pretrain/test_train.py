@@ -71,7 +71,7 @@ def test_people_of_the_fold_are_left_out(pretrain, cohort_files):
     assert set(model["train_participants"]) == set(folds["participant_id"]) - out
     everyone = read_json(pretrain("untrained", fold=-1) / "model.json")
     assert len(everyone["train_participants"]) == 24
-    with pytest.raises(InputError, match="fold 7 does not exist"):
+    with pytest.raises(InputError, match="fold 7 holds nobody out"):
         pretrain("y-aware", fold=7)
 
 

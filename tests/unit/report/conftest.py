@@ -222,6 +222,12 @@ def build(root: Path, people: int = 24) -> Path:
         "remedy": "Copy it again from the scanner's archive.",
     }  # fmt: skip
     write_tsv(results / "bids" / "excluded.tsv", pd.DataFrame([excluded]))
+    notes = {
+        "about": ["sub-01/anat/sub-01", "sub-02/anat/sub-02", "participants.tsv"],
+        "remedy": ["", "", "Look <it> up."],
+    }
+    notes["note"] = ["its sform and qform differ: the sform is used."] * 2 + ["1 row belongs to no folder: sub-3."]
+    write_tsv(results / "bids" / "notes.tsv", pd.DataFrame(notes))
     marker = {
         "scan": "sub-91/ses-1/anat/sub-91_ses-1",
         "stage": "preprocess register",
@@ -276,6 +282,7 @@ def make_report(results: Path, out: Path) -> Sources:
         evaluate=results / "evaluate",
         pretrain=results / "pretrain",
         excluded=out / "excluded.tsv",
+        notes=results / "bids" / "notes.tsv",
         runtime=out / "runtime.tsv",
         methods=out / "methods.md",
     )

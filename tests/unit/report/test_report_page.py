@@ -83,13 +83,26 @@ def test_text_is_escaped(report: tuple[Path, Sources]) -> None:
 
 
 def test_page_has_every_part(report: tuple[Path, Sources]) -> None:
-    wanted = {"results", "brain-age", "training", "embeddings", "cohort", "qc", "excluded", "runtime", "methods"}
+    wanted = {
+        "results",
+        "brain-age",
+        "training",
+        "embeddings",
+        "cohort",
+        "qc",
+        "excluded",
+        "notes",
+        "runtime",
+        "methods",
+    }
     assert wanted <= set(outline(report[0]).ids)
     text = report[0].read_text(encoding="utf-8")
     assert text.count('class="qc"') == 28
     assert "Age is missing for 1 scan" in text
     assert "fewer than two classes &lt;here&gt;" in text
     assert "2 left out" in text
+    assert text.count("its sform and qform differ") == 1  # equal notes share a row
+    assert "sub-01/anat/sub-01, sub-02/anat/sub-02" in text and "Look &lt;it&gt; up." in text
     assert "small: 22 participants" in text
     assert "Leak audit" in text and "Subgroups" in text
 
