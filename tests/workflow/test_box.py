@@ -77,7 +77,9 @@ def test_the_box_is_closed(box: Box) -> None:
     assert set(names) <= {"lo", "sit0", "tunl0", "ip6tnl0"}, "no way out"
 
 
-def test_the_app_measures_one_scan_as_a_plain_run_does(box: Box, people: Path, repository: Path, tmp_path: Path) -> None:
+def test_the_app_measures_one_scan_as_a_plain_run_does(
+    box: Box, people: Path, repository: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out" / "tiny.json").write_bytes((ROOT / "tests" / "configs" / "tiny.json").read_bytes())
     words = ["participant", "--participant-label", "001", "--n-cpus", "1", "--", "--config", "preprocess={recipe: %s}"]
     app = ["python", "-m", "anatcl", "run"]
