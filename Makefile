@@ -6,10 +6,14 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV ?= .venv
 CORES ?= 2
+EXTRAS ?= workflow,dev,docs,options,greedy,slurm,generic
+# Further options of pip, e.g. --extra-index-url for a build of PyTorch or --find-links for a folder of wheels.
+PIP_OPTIONS ?=
+CONSTRAINTS ?= constraints.txt
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
-.PHONY: help install demo test test-fast lint format docs ixi clean
+.PHONY: help install install-image demo test test-fast lint format docs ixi clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,12 +21,25 @@ help: ## show the targets
 install: $(READY) ## create the environment .venv
 
 # One pip call, so that pip sees all requirements together; every version is pinned in constraints.txt.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, e.g. make PYTHON=python3.12." % v)'
 	@echo 'Installing into $(VENV): minutes, by the network, and 3 GB. pip is quiet unless something fails.'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[workflow,dev,docs,options,greedy,slurm,generic]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) $(PIP_OPTIONS) --editable '.[$(EXTRAS)]'
 	@touch $(READY)
+
+# What an image holds: the workflow and its options, no developers' tools. TORCH is the build of PyTorch, cpu or cuda. The
+# CPU build has a version of its own (2.13.0+cpu), so that pip cannot take the larger one.
+TORCH ?= cpu
+BUILD_cpu := +cpu
+BUILD_cuda :=
+INDEX_cpu := --extra-index-url https://download.pytorch.org/whl/cpu
+INDEX_cuda :=
+install-image: ## create .venv as an image holds it: TORCH=cpu or TORCH=cuda
+	@case "$(TORCH)" in cpu|cuda) ;; *) echo "TORCH is cpu or cuda, not '$(TORCH)'." >&2; exit 2;; esac
+	sed 's/^\(torch==[0-9.]*\)$$/\1$(BUILD_$(TORCH))/' constraints.txt > constraints.image.txt
+	$(MAKE) install EXTRAS=workflow,options,greedy CONSTRAINTS=constraints.image.txt PIP_OPTIONS="$(INDEX_$(TORCH)) $(PIP_OPTIONS)"
+	rm constraints.image.txt
 
 # An interrupted simulation goes on where it stopped.
 demo/.simulated: $(READY)

@@ -16,7 +16,7 @@ import pytest
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("anatcl", "config.yaml", "envs", "rules", "workflow", "pyproject.toml", "setup.py", "MANIFEST.in",
-           "README.md", "LICENSE")  # fmt: skip
+           "README.md", "LICENSE", "THIRD_PARTY.md")  # fmt: skip
 Anatcl = Callable[..., subprocess.CompletedProcess]
 
 
