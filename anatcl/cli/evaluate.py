@@ -1,10 +1,10 @@
-"""``python -m anatcl evaluate embed | task | finetune | interpret | scores | table | audit | phenotypes``."""
+"""``python -m anatcl evaluate embed | task | finetune | interpret | scores | table | tables | audit | phenotypes``."""
 
 from __future__ import annotations
 
 import argparse
 
-from anatcl.cli import evaluate_interpret
+from anatcl.cli import evaluate_interpret, evaluate_tables
 
 
 def register(stages: argparse._SubParsersAction) -> None:
@@ -17,6 +17,7 @@ def register(stages: argparse._SubParsersAction) -> None:
     evaluate_interpret.register(steps)
     _scores(steps)
     _table(steps)
+    evaluate_tables.register(steps)
     _audit(steps)
     _phenotypes(steps)
 

@@ -102,10 +102,15 @@ def read_tree(
     meta = _write(Path(out_dir), volumes, rows, grid, map_name)
     roi = {_identifier(f): f for f in root.rglob(f"sub-*{SUFFIX['desikan']}")}
     if roi:
-        known = [s for s in rows["participant_id"].str[4:] if s in roi]
-        data = np.stack([_roi(np.load(roi[s], allow_pickle=False), roi[s]) for s in known])
-        write_tsv(Path(out_dir) / "measures.tsv", measures_table(known, data, labels))
+        known = [roi[s] for s in rows["participant_id"].str[4:] if s in roi]
+        write_tsv(Path(out_dir) / "measures.tsv", roi_table(known, labels))
     return meta
+
+
+def roi_table(files: Sequence[Path], labels: Sequence[str] | None = None) -> pd.DataFrame:
+    """Desikan ``_ROI.npy`` files, one per subject, as measures.tsv; see `measures_table`."""
+    data = np.stack([_roi(np.load(f, allow_pickle=False), f) for f in files])
+    return measures_table([_identifier(f) for f in files], data, labels)
 
 
 def read_ramp(

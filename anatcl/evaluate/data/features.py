@@ -81,6 +81,9 @@ def demographics(table: pd.DataFrame, target: str) -> Features:
         missing = table[name].isna()
         columns += [np.where(missing, np.nan, table[name].astype(str) == level) for level in levels]
         names += [f"{name}={level}" for level in levels]
+    if not names and any(c in table and table[c].notna().any() for c in DEMOGRAPHICS):
+        note = f"{', '.join(c for c in DEMOGRAPHICS if c in table and c != target)} do not vary: a guess"
+        return dataclasses.replace(no_features(len(table)), notes=(note,))
     if not names:
         raise InputError("the scans table has none of age, sex, tiv_mm3.", remedy="Give --measures for the TIV.")
     matrix = np.column_stack(columns).astype(float)

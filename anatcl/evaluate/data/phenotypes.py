@@ -73,6 +73,16 @@ def add_phenotypes(scans: pd.DataFrame, cohort: dict[str, Any], folder: str | Pa
     return scans
 
 
+def participants(entries: list[dict[str, Any]], folder: str | Path) -> pd.DataFrame:
+    """Everybody of a release's first table, ``scan`` and ``participant_id`` alike, where there are no images."""
+    first = next((e for e in entries if not e.get("optional")), None)
+    if first is None:
+        raise InputError("the cohort names no table of people.", None, "Leave out --cohort.")
+    plain = {k: v for k, v in first.items() if k != "visits"} | {"columns": {}, "labels": {}}
+    found = read_entry(Path(folder) / first["file"], plain, pd.DataFrame())[["participant_id"]]
+    return found.assign(scan=found["participant_id"])
+
+
 def read_entry(path: Path, entry: dict[str, Any], scans: pd.DataFrame) -> pd.DataFrame:
     """Columns of one file, one row per participant, or per scan where visits are matched to scans."""
     if not path.is_file():

@@ -129,7 +129,12 @@ def run_table(file: str | Path, out_dir: str | Path, places: dict[str, str] | No
     places : dict of str to str
         Folders for words in braces.
     """
-    spec, out = load_spec(file, places or {}), Path(out_dir)
+    evaluate_table(load_spec(file, places or {}), out_dir)
+
+
+def evaluate_table(spec: TableSpec, out_dir: str | Path) -> None:
+    """`run_table` for what was read from a file or made by another step."""
+    out = Path(out_dir)
     scans = scans_table(spec.scans, spec.measures or None)
     folds = read_tsv(spec.folds) if spec.folds else None
     tasks = [load_task(t) for t in spec.tasks]

@@ -46,6 +46,7 @@ WAYS: tuple[tuple[str, str | None, str], ...] = (
     (r"embed .*_T1w\.nii", None, "tests/unit/pretrain/test_raw.py"),
     (r"pretrain import", None, "tests/unit/pretrain/test_official.py"),
     (r"--format onnx", None, "tests/unit/pretrain/test_bundle_use.py"),
+    (r"evaluate tables", None, "tests/unit/evaluate/test_tables.py"),
     (r"evaluate table --config docs/results", None, "tests/unit/evaluate/test_table.py"),
     (r"-m pytest", "{} --collect-only -q", "itself"),
     (r"-m benchmarks\.|benchmarks/", "--help", "the figures beside it"),
