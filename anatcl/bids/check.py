@@ -30,6 +30,7 @@ HEADER = 540  # of a NIfTI-2 file; NIfTI-1 has 348
 CHUNK = 1 << 20
 MAX_SIDE = 1024
 SHEAR = 0.01  # cosine between two axes, as in preprocess
+ROUNDED = 1e-3  # share by which a length may miss its limit: 6.0000002 mm are 6 mm
 DENSE = 0.005  # compressed / raw size below which an image is likely to be empty
 
 COPY = "Copy the file again from its source or convert it again from DICOM."
@@ -159,10 +160,10 @@ def _geometry(path: Path, header: Nifti1Header, sides: tuple[float, float], exte
     zooms = np.linalg.norm(affine[:3, :3], axis=0)
     shape = np.array([int(n) for n in header["dim"][1:4]])
     text = " x ".join(f"{z:.4g}" for z in zooms)
-    if zooms.min() < sides[0] or zooms.max() > sides[1]:
+    if zooms.min() < sides[0] * (1 - ROUNDED) or zooms.max() > sides[1] * (1 + ROUNDED):
         reason = f"its voxels measure {text} mm; {sides[0]:g} to {sides[1]:g} mm are plausible."
         raise InputError(reason, path, "Correct the voxel size (and its unit) in the header, or widen bids: voxel_mm.")
-    if (zooms * shape).min() < extent:
+    if (zooms * shape).min() < extent * (1 - ROUNDED):
         reason = f"it covers only {(zooms * shape).min():.4g} mm along one axis (at least {extent:g} mm are needed)."
         raise InputError(reason, path, "Give a scan of the whole head, or lower bids: min_extent_mm.")
     directions = affine[:3, :3] / zooms
