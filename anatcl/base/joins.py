@@ -11,11 +11,12 @@ from anatcl.base.words import does, plural
 # What people write differently, in the order in which a repair is sought.
 REPAIRS: dict[str, Callable[[str], str]] = {
     "blanks": lambda name: re.sub(r"\s+", "", name),
+    "signs that cannot be seen": lambda name: re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]+", "", name),
     "letter case": str.lower,
-    "prefix": lambda name: re.sub(r"\b(sub|ses)-|\b(sub|ses)(?=\d)", "", name),
+    "prefix": lambda name: re.sub(r"\b(sub|ses)[-_.\u2010-\u2015\u2212]|\b(sub|ses)(?=\d)", "", name),
     "leading zeros": lambda name: re.sub(r"(?<!\d)0+(?=\d)", "", name),
     "a decimal ending (.0)": lambda name: re.sub(r"\.0+\b", "", name),
-    "hyphens, underscores or dots": lambda name: re.sub(r"[-_.]+", "", name),
+    "hyphens, underscores or dots": lambda name: re.sub(r"[-_.\u2010-\u2015\u2212]+", "", name),
 }
 
 

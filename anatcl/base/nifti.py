@@ -18,6 +18,8 @@ HEADER_WRONG = "Correct its header or convert it again from DICOM."
 ROUNDING = 0.01  # relative difference of two lengths of a voxel's side
 QUATERNION = 0.02  # how much longer than one a quaternion may be by rounding
 SCANNER = 1
+UNITS = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}  # NIfTI's codes, with how many mm they are
+SIDES = 0.05, 20.0  # sides of voxels of any head (mm)
 GUESS = "its header does not say how it is oriented: left and right are a guess."
 
 
@@ -32,7 +34,7 @@ def affine_of(header: Any) -> tuple[NDArray, list[str]]:
     Returns
     -------
     affine : ndarray of shape (4, 4)
-        Voxel index to RAS+ coordinate, in the header's unit.
+        Voxel index to RAS+ coordinate, in mm: metres and micrometres are converted, if voxels of such a size can be.
     notes : list of str
         Sentences about what was repaired or settled.
 
@@ -41,6 +43,19 @@ def affine_of(header: Any) -> tuple[NDArray, list[str]]:
     InputError
         No affine is usable, or sform and qform contradict each other and neither or both are the scanner's.
     """
+    affine, notes = _in_its_unit(header)
+    name, factor = UNITS.get(int(header["xyzt_units"]) & 7, ("", 1.0))
+    lengths = factor * _lengths(affine)
+    if factor != 1.0 and SIDES[0] <= lengths.min() and lengths.max() <= SIDES[1]:
+        affine[:3] *= factor
+        notes.append(f"its sizes are in {name} and were converted to mm.")
+    elif factor != 1.0:
+        notes.append(f"its header says that sizes are in {name}, which cannot be: they are read as mm.")
+    return affine, notes
+
+
+def _in_its_unit(header: Any) -> tuple[NDArray, list[str]]:
+    """As `affine_of`, in the header's own unit."""
     notes: list[str] = []
     sides = np.asarray(header["pixdim"][1:4], float)
     if not np.isfinite(sides).all():

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from anatcl.base.errors import InputError
 
-LFS = b"version https://git-lfs.github.com/spec/"
+LFS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")  # the second is old
+BOM = b"\xef\xbb\xbf"
 ANNEX = (b"/annex/objects/", b".git/annex/objects/")
 SHORT = 32_768  # bytes; git-annex promises that its pointers are no longer
 
@@ -29,9 +30,23 @@ def refuse_pointer(path: str | Path, head: bytes, size: int) -> None:
     """
     if size > SHORT:
         return
+    head = head.removeprefix(BOM)
     if head.startswith(LFS):
         raise InputError("its content was not fetched (a Git LFS pointer).", path, "Fetch it with `git lfs pull`.")
-    first = head.split(b"\n", 1)[0]
+    first = head.split(b"\n", 1)[0].replace(b"\\", b"/")  # a link that Windows wrote out as text
     if first.startswith(ANNEX[0]) or (ANNEX[1] in first and first.startswith((b".", b"/"))):
         reason = "its content was not fetched (a git-annex pointer)."
         raise InputError(reason, path, "Fetch it with `datalad get` or `git annex get`.")
+
+
+def beginning(head: bytes) -> str:
+    """How a file begins that holds text where it should not (an error page, a link written out); empty if it does not.
+
+    Parameters
+    ----------
+    head : bytes
+        Its first bytes.
+    """
+    text = head.removeprefix(BOM)[:200].decode("utf-8", "replace")
+    plain = "".join(c for c in text if c.isprintable() or c.isspace())
+    return " ".join(plain.split())[:40] if plain.strip() and len(plain) > 0.95 * len(text) else ""

@@ -9,14 +9,16 @@ from collections.abc import Iterable
 
 FEWEST = 5  # values beside the code, below which nothing stands out
 MOST = 4  # different codes of one column; more are a distribution
+HUGE = 100.0  # times the range of the others: no outlier of the same measure lies so far off
 USUAL = re.compile(r"-?(7+|8+|9+)")  # 88, 99, -999, 7777
 
 
 def spikes(values: Iterable[float]) -> dict[float, int]:
     """Values that look like codes for missing, with how often they stand there.
 
-    A code is a negative whole number amid others that are not negative, or a value made of one repeated 7, 8 or 9, or
-    a repeated value; in each case it lies further from all others than they lie from one another.
+    A code is a negative whole number amid others that are not negative; or 0, a value made of one repeated 7, 8 or 9,
+    or a repeated value, each further from all others than they lie from one another; or any whole number that is
+    `HUGE` times as far (1e9, 32767).
 
     Parameters
     ----------
@@ -28,7 +30,7 @@ def spikes(values: Iterable[float]) -> dict[float, int]:
     for low, high in _ends(len(sorts)):
         codes, rest = sorts[:low] + sorts[len(sorts) - high :], sorts[low : len(sorts) - high]
         enough = sum(counts[v] for v in rest) >= FEWEST
-        if enough and all(_suspect(v, counts[v]) and _apart(v, rest[0], rest[-1]) for v in codes):
+        if enough and all(_is_code(v, counts[v], rest[0], rest[-1]) for v in codes):
             return {v: counts[v] for v in codes}
     return {}
 
@@ -39,13 +41,12 @@ def _ends(count: int) -> list[tuple[int, int]]:
     return sorted(pairs, key=lambda pair: -sum(pair))
 
 
-def _suspect(value: float, count: int) -> bool:
-    whole = value == int(value)
-    return whole and (value < 0 or count > 2 or bool(USUAL.fullmatch(f"{value:.0f}")))
-
-
-def _apart(value: float, low: float, high: float) -> bool:
-    """Whether a value lies further from a range than the range is long, or is negative below one that is not."""
+def _is_code(value: float, count: int, low: float, high: float) -> bool:
+    """Whether a value is odd enough, and far enough from the range of the others."""
+    if value != int(value):
+        return False
     if value < 0 <= low:
         return True
-    return min(abs(value - low), abs(value - high)) > max(high - low, 1e-12)
+    far, range_ = min(abs(value - low), abs(value - high)), max(high - low, 1e-12)
+    odd = value <= 0 or count > 1 or bool(USUAL.fullmatch(f"{value:.0f}"))
+    return far > range_ if odd else far > HUGE * range_

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from anatcl.base.errors import InputError
 from anatcl.base.nifti import GUESS, HEADER_WRONG, affine_of
-from anatcl.base.pointers import refuse_pointer
+from anatcl.base.pointers import beginning, refuse_pointer
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -30,6 +30,7 @@ HEADER = 540  # of a NIfTI-2 file; NIfTI-1 has 348
 CHUNK = 1 << 20
 MAX_SIDE = 1024
 SHEAR = 0.01  # cosine between two axes, as in preprocess
+ROUNDED = 1e-3  # share by which a length may miss its limit: 6.0000002 mm are 6 mm
 DENSE = 0.005  # compressed / raw size below which an image is likely to be empty
 
 COPY = "Copy the file again from its source or convert it again from DICOM."
@@ -88,11 +89,26 @@ def check(path: Path, limits: list[Any]) -> dict[str, Any]:
 def _inflated(path: Path, head: bytes) -> bytes:
     """The first bytes of a gzip file's content; never more than a header's, whatever the file claims."""
     if not head.startswith(b"\x1f\x8b"):
-        raise InputError("it is named .gz but is not compressed.", path, "Compress it with gzip, or name it .nii.")
+        _refuse_text(path, head)
+        if _sizes(head) & {348, 540}:
+            raise InputError("it is named .gz but is not compressed.", path, "Compress it with gzip, or name it .nii.")
+        raise InputError("it is no NIfTI file, compressed or not.", path, COPY)
     try:
         return zlib.decompressobj(wbits=31).decompress(head, HEADER)
     except zlib.error as error:
         raise InputError(f"its compressed data are damaged ({error}).", path, COPY) from error
+
+
+def _refuse_text(path: Path, head: bytes) -> None:
+    """Raise where a text stands in an image's place: an error page that was saved, a link that was written out."""
+    if text := beginning(head):
+        reason = f"it is a text and no image (it begins with {text!r})."
+        raise InputError(reason, path, "Download or copy the image again from its source.")
+
+
+def _sizes(head: bytes) -> set[int]:
+    """The length that a header says of itself, in either order of bytes."""
+    return {struct.unpack(order + "i", head[:4])[0] for order in "<>"} if len(head) >= 4 else set()
 
 
 def _header(path: Path, head: bytes) -> Nifti1Header:
@@ -101,9 +117,10 @@ def _header(path: Path, head: bytes) -> Nifti1Header:
 
     if head.startswith(b"\x1f\x8b"):
         raise InputError("it is named .nii but is compressed.", path, "Rename it to .nii.gz.")
+    _refuse_text(path, head)
     if len(head) < 348:
         raise InputError("the file ends within its header.", path, COPY)
-    sizes = {struct.unpack(order + "i", head[:4])[0] for order in "<>"}
+    sizes = _sizes(head)
     kind = Nifti2Header if 540 in sizes else Nifti1Header
     if not sizes & {348, 540} or len(head) < kind.sizeof_hdr:
         raise InputError("it is not a NIfTI file.", path, "Convert it to NIfTI (dcm2niix, nib-convert).")
@@ -159,10 +176,10 @@ def _geometry(path: Path, header: Nifti1Header, sides: tuple[float, float], exte
     zooms = np.linalg.norm(affine[:3, :3], axis=0)
     shape = np.array([int(n) for n in header["dim"][1:4]])
     text = " x ".join(f"{z:.4g}" for z in zooms)
-    if zooms.min() < sides[0] or zooms.max() > sides[1]:
+    if zooms.min() < sides[0] * (1 - ROUNDED) or zooms.max() > sides[1] * (1 + ROUNDED):
         reason = f"its voxels measure {text} mm; {sides[0]:g} to {sides[1]:g} mm are plausible."
         raise InputError(reason, path, "Correct the voxel size (and its unit) in the header, or widen bids: voxel_mm.")
-    if (zooms * shape).min() < extent:
+    if (zooms * shape).min() < extent * (1 - ROUNDED):
         reason = f"it covers only {(zooms * shape).min():.4g} mm along one axis (at least {extent:g} mm are needed)."
         raise InputError(reason, path, "Give a scan of the whole head, or lower bids: min_extent_mm.")
     directions = affine[:3, :3] / zooms

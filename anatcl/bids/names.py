@@ -10,8 +10,10 @@ from anatcl.base.errors import InputError
 from anatcl.spec.layout import ENTITIES, INDICES, LABEL
 
 _T1W = re.compile(r"(?:^|(?<=/)|[-_. ])t1w(?P<extension>\.[^/]*)?$", re.IGNORECASE)
-# What its owner may take for a T1w image: T1w-2.nii.gz, T1w_defaced.nii, T1w (1).nii.
-_LIKE_T1W = re.compile(r"(?:^|_)t1w[-_ (\d][^/]*\.(?:nii|mgz|mgh|img)(?:\.[^/]*)?$", re.IGNORECASE)
+# What its owner may take for a T1w image: T1w-2.nii.gz, T1w_defaced.nii, T1w (1).nii, T1.nii.gz, MPRAGE.nii.
+_LIKE_T1W = re.compile(
+    r"(?:^|[-_ ])(?:t1w[-_ (\d][^/]*|t1|t1w?[-_ ]?mprage|mprage)\.(?:nii|mgz|mgh|img)(?:\.[^/]*)?$", re.IGNORECASE
+)
 _SAFE = re.compile(rf"(?:{LABEL}-{LABEL}_)+T1w\.nii(?:\.gz)?")
 _RENAME = "Rename it as BIDS asks: sub-<label>[/ses-<label>]/anat/sub-<label>[_ses-<label>][_acq-<label>]_T1w.nii.gz."
 

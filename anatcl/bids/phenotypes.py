@@ -183,7 +183,9 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _description(sidecar: Mapping[str, Any], column: str) -> dict[str, Any]:
-    found = sidecar.get(column)
+    """A column's entry of the sidecar; that of its name in other case where there is none of its very name."""
+    alike = {str(key).strip().lower(): value for key, value in sidecar.items()}
+    found = sidecar.get(column, alike.get(column.lower()))
     return found if isinstance(found, dict) else {}
 
 

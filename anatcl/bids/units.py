@@ -15,10 +15,54 @@ from typing import Any
 PER_YEAR = {"decade": 0.1, "year": 1.0, "month": 12.0, "week": 52.1775, "day": 365.25, "hour": 8766.0}
 TIME_WORDS = {
     "decade": {"decade", "decades"},
-    "year": {"a", "y", "yr", "yrs", "year", "years", "yo", "annum", "a_j", "a_g", "a_t"},
-    "month": {"mo", "mos", "mon", "mons", "mth", "mths", "mnth", "mnths", "month", "months", "mo_j", "mo_g", "mo_s"},
-    "week": {"w", "wk", "wks", "week", "weeks"},
-    "day": {"d", "dy", "dys", "day", "days"},
+    "year": {
+        "a",
+        "y",
+        "yr",
+        "yrs",
+        "year",
+        "years",
+        "yo",
+        "annum",
+        "a_j",
+        "a_g",
+        "a_t",
+        "jahr",
+        "jahre",
+        "jahren",
+        "ans",
+        "années",
+        "annees",
+        "años",
+        "anos",
+        "anni",
+        "jaar",
+        "jaren",
+    },
+    "month": {
+        "mo",
+        "mos",
+        "mon",
+        "mons",
+        "mth",
+        "mths",
+        "mnth",
+        "mnths",
+        "month",
+        "months",
+        "mo_j",
+        "mo_g",
+        "mo_s",
+        "monat",
+        "monate",
+        "monaten",
+        "mois",
+        "meses",
+        "mesi",
+        "maanden",
+    },
+    "week": {"w", "wk", "wks", "week", "weeks", "woche", "wochen", "semaines", "semanas", "settimane", "weken"},
+    "day": {"d", "dy", "dys", "day", "days", "tage", "tagen", "jours", "días", "dias", "giorni", "dagen"},
     "hour": {"h", "hr", "hrs", "hour", "hours"},
 }
 # How many of a unit make one mm3; UCUM writes powers without a sign, and a litre as l or L.
@@ -31,15 +75,20 @@ SIZE_WORDS = {
     "l": {"l", "dm3", "dm^3", "dm³", "liter", "liters", "litre", "litres"},
     "m3": {"m3", "m^3", "m³"},
 }
-SIZE_PHRASES = {"cubic millimet": "mm3", "cubic centimet": "ml", "cubic decimet": "l", "cubic met": "m3"}
+SIZE_PHRASES = {"millimet": "mm3", "mm": "mm3", "centimet": "ml", "cm": "ml", "decimet": "l", "dm": "l", "met": "m3"}
+CUBIC = re.compile(r"\b(?:cubic|cu\.?)[ -](millimet|mm|centimet|cm|decimet|dm|met)")
 # Words beside a unit that do not change it. "gestational", "postmenstrual", "corrected" are none: another birthday.
 FILLERS = {
     "old", "decimal", "decimals", "fractional", "integer", "whole", "full", "completed", "rounded", "calendar", "of",
-    "age", "in", "at", "the", "scan", "scanning", "mri", "imaging", "since", "birth", "postnatal", "chronological",
-    "unit", "units",
+    "age", "in", "at", "the", "number", "ucum", "scan", "scanning", "mri", "imaging", "since", "birth", "postnatal",
+    "chronological", "unit", "units",
 }  # fmt: skip
+# Spans of time that are no unit of the column, and arithmetic that makes another unit of the one that is named.
+SPAN = r"\b(?:\d+|one|two|three|six)[ -]*(?:{units})[ -]*(?:apart|later|interval|after|before|prior|follow|delay|visit)"
+ARITHMETIC = re.compile(r"\bdivided by\b|/\s*\d|[*×]\s*\d|\bmultiplied\b")
 ROUNDING = re.compile(r"\b(round\w*|nearest|within|accura\w*|precis\w*|binned|per|every|follow\w*|after|before)\b")
-LETTERS = {"y": "year", "m": "month", "w": "week", "d": "day"}  # at the end of a column's name: age_m
+NAMED = {"y": "year", "m": "month", "w": "week", "d": "day"}  # at the end of a column's name: age_m
+LETTERS = {"a": "year", "y": "year", "w": "week", "d": "day", "h": "hour"}  # in brackets; a lone m could be a metre
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,27 +120,39 @@ def age_unit(column: str, description: Mapping[str, Any]) -> Unit:
     description : mapping
         The column's entry of ``participants.json`` (``Units``, ``Description``, ``LongName``).
     """
+    told = _told(description)
     said = {
-        f"Units: {_text(description.get('Units'))}": _age_words(_text(description.get("Units"))),
+        f"Units: {told['units']}": _age_words(told["units"]),
         f"the name {column}": _age_name(column),
-        "its Description": _age_sentence(_text(description.get("Description"))),
-        "its LongName": _age_sentence(_text(description.get("LongName"))),
+        "its Description": _age_sentence(told["description"]),
+        "its LongName": _age_sentence(told["longname"]),
     }
     return _agreed(said, "year", PER_YEAR)
 
 
 def size_unit(column: str, description: Mapping[str, Any]) -> Unit:
     """Unit of a column of head sizes, mm3 when nothing says it and the numbers must tell (see `plausible_size`)."""
+    told = _told(description)
     said = {
-        f"Units: {_text(description.get('Units'))}": _size_words(_text(description.get("Units"))),
+        f"Units: {told['units']}": _size_words(told["units"]),
         f"the name {column}": _size_sentence(re.sub(r"[_\W]+", " ", column)),
-        "its Description": _size_sentence(_text(description.get("Description"))),
-        "its LongName": _size_sentence(_text(description.get("LongName"))),
+        "its Description": _size_sentence(told["description"]),
+        "its LongName": _size_sentence(told["longname"]),
     }
     return _agreed(said, "mm3", PER_MM3)
 
 
+def _told(description: Mapping[str, Any]) -> dict[str, str]:
+    """Texts of a column's entry by their keys in small letters; people write Unit, unit and UNITS for Units."""
+    lower = {re.sub(r"[\W_]+", "", str(key)).lower(): value for key, value in description.items()}
+    lower.setdefault("units", lower.get("unit"))
+    return {key: _text(lower.get(key)) for key in ("units", "description", "longname")}
+
+
 def _text(value: object) -> str:
+    """A text on one line; of one that is given by language, all."""
+    if isinstance(value, Mapping):
+        return " ".join(_text(one) for one in value.values())
     return "" if value is None else " ".join(str(value).split())
 
 
@@ -114,7 +175,7 @@ def _age_words(text: str) -> str | None:
     """A whole text that should be a unit and nothing else: every word must be known."""
     if text.lower() in ("", "n/a", "na", "none", "null"):
         return None
-    plain = re.sub(r"\(s\)", "s", text.lower()).replace("y.o.", "yo")
+    plain = re.sub(r"\(s\)", "s", text.lower()).replace("y.o.", "yo").replace("y/o", "yo")
     words = [w for w in re.split(r"[\s(){}\[\],;:.'\"/-]+", plain) if w]
     found = {_word(word, TIME_WORDS) for word in words if word not in FILLERS}
     return (found.pop() or "") if len(found) == 1 else ""
@@ -128,8 +189,8 @@ def _age_name(column: str) -> str | None:
     words = [w for w in re.split(r"[\W_]+", spaced.lower()) if w]
     glued = [re.sub(r"^(age|in)(?=(in)?(years?|months?|weeks?|days?|hours?|yrs?|mos?|wks?)$)", "", w) for w in words]
     long = {_word(word.removeprefix("in"), TIME_WORDS) for word in glued if len(word) > 1} - {None}
-    if not long and len(words) > 1 and words[-1] in LETTERS:
-        long = {LETTERS[words[-1]]}
+    if not long and len(words) > 1 and words[-1] in NAMED:
+        long = {NAMED[words[-1]]}
     return None if not long else (long.pop() or "") if len(long) == 1 else ""
 
 
@@ -142,12 +203,15 @@ def _age_sentence(text: str) -> str | None:
     any_unit = "|".join(sorted(map(re.escape, long), key=len, reverse=True))
     patterns = (rf"\bin (?:\w+ )?({any_unit})\b", rf"[(\[]\s*(?:\w+ )?({any_unit})\s*[)\]]", rf"\b({any_unit}) old\b")
     strong = {long[found] for pattern in patterns for found in re.findall(pattern, text)}
+    strong |= {LETTERS.get(letter, "") for letter in re.findall(r"[(\[]\s*([aymwdh])\s*[)\]]", text)}
     if strong:
-        return strong.pop() if len(strong) == 1 else ""
-    if ROUNDING.search(text):
+        found = strong.pop() if len(strong) == 1 else ""
+        return "" if found != "year" and ARITHMETIC.search(text) else found
+    rest = re.sub(SPAN.format(units=any_unit), " ", text)
+    if ROUNDING.search(rest):
         return None
-    weak = {long[found] for found in re.findall(rf"\b({any_unit})\b", text)}
-    return None if not weak else weak.pop() if len(weak) == 1 else ""
+    weak = {long[found] for found in re.findall(rf"\b({any_unit})\b", rest)}
+    return None if not weak else weak.pop() if len(weak) == 1 and not ARITHMETIC.search(rest) else ""
 
 
 def _size_words(text: str) -> str | None:
@@ -159,6 +223,6 @@ def _size_words(text: str) -> str | None:
 def _size_sentence(text: str) -> str | None:
     """A unit of volume amid other words."""
     text = text.lower().replace("μ", "µ")
-    found = {name for phrase, name in SIZE_PHRASES.items() if phrase in text}
+    found = {SIZE_PHRASES[phrase] for phrase in CUBIC.findall(text)}
     found |= {name for word in re.split(r"[\s()\[\],;:]+", text) if (name := _word(word, SIZE_WORDS))}
     return None if not found else found.pop() if len(found) == 1 else ""

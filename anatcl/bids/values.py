@@ -26,7 +26,8 @@ SIZE_CURE = "Write Units for it in the table's JSON file (mm3, cm3, mL or L), or
 # Older than anybody in years, but plausible for children in months or for anybody in days.
 MANY_TOO_OLD = 0.05
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-LIKE_A_NUMBER = re.compile(r"[<>~=]?\s*[+-]?\d[\d\s.,/'’]*\s*[%+]?")
+LIKE_A_NUMBER = re.compile(r"[<>~=≤≥]?\s*[+\-\u2212]?\d[\d\s.,/'’]*\s*[%+]?")
+BEGINS_LIKE_ONE = re.compile(r"[<>~=≤≥]?\s*[+\-\u2212]?\d.*")  # 27 of 30, 5*; only where others are plain numbers
 NO_NUMBER = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}.*|\d{1,2}:\d\d.*")  # dates and times
 
 Rows = list[dict[str, str]]
@@ -208,8 +209,9 @@ def missing(rows: Rows, name: str, column: str, options: Options, warn: Warn) ->
     if found and len(numbers) >= 0.5 * sum(bool(row[name]) for row in rows):
         listed = some([f"{value:g} ({does(count, 'once', f'{count} times')})" for value, count in found.items()])
         example = ", ".join(f"{value:g}" for value in found)
+        what = "an age where it can be one" if name == "age" else "a number"
         warn(
-            f"{column} holds {listed}, far from its other values: a code for missing? It counts as a number.",
+            f"{column} holds {listed}, far from its other values: a code for missing? It counts as {what}.",
             f"If it is one, declare it: bids: {{missing: {{{name}: [{example}]}}}}.",
         )
 
@@ -220,16 +222,18 @@ def _code(text: object) -> str:
 
 
 def unparsed(rows: Rows, name: str, column: str, warn: Warn) -> None:
-    """Name what looks like a number and is none: decimal commas, ``28/30``, ``<5``."""
+    """Name what looks like a number and is none: decimal commas, ``28/30``, ``<5``; and words amid numbers."""
     texts = [row[name] for row in rows if row[name]]
     strange = [t for t in texts if not NUMBER.fullmatch(t)]
-    likely = [t for t in strange if LIKE_A_NUMBER.fullmatch(t) and not NO_NUMBER.fullmatch(t)]
-    others = len(strange) - len(likely)
-    if likely and others <= 0.2 * len(texts):
+    plain = len(texts) - len(strange)
+    shape = BEGINS_LIKE_ONE if plain else LIKE_A_NUMBER
+    likely = [t for t in strange if shape.fullmatch(t) and not NO_NUMBER.fullmatch(t)]
+    of = f"of {plural(len(texts), 'value')} of {column}"
+    if likely and len(strange) - len(likely) <= 0.2 * len(texts):
         what = does(len(likely), "is no plain number", "are no plain numbers")
-        reason = f"{len(likely)} of {plural(len(texts), 'value')} of {column} {what} (such as {likely[0]!r})"
+        reason = f"{len(likely)} {of} {what} (such as {likely[0]!r})"
         warn(f"{reason}: tasks take the column as text.", "Write plain numbers with a decimal point.")
-    elif strange and len(strange) <= 0.2 * len(texts) and len(texts) - len(strange) >= 2:
+    elif strange and plain >= max(2, len(strange)):
         what = does(len(strange), "is no number", "are no numbers")
-        reason = f"{len(strange)} of {plural(len(texts), 'value')} of {column} {what} (such as {strange[0]!r})"
+        reason = f"{len(strange)} {of} {what} (such as {strange[0]!r})"
         warn(f"{reason}: tasks leave {does(len(strange), 'it', 'them')} out.", "Write n/a where a value is missing.")

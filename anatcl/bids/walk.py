@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from anatcl.base.errors import InputError
 from anatcl.bids.names import is_t1w
 
 DEPTH = 12  # folders below a participant; BIDS has two
-# Recordings that are folders of many files, none of them an image of ours.
+# Recordings that are folders of many files, none of them an image of ours, and where they lie.
 RECORDINGS = (".ds", ".zarr", ".mefd", ".mff", ".raw")
+OTHER_KINDS = frozenset({"meg", "eeg", "ieeg", "emg", "nirs", "motion", "micr", "beh"})
+NEARLY = re.compile(r"sub[-_ ]\w.*|sub\d.*", re.IGNORECASE)  # what its owner takes for a participant's folder
+RENAME = "Name it sub-<label>, with letters and digits alone in the label, and its files likewise."
 FETCH = "Fetch its content with `datalad get` or `git annex get`, or restore the file that the link points to."
 
 
@@ -45,11 +49,17 @@ def walk(root: Path) -> Listing:
     found = Listing()
     top = root.stat()
     with os.scandir(root) as listed:
-        entries = sorted((entry for entry in listed if entry.name.startswith("sub-")), key=lambda entry: entry.name)
+        entries = sorted((entry for entry in listed if NEARLY.fullmatch(entry.name)), key=lambda entry: entry.name)
     for entry in entries:
         mode = _mode(entry)
         if isinstance(mode, str):
             found.problems.append(Problem(entry.name, mode, FETCH))
+        elif is_t1w(entry.name) and not stat.S_ISDIR(mode):
+            found.problems.append(
+                Problem(entry.name, "it lies in no participant's folder.", "Move it to sub-<label>/anat.")
+            )
+        elif stat.S_ISDIR(mode) and not entry.name.startswith("sub-"):
+            found.problems.append(Problem(entry.name, "the folder's name does not begin with 'sub-'.", RENAME))
         elif stat.S_ISDIR(mode):
             found.participants.append(entry.name)
             _descend(entry, entry.name, entry.name, ((top.st_dev, top.st_ino),), found)
@@ -122,8 +132,9 @@ def _is_folder(entry: os.DirEntry[str], depth: int) -> bool:
     """Whether to go into an entry; other links than those named as BIDS does could lead anywhere, even to ``/``."""
     if entry.is_symlink():
         return entry.name == "anat" or (depth == 1 and entry.name.startswith("ses-"))
-    image = ".nii" in entry.name.lower()  # a folder in an image's place is named as one
-    return depth < DEPTH and entry.is_dir() and not image and not entry.name.endswith(RECORDINGS)
+    image = is_t1w(entry.name) and ".nii" in entry.name.lower()  # a folder in an image's place is named as one
+    recording = entry.name.endswith(RECORDINGS) and Path(entry.path).parent.name in OTHER_KINDS
+    return depth < DEPTH and entry.is_dir() and not image and not recording
 
 
 def _file(participant: str, relative: str, name: str, found: Listing) -> None:

@@ -29,9 +29,9 @@ def see(text: object) -> None:
 # what is written to sub-01's T1w.nii.gz, and what the user reads
 UNUSABLE: dict[str, tuple[bytes, str]] = {
     "zero bytes": (b"", "the file is empty"),
-    "text instead of an image": (b"<html>404</html>", "is not compressed"),
+    "text instead of an image": (b"<html>404</html>", "a text and no image (it begins with '<html>404</html>')"),
     "not compressed": (GOOD, "is not compressed"),
-    "gzip of text": (packed(b"x" * 4000), "not a NIfTI file"),
+    "gzip of text": (packed(b"x" * 4000), "a text and no image"),
     "gzip magic only": (b"\x1f\x8b", "ends within its header"),
     "gzip of nothing": (packed(b""), "ends within its header"),
     "damaged gzip header": (b"\x1f\x8b\x09" + MIDDLE[3:], "compressed data are damaged"),
