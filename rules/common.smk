@@ -18,6 +18,7 @@ from anatcl.cli.steps import code_digest
 from anatcl.plan import open_plan
 from anatcl.plan.content import (
     atlas_content,
+    encoder_content,
     file_content,
     method_words,
     stats_content,
@@ -70,6 +71,9 @@ wildcard_constraints:
     # No more than the methods that have an encoder: what a table or a measure stands for is never trained.
     method="|".join(PLAN.methods.encoders) or "none",
     baseline="|".join(PLAN.methods.tables) or "none",
+    given="|".join(PLAN.methods.brought) or "none",
+    tuned="|".join(PLAN.methods.tuned) or "none",
+    member=r"\d+",
     task=layout.TASK_PATTERN,
 
 
@@ -193,6 +197,55 @@ def feature_content(wildcards):
     """Digest of another tool's table of features."""
     given = wildcards.baseline in PLAN.config.evaluate.features
     return file_content(PLAN.methods.table(wildcards.baseline)) if given else ""
+
+
+@ready
+def given_encoder(wildcards):
+    """An encoder that the user brings, as JSON text."""
+    return PLAN.config.evaluate.encoders[wildcards.given].as_text()
+
+
+@ready
+def given_files(wildcards):
+    """Digest of the files of an encoder that the user brings."""
+    return encoder_content(PLAN.config.evaluate.encoders[wildcards.given])
+
+
+@ready
+def embeddings_of(wildcards):
+    """Files of the embeddings of a method."""
+    return PLAN.methods.embeddings(wildcards.method)
+
+
+@ready
+def encoders_of(wildcards):
+    """Folder of the encoders of a method."""
+    return PLAN.methods.folder(wildcards.method)
+
+
+@ready
+def tuned_embeddings(wildcards):
+    """Files of the embeddings of the method that is trained on: its encoders are there, and have been audited."""
+    return PLAN.methods.embeddings(PLAN.methods.untuned(wildcards.tuned))
+
+
+@ready
+def tuned_from(wildcards):
+    """Folder of the encoders that are trained on."""
+    return PLAN.methods.folder(PLAN.methods.untuned(wildcards.tuned))
+
+
+@ready
+def tuned_source(wildcards):
+    """Flags that say which volumes the encoders are trained on with."""
+    return PLAN.methods.tuning_flags(wildcards.tuned, TEMPLATE)
+
+
+@ready
+def tuned_files(wildcards):
+    """Digest of the files of the encoder that is trained on, where the user brings it."""
+    given = PLAN.config.evaluate.encoders.get(PLAN.methods.untuned(wildcards.tuned))
+    return encoder_content(given) if given else ""
 
 
 @ready

@@ -42,16 +42,55 @@ rule embed:
         " > {log:q} 2>&1"
 
 
+rule embed_given:
+    """Run one encoder that the user brings over the maps of all scans."""
+    input:
+        scans=index_scans,
+        measures="results/measures/measures.tsv",
+        # Made after the maps of its scans: newer when a map was made again.
+        quality=of_chunks("results/preprocess/chunks/{chunk}_qc.tsv"),
+    output:
+        embeddings="results/evaluate/{given}/seed-{member}/embeddings.npz",
+        model="results/evaluate/{given}/seed-{member}/model.json",
+        excluded="results/evaluate/{given}/seed-{member}/excluded.tsv",
+    log:
+        "logs/embed_given/{given}/seed-{member}.log",
+    benchmark:
+        "results/benchmarks/embed_given/{given}/seed-{member}.tsv"
+    conda:
+        TORCH_ENV
+    threads: PLAN.config.pretrain.threads
+    resources:
+        mem_mb=grown(6000),
+        runtime=grown(240),
+        gpu=PLAN.config.pretrain.gpus,
+    params:
+        encoder=given_encoder,
+        files=given_files,
+        maps_dir="results/preprocess",
+        template=TEMPLATE,
+        device=PLAN.config.device,
+        code=code_digest("evaluate", "embed-given"),
+    shell:
+        "python -m anatcl evaluate embed-given"
+        " --encoder {params.encoder:q}"
+        " --member {wildcards.member}"
+        " --maps-dir {params.maps_dir:q}"
+        " --template {params.template:q}"
+        " --scans {input.scans:q}"
+        " --measures {input.measures:q}"
+        " --device {params.device}"
+        " --threads {threads}"
+        " --out {output.embeddings:q}"
+        " > {log:q} 2>&1"
+
+
 rule audit:
     """Abort when a tested person, or the same scan under another name, is among those an encoder learnt from."""
     input:
         arrays="results/pretrain/arrays/arrays.json",
         volumes="results/pretrain/arrays/volumes.npy",
-        models=expand(
-            "results/pretrain/{method}/fold-{fold}/model.json",
-            method=PLAN.methods.encoders,
-            fold=PLAN.training.folds,
-        ),
+        models=PLAN.methods.audited,
         scans=index_scans,
         folds="results/pretrain/folds.tsv",
     output:
@@ -67,7 +106,9 @@ rule audit:
         mem_mb=grown(2000),
         runtime=grown(60),
     params:
-        pretrained=expand("results/pretrain/{method}", method=PLAN.methods.encoders),
+        pretrained=PLAN.methods.folders,
+        known=PLAN.methods.known_flag(),
+        known_content=PLAN.methods.known_content,
         arrays_dir=subpath(input.arrays, parent=True),
         code=code_digest("evaluate", "audit"),
     shell:
@@ -76,6 +117,7 @@ rule audit:
         " --arrays {params.arrays_dir:q}"
         " --scans {input.scans:q}"
         " --folds {input.folds:q}"
+        " {params.known:q}"
         " --out {output.audit:q}"
         " > {log:q} 2>&1"
 
@@ -83,10 +125,7 @@ rule audit:
 rule probe:
     """Probe the embeddings of one method on one task."""
     input:
-        embeddings=expand(
-            "results/evaluate/{{method}}/fold-{fold}/embeddings.npz",
-            fold=PLAN.training.folds,
-        ),
+        embeddings=embeddings_of,
         audit="results/evaluate/audit.tsv",
         scans=index_scans,
         folds="results/pretrain/folds.tsv",
@@ -98,6 +137,8 @@ rule probe:
         "logs/probe/{method}/{task}.log",
     benchmark:
         "results/benchmarks/probe/{method}/{task}.tsv"
+    wildcard_constraints:
+        method="|".join(PLAN.methods.probed) or "none",
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -108,7 +149,7 @@ rule probe:
         task=task_text,
         content=task_content,
         embeddings_dir=subpath(output.scores, parent=True),
-        pretrained_dir="results/pretrain/{method}",
+        pretrained_dir=encoders_of,
         protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
         bootstrap=PLAN.config.evaluate.bootstrap,
@@ -127,6 +168,67 @@ rule probe:
         " --site-column {params.site_column:q}"
         " --seed {params.seed}"
         " --bootstrap {params.bootstrap}"
+        " --out-predictions {output.predictions:q}"
+        " --out-scores {output.scores:q}"
+        " > {log:q} 2>&1"
+
+
+rule finetune:
+    """Train the encoders of one method on one task, and test them as the probe is tested."""
+    input:
+        embeddings=tuned_embeddings,
+        arrays="results/pretrain/arrays/arrays.json",
+        audit="results/evaluate/audit.tsv",
+        scans=index_scans,
+        folds="results/pretrain/folds.tsv",
+        measures="results/measures/measures.tsv",
+    output:
+        predictions="results/evaluate/{tuned}/{task}_predictions.tsv",
+        scores="results/evaluate/{tuned}/{task}_scores.tsv",
+        networks=directory("results/evaluate/{tuned}/{task}_networks"),
+    log:
+        "logs/finetune/{tuned}/{task}.log",
+    benchmark:
+        "results/benchmarks/finetune/{tuned}/{task}.tsv"
+    conda:
+        TORCH_ENV
+    threads: PLAN.config.pretrain.threads
+    resources:
+        mem_mb=grown(8000),
+        runtime=grown(1440),
+        gpu=PLAN.config.pretrain.gpus,
+    params:
+        task=task_text,
+        content=task_content,
+        source=tuned_source,
+        files=tuned_files,
+        pretrained_dir=tuned_from,
+        epochs=PLAN.config.evaluate.finetune.epochs,
+        batch=PLAN.config.evaluate.finetune.batch_size,
+        learning_rate=PLAN.config.evaluate.finetune.learning_rate,
+        site_column=task_site,
+        bootstrap=PLAN.config.evaluate.bootstrap,
+        seed=PLAN.config.seed,
+        device=PLAN.config.device,
+        code=code_digest("evaluate", "finetune"),
+    shell:
+        "python -m anatcl evaluate finetune"
+        " --task {params.task:q}"
+        " --method {wildcards.tuned}"
+        " {params.source:q}"
+        " --pretrained {params.pretrained_dir:q}"
+        " --scans {input.scans:q}"
+        " --folds {input.folds:q}"
+        " --measures {input.measures:q}"
+        " --site-column {params.site_column:q}"
+        " --epochs {params.epochs}"
+        " --batch {params.batch}"
+        " --learning-rate {params.learning_rate}"
+        " --device {params.device}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --bootstrap {params.bootstrap}"
+        " --out-dir {output.networks:q}"
         " --out-predictions {output.predictions:q}"
         " --out-scores {output.scores:q}"
         " > {log:q} 2>&1"

@@ -71,6 +71,7 @@ rule excluded:
         preprocess="results/preprocess/excluded.tsv",
         measures="results/measures/excluded.tsv",
         pack="results/pretrain/arrays/excluded.tsv",
+        given=PLAN.methods.left_out,
     output:
         table=report(
             "results/report/excluded.tsv",
@@ -93,7 +94,7 @@ rule excluded:
         code=code_digest("report", "excluded"),
     shell:
         "python -m anatcl report excluded"
-        " --tables {input.bids:q} {input.preprocess:q} {input.measures:q} {input.pack:q}"
+        " --tables {input.bids:q} {input.preprocess:q} {input.measures:q} {input.pack:q} {input.given:q}"
         " --failures-dir {params.failures_dir:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"

@@ -1,10 +1,10 @@
-"""``python -m anatcl evaluate embed | task | finetune | interpret | scores | table | tables | audit | phenotypes``."""
+"""``python -m anatcl evaluate``: embed, embed-given, task, finetune, interpret, scores, table, tables, audit, phenotypes."""
 
 from __future__ import annotations
 
 import argparse
 
-from anatcl.cli import evaluate_interpret, evaluate_tables
+from anatcl.cli import evaluate_finetune, evaluate_given, evaluate_interpret, evaluate_tables
 
 
 def register(stages: argparse._SubParsersAction) -> None:
@@ -12,8 +12,9 @@ def register(stages: argparse._SubParsersAction) -> None:
     parser = stages.add_parser("evaluate", help="frozen embeddings, probes, scores with intervals, tests")
     steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
     _embed(steps)
+    evaluate_given.register(steps)
     _task(steps)
-    _finetune(steps)
+    evaluate_finetune.register(steps)
     evaluate_interpret.register(steps)
     _scores(steps)
     _table(steps)
@@ -109,51 +110,6 @@ def _run_task(args: argparse.Namespace) -> None:
         feature_set=args.feature_set,
         measures=args.measures,
         settings=Settings(args.protocol, args.seed, args.bootstrap, args.shuffles, args.pretrained, args.site_column),
-    )
-
-
-def _finetune(steps: argparse._SubParsersAction) -> None:
-    step = steps.add_parser(
-        "finetune", help="train the encoders of one method on one task (an option beside the probe)"
-    )
-    step.add_argument("--task", required=True, metavar="TASK", help="JSON, a YAML or JSON file, or a shipped name")
-    step.add_argument("--method", required=True, metavar="NAME", help="name of the method in the tables")
-    step.add_argument("--arrays", required=True, metavar="DIR", help="folder of volumes.npy, rows.tsv, arrays.json")
-    step.add_argument("--pretrained", required=True, metavar="DIR", help="folder of fold-*/encoder.safetensors")
-    step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv with the phenotypes")
-    step.add_argument("--folds", required=True, metavar="FILE", help="folds.tsv: participant_id, fold")
-    step.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute")
-    step.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads (default 1)")
-    step.add_argument("--epochs", type=int, default=10, metavar="N", help="passes over the training rows (default 10)")
-    step.add_argument("--batch", type=int, default=8, metavar="N", help="volumes per step (default 8)")
-    step.add_argument("--learning-rate", type=float, default=1e-4, metavar="X", help="of the encoder (default 1e-4)")
-    step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of training and bootstrap (default 0)")
-    step.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples of people (default 1000)")
-    step.add_argument("--out-predictions", required=True, metavar="FILE", help="predictions to write (TSV)")
-    step.add_argument("--out-scores", required=True, metavar="FILE", help="scores to write (TSV)")
-    step.set_defaults(function=_run_finetune)
-
-
-def _run_finetune(args: argparse.Namespace) -> None:
-    from anatcl.evaluate.steps.finetune import run_finetune
-    from anatcl.evaluate.steps.task import Settings
-    from anatcl.pretrain.device import prepare_process
-
-    prepare_process()
-    run_finetune(
-        args.task,
-        args.method,
-        args.arrays,
-        args.scans,
-        args.folds,
-        args.out_predictions,
-        args.out_scores,
-        device=args.device,
-        threads=args.threads,
-        epochs=args.epochs,
-        batch_size=args.batch,
-        learning_rate=args.learning_rate,
-        settings=Settings("folds", args.seed, args.bootstrap, 0, args.pretrained),
     )
 
 

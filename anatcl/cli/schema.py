@@ -11,7 +11,18 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from anatcl.base.files import write_json, write_text
-from anatcl.spec import atlas, augmentation, corrections, protocol, recipe, task, template, thickness, training
+from anatcl.spec import (
+    atlas,
+    augmentation,
+    corrections,
+    encoders,
+    protocol,
+    recipe,
+    task,
+    template,
+    thickness,
+    training,
+)
 from anatcl.spec.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +81,8 @@ def parts() -> dict[str, list[Row]]:
         "`pretrain: options: augment`, transforms by name": transforms,
         "A task (`evaluate: tasks`)": rows(task.Task),
         "A group of a task's `gap_groups`": rows(task.GapGroup),
+        "An encoder that you bring (`evaluate: encoders: NAME`)": rows(encoders.Encoder),
+        "Its `input`": rows(encoders.Input),
         "A protocol (`evaluate: protocols`)": rows(protocol.Design),
         "`measures: thickness_options` with `thickness: direct`": rows(thickness.Direct),
         "`measures: thickness_options` with `thickness: kelly_kapowski`": rows(thickness.KellyKapowski),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from anatcl.base.errors import InputError
+from anatcl.base.named import NAMED, call_named
 from anatcl.models.contrastive import ContrastiveModel
 from anatcl.models.conv import guard_convolutions
 from anatcl.models.densenet import densenet121
@@ -31,7 +33,7 @@ def build_encoder(name: str, pooling: str = "average") -> nn.Module:
     Parameters
     ----------
     name : str
-        A key of `ENCODERS`.
+        A key of `ENCODERS`, or ``module:Class`` of a network that takes no arguments.
     pooling : {"average", "grid"}
         Average over the whole volume, or over each of 2 x 2 x 2 cells, which keeps where something was.
 
@@ -41,9 +43,20 @@ def build_encoder(name: str, pooling: str = "average") -> nn.Module:
         A word is unknown.
     """
     for word, known in ((name, ENCODERS), (pooling, POOLINGS)):
-        if word not in known:
+        if word not in known and not (word == name and NAMED.fullmatch(word)):
             raise ValueError(f"unknown encoder or pooling {word!r}; choose one of {', '.join(known)}")
+    if name not in ENCODERS:
+        return _foreign(name)
     return guard_convolutions(ENCODERS[name](POOLINGS[pooling]))
+
+
+def _foreign(name: str) -> nn.Module:
+    """A network of the user's own: a class that takes no arguments and has ``out_features``."""
+    made = call_named(name, {})
+    if not isinstance(made, nn.Module) or not isinstance(getattr(made, "out_features", None), int):
+        reason = f"{name} is no torch module with an attribute out_features."
+        raise InputError(reason, None, "It must map (N, 1, X, Y, Z) to (N, out_features).")
+    return guard_convolutions(made)
 
 
 def build_model(name: str, head: str = "projection", pooling: str = "average") -> ContrastiveModel:

@@ -13,6 +13,7 @@ from anatcl.base.files import sha256
 from anatcl.base.syntax import WORDING
 from anatcl.spec.atlas import beside, image_file, load_atlas_file
 from anatcl.spec.check import stats_files
+from anatcl.spec.encoders import Encoder
 from anatcl.spec.methods import declared_methods
 from anatcl.spec.template import IMAGES, load_spec
 
@@ -38,6 +39,19 @@ def template_content(name: str) -> str:
 def task_content(task: Any) -> str:
     """A task as JSON text, whatever file it stands in; its note counts for nothing."""
     return json.dumps(task.model_dump(mode="json", exclude={"note"}), sort_keys=True)
+
+
+def encoder_content(encoder: Encoder) -> str:
+    """Digest of the files of an encoder that the user brings: weights, list of people, files of classes."""
+    files = [*_weights(encoder), *([encoder.participants] if encoder.participants else [])]
+    files += [text.rpartition(":")[0] for text in (encoder.architecture, encoder.adapter) if ".py:" in text]
+    return _digest([file_content(Path(file)) for file in files])
+
+
+def _weights(encoder: Encoder) -> list[str]:
+    folders = [Path(path) for path in encoder.weights]
+    inner = [sorted(folder.glob("*")) if folder.is_dir() else [folder] for folder in folders]
+    return [str(path) for paths in inner for path in paths if path.is_file()]
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from anatcl.base.errors import InputError
-from anatcl.spec.layers import FILES
+from anatcl.spec.layers import FILES, each_path
 
 log = logging.getLogger(__name__)
 GIVEN = Path("results") / "given"
@@ -28,6 +28,7 @@ FILES_OR_NAMES = {
     ("preprocess", "template"): "template",
     ("preprocess", "corrections"): "corrections",
     ("measures", "atlas"): "atlas",
+    ("evaluate", "known_overlaps"): "known-overlaps",
 }
 
 
@@ -60,6 +61,7 @@ def linked(values: Mapping[str, Any]) -> dict[str, Any]:
         found = _changed(found, keys, lambda path, name=name: _file(name, path))
     found = _changed(found, ("preprocess", "skullstrip", "masks"), _pattern)
     found = _changed(found, ("evaluate", "tasks"), lambda tasks: [_file(f"task-{_stem(t)}", t) for t in tasks])
+    found = _changed(found, ("evaluate", "encoders"), _encoders)
     return _changed(found, ("evaluate", "features"), _tables)
 
 
@@ -111,6 +113,22 @@ def _tables(features: Mapping[str, Any]) -> dict[str, Any]:
         name: {**given, "table": _file(f"features-{name}", given["table"])} if "table" in given else given
         for name, given in features.items()
     }
+
+
+def _encoders(encoders: Mapping[str, Any]) -> dict[str, Any]:
+    """Encoders whose files are reached through a link for each folder that they lie in."""
+    found = {}
+    for name, given in encoders.items():
+        folders: list[str] = []
+
+        def through(path: str, name: str = name, folders: list[str] = folders) -> Any:
+            folder = str(Path(path).parent)
+            folders += [folder] if folder not in folders else []
+            number = folders.index(folder)
+            return _file(f"encoder-{name}-{number}" if number else f"encoder-{name}", path)
+
+        found[name] = each_path(given, through)
+    return found
 
 
 def _stem(task: Any) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+from pathlib import Path
 
+from anatcl.plan.content import file_content
 from anatcl.spec.config import Config
-from anatcl.spec.layout import MEASURES_TABLE
-from anatcl.spec.names import UNTRAINED
+from anatcl.spec.layout import EVALUATE, MEASURES_TABLE, PREPROCESS, PRETRAIN
+from anatcl.spec.names import TUNED, UNTRAINED
+from anatcl.spec.overlaps import overlaps_file
 
 WITHOUT_TRAINING = "ANATCL_WITHOUT_TRAINING"  # in the environment of a pass that makes the page when training failed
 
@@ -38,9 +41,83 @@ class Methods:
         return [*self.config.evaluate.baselines, *self.config.evaluate.features]
 
     @property
+    def brought(self) -> list[str]:
+        """Encoders that the user brings."""
+        return list(self.config.evaluate.encoders)
+
+    @functools.cached_property
+    def tuned(self) -> list[str]:
+        """Methods that are trained on, task by task, by the names of their rows."""
+        known = {*self.encoders, *self.brought}
+        return [f"{name}{TUNED}" for name in self.config.evaluate.finetune.methods if name in known]
+
+    @property
+    def probed(self) -> list[str]:
+        """Methods whose embeddings are probed."""
+        return [*self.encoders, *self.brought]
+
+    @property
     def all(self) -> list[str]:
         """Every method that is evaluated."""
-        return [*self.encoders, *self.tables]
+        return [*self.probed, *self.tuned, *self.tables]
+
+    def members(self, name: str) -> list[int]:
+        """Numbers of the encoders of a method that the user brings."""
+        return list(range(self.config.evaluate.encoders[name].members))
+
+    def embeddings(self, name: str) -> list[str]:
+        """Files of the embeddings of a probed method."""
+        if name in self.brought:
+            return [str(EVALUATE / name / f"seed-{k}" / "embeddings.npz") for k in self.members(name)]
+        folds = range(self.config.pretrain.folds)
+        return [str(EVALUATE / name / f"fold-{k}" / "embeddings.npz") for k in folds]
+
+    def encoder_files(self, name: str) -> list[str]:
+        """Files that say whom the encoders of a probed method have seen."""
+        if name in self.brought:
+            return [str(EVALUATE / name / f"seed-{k}" / "model.json") for k in self.members(name)]
+        return [str(PRETRAIN / name / f"fold-{k}" / "model.json") for k in range(self.config.pretrain.folds)]
+
+    def folder(self, name: str) -> str:
+        """Folder of these files."""
+        return str((EVALUATE if name in self.brought else PRETRAIN) / name)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Tables of the scans whose map an encoder that the user brings could not take."""
+        members = [(name, k) for name in self.brought for k in self.members(name)]
+        return [str(EVALUATE / name / f"seed-{k}" / "excluded.tsv") for name, k in members]
+
+    def untuned(self, name: str) -> str:
+        """The method that a fine-tuned one starts from."""
+        return name.removesuffix(TUNED)
+
+    def tuning_flags(self, name: str, template: str) -> list[str]:
+        """Which volumes, and which encoder where the user brings it, a fine-tuning starts from."""
+        given = self.config.evaluate.encoders.get(self.untuned(name))
+        if given is None:
+            return ["--arrays", str(PRETRAIN / "arrays")]
+        return ["--encoder", given.as_text(), "--maps-dir", str(PREPROCESS), "--template", template]
+
+    @property
+    def audited(self) -> list[str]:
+        """Files that say whom any encoder of the run has seen."""
+        return [file for name in self.probed for file in self.encoder_files(name)]
+
+    @property
+    def folders(self) -> list[str]:
+        """Folders of these files, one for each method."""
+        return [self.folder(name) for name in self.probed]
+
+    def known_flag(self) -> list[str]:
+        """``--known-overlaps FILE`` where an encoder that the user brings has a cohort to look for."""
+        file = overlaps_file(self.config.evaluate.known_overlaps) if self.brought else None
+        return ["--known-overlaps", str(file)] if file else []
+
+    @property
+    def known_content(self) -> str:
+        """Digest of that file."""
+        return file_content(Path(self.known_flag()[1])) if self.known_flag() else ""
 
     def table(self, name: str) -> str:
         """Path of the table of a method without an encoder."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, read_json, write_json
-from anatcl.models import ContrastiveModel, build_model
+from anatcl.models import ContrastiveModel
 from anatcl.pretrain.arrays import CONTRACT, PackedArrays, check_contract
+from anatcl.pretrain.wrapped import described, save_script
 
 FORMAT = 1
 EMBEDDED = {"cuda": 32, "cpu": 8}  # volumes at a time
@@ -27,6 +28,7 @@ def save_encoder(folder: str | Path, model: ContrastiveModel, description: Mappi
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     with atomic_path(folder / "encoder.safetensors") as temporary:
         temporary.write_bytes(save(state))  # save_file would leave mode 0600, whatever the umask
+    save_script(folder, model)
     write_json(folder / "model.json", {"format": FORMAT, **description})
 
 
@@ -59,8 +61,7 @@ def load_encoder(folder: str | Path, arrays: PackedArrays | None = None) -> tupl
         if not (folder / name).is_file():
             raise InputError(f"{name} of the encoder is missing.", file=folder, remedy="Pretrain first.")
     description = read_json(folder / "model.json")
-    head, pooling = description.get("head", "projection"), description.get("pooling", "average")
-    model = build_model(description["architecture"], head, pooling)
+    model = described(description, folder)
     try:
         model.load_state_dict(load_file(folder / "encoder.safetensors"))
     except (SafetensorError, RuntimeError) as error:
@@ -113,11 +114,21 @@ def embed_arrays(
     reader = Reader(arrays, device.device, workers=4)
     batch_size = batch_size or embedding_batch(device.device.type, arrays.shape)
     parts = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    found = []
-    for x in reader.batches(parts):
-        with device.autocast():
-            found.append(model.embed(x).float())  # stays on the device: no batch waits for another
+    found = embed_batches(model, reader.batches(parts), device)
     reader.close()
+    return found
+
+
+@torch.inference_mode()
+def embed_batches(model: torch.nn.Module, batches: Iterable[torch.Tensor], device: Any) -> torch.Tensor:
+    """Embed batches (B, 1, X, Y, Z) with a network that is on the device; float32 (N, D) on the CPU.
+
+    Every command that embeds ends here, with the autocast type of `device`.
+    """
+    found = []
+    for x in batches:
+        with device.autocast():
+            found.append(model.embed(x.to(device.device)).float())  # type: ignore[operator]  # no batch waits for another
     return torch.cat(found).cpu()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,57 +13,11 @@ import torch
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_tsv
-from anatcl.pretrain.arrays import check_contract
 from anatcl.pretrain.bundle import load_encoder
+from anatcl.pretrain.conform import to_input
 from anatcl.pretrain.device import Device, for_embedding
-from anatcl.pretrain.pack import normalise, plan_grid, read_ras, to_grid
 
 log = logging.getLogger(__name__)
-
-
-def to_input(path: str | Path, contract: Mapping[str, Any]) -> np.ndarray:
-    """Read a preprocessed map and bring it to an encoder's grid.
-
-    The map may be on the packed grid already, or on the grid that packing started from (then it is cropped and
-    downsampled in the same way).
-
-    Parameters
-    ----------
-    path : path
-    contract : mapping
-        ``model.json["input"]``.
-
-    Returns
-    -------
-    ndarray of shape ``contract["shape"]``, float32, true values
-
-    Raises
-    ------
-    InputError
-        When the map's grid leads to another input than the encoder was trained on.
-    """
-    volume, affine = read_ras(path)
-    volume = normalise(volume, contract.get("intensity", "none"))
-    shape = tuple(contract["shape"])
-    if volume.shape != shape or not np.allclose(affine, contract["affine"], atol=1e-3):
-        source = contract.get("source_shape")
-        if source is not None and volume.shape != tuple(source):
-            raise InputError(
-                f"the map has shape {volume.shape}; the encoder takes {tuple(source)}, or {shape} when packed.",
-                file=path,
-                remedy=f"Give the {contract['map']} map that the preprocess stage wrote.",
-            )
-        grid = plan_grid(volume.shape, affine, contract["voxel_mm"], contract["crop"])
-        found = {**contract, "shape": list(grid.shape), "affine": grid.affine}
-        check_contract(contract, found, path)
-        volume = to_grid(volume, grid)
-    if contract["map"] == "vbm" and volume.max() > 20:
-        raise InputError(
-            f"the map reaches {volume.max():.3g}, which is no modulated tissue fraction.",
-            file=path,
-            remedy="Give the VBM map, not the T1w image itself (that one goes through preprocess first).",
-        )
-    return volume
 
 
 def embed_images(

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import pickle
-import re
 import urllib.parse
 import urllib.request
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, sha256
 from anatcl.models import ENCODERS, build_model
 from anatcl.pretrain.arrays import array_meta
 from anatcl.pretrain.bundle import save_encoder
+from anatcl.pretrain.checkpoint_file import read_checkpoint
 from anatcl.pretrain.pack import CAT12_CROP, CAT12_SHAPE, plan_grid
 
 log = logging.getLogger(__name__)
@@ -32,59 +28,6 @@ PUBLISHED = {
     for kind in ("global", "local")
     for fold in range(5)
 }
-UNSAFE = "Trust no such file: ask its author for safetensors."
-
-
-class Inert:
-    """Stands in for every class of a checkpoint that is not torch's: takes any arguments and does nothing."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Inert:  # noqa: D102
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of ``checkpoint["model"]``, running no code of the file.
-
-    torch's restricted unpickler (``weights_only=True``) reads it; the names of other classes and functions, found
-    without executing anything, all stand for `Inert`. Modules that can run commands are refused by torch.
-
-    Raises
-    ------
-    InputError
-        When the file is no checkpoint, holds no tensors, or needs something that is refused.
-    """
-    path = Path(path)
-    if not zipfile.is_zipfile(path):
-        raise InputError("the file is no checkpoint of torch 1.6 or later.", file=path, remedy=UNSAFE)
-    try:
-        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        if foreign:
-            log.info("%s names foreign classes, replaced by empty ones: %s", path.name, ", ".join(foreign))
-        with torch.serialization.safe_globals([(Inert, name) for name in foreign]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"the checkpoint was refused ({_reason(error)}).", file=path, remedy=UNSAFE) from error
-    state = content.get("model", content) if isinstance(content, dict) else None
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
-    if not tensors:
-        raise InputError('the checkpoint holds no tensors below "model".', file=path, remedy="Give AnatCL's weights.")
-    return {re.sub(r"^(module\.)?(backbone\.)?", "", name): value for name, value in tensors.items()}
-
-
-def _reason(error: Exception) -> str:
-    """The sentence that says why, out of torch's long message."""
-    text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".")
 
 
 def fetch(source: str, digest: str = "", cache: str | Path = "~/.cache/anatcl") -> Path:

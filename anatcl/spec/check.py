@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 from anatcl.base.errors import InputError
@@ -15,8 +15,10 @@ from anatcl.base.words import nearest, plural
 from anatcl.spec.atlas import check_files, load_atlas_file
 from anatcl.spec.config import Config, FeatureTable
 from anatcl.spec.corrections import read_corrections
+from anatcl.spec.encoders import check_encoder
 from anatcl.spec.layout import METHOD_PATTERN
-from anatcl.spec.names import BASELINES, UNTRAINED
+from anatcl.spec.names import BASELINES, TUNED, UNTRAINED, methods
+from anatcl.spec.overlaps import overlaps_file
 from anatcl.spec.recipe import load_recipe
 from anatcl.spec.task import Task, load_task
 from anatcl.spec.template import load_spec
@@ -29,7 +31,7 @@ JOINED_BY = frozenset({"scan", "participant_id"})  # columns of a table of featu
 
 def check_files_and_names(config: Config) -> Found:
     """Everything that can be said of a configuration without its dataset."""
-    for check in (_imaging, _measures, _training, _features, _tasks):
+    for check in (_imaging, _measures, _training, _features, _encoders, _finetune, _tasks):
         yield from check(config)
 
 
@@ -114,16 +116,43 @@ def _training(config: Config) -> Found:
         yield (("pretrain", "precision"), InputError(reason, None, "Take auto, fp32 or bf16."))
 
 
+def _name(place: Place, name: str, taken: Container[str]) -> Found:
+    """What is wrong with the name of a method that a user brings."""
+    if name in taken:
+        yield (place, InputError(f"{name!r} is another method's name.", None, "Rename it."))
+    elif not re.fullmatch(METHOD_PATTERN, name):
+        remedy = f"Write {re.sub('[^A-Za-z0-9]+', '-', name).strip('-')!r}."
+        yield (place, InputError(f"{name!r} has other characters than letters, digits and -.", None, remedy))
+
+
+def _encoders(config: Config) -> Found:
+    tuned = {f"{name}{TUNED}" for name in config.evaluate.finetune.methods}
+    taken = {*methods(), *config.pretrain.methods, *BASELINES, *config.evaluate.features, *tuned}
+    for name, given in config.evaluate.encoders.items():
+        place: Place = ("evaluate", "encoders", name)
+        yield from _name(place, name, taken)
+        for key, error in check_encoder(given):
+            yield ((*place, key), error)
+    yield from _tried(("evaluate", "known_overlaps"), lambda: overlaps_file(config.evaluate.known_overlaps))
+
+
+def _finetune(config: Config) -> Found:
+    ours = [*config.pretrain.methods, *([UNTRAINED] if config.evaluate.untrained else [])]
+    brought = config.evaluate.encoders
+    for number, name in enumerate(config.evaluate.finetune.methods):
+        place: Place = ("evaluate", "finetune", "methods", number)
+        if name not in (*ours, *brought):
+            yield (place, InputError(f"{name!r} is no method of this run.", None, nearest(name, [*ours, *brought])))
+        elif name in brought and not brought[name].trainable:
+            reason = f"{name!r} cannot be trained on: an ONNX model and an adapter have no gradient."
+            yield (place, InputError(reason, None, "Give its weights as safetensors, a state dict or TorchScript."))
+
+
 def _features(config: Config) -> Found:
     taken = {*config.pretrain.methods, *BASELINES, UNTRAINED}
     for name, given in config.evaluate.features.items():
         place: Place = ("evaluate", "features", name)
-        if name in taken or not re.fullmatch(METHOD_PATTERN, name):
-            taken_by = (
-                "is another method's name" if name in taken else "has other characters than letters, digits and -"
-            )
-            remedy = "Rename it." if name in taken else f"Write {re.sub('[^A-Za-z0-9]+', '-', name).strip('-')!r}."
-            yield (place, InputError(f"{name!r} {taken_by}.", None, remedy))
+        yield from _name(place, name, taken)
         yield from _tried((*place, "table"), lambda path=Path(given.table): _table(path))  # type: ignore[misc]
         yield from _tried((*place, "columns"), lambda given=given: _pattern(given.columns, Path(given.table)))  # type: ignore[misc]
 

@@ -25,6 +25,7 @@ from pydantic import (
 
 from anatcl.base.errors import InputError
 from anatcl.spec.bids import Bids, Participants
+from anatcl.spec.encoders import Encoder, FineTuning
 from anatcl.spec.names import BASELINES, MAPS, QUALITY, THICKNESS, methods
 from anatcl.spec.protocol import Design
 from anatcl.spec.section import (
@@ -268,6 +269,15 @@ class Evaluate(Section):
     ] = Field(BASELINES, description="methods without an encoder that stand in every table")
     features: dict[str, FeatureTable] = Field(
         {}, description="further methods: name to a table of features, e.g. another foundation model's"
+    )
+    encoders: dict[str, Encoder] = Field(
+        {}, description="further methods: name to an encoder that somebody else made, see below and encoders.md"
+    )
+    finetune: FineTuning = FineTuning()
+    known_overlaps: str = Field(
+        "",
+        description="shipped cohort (abide1, ...) or YAML file that says which of the tested people are known to be in "
+        "public pretraining cohorts",
     )
     protocols: Annotated[
         tuple[Protocol, ...],

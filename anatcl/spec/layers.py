@@ -22,7 +22,13 @@ PATHS = (
     ("preprocess", "skullstrip", "masks"),
     ("measures", "freesurfer"),
 )
-NAMES = (("preprocess", "recipe"), ("preprocess", "template"), ("measures", "atlas"), ("evaluate", "tasks"))
+NAMES = (
+    ("preprocess", "recipe"),
+    ("preprocess", "template"),
+    ("measures", "atlas"),
+    ("evaluate", "tasks"),
+    ("evaluate", "known_overlaps"),
+)
 COMMAND_LINE = "--config"
 
 
@@ -182,10 +188,35 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             for key, item in items.items()
         }
 
+    def brought(items: Any) -> Any:
+        if not isinstance(items, Mapping):
+            return items
+        return {key: each_path(item, path) if isinstance(item, Mapping) else item for key, item in items.items()}
+
     changes = [(k, path) for k in PATHS] + [(k, name) for k in NAMES] + [(("evaluate", "features"), tables)]
+    changes += [(("evaluate", "encoders"), brought)]
     for keys, change in changes:
         values = _change(values, keys, change)
     return values
+
+
+def each_path(encoder: Mapping[str, Any], change: Callable[[str], Any]) -> dict[str, Any]:
+    """Copy of an encoder that a user brings, with a change of every path in it: weights, people, files of classes."""
+
+    def file_of(text: Any) -> Any:
+        if not isinstance(text, str) or ".py:" not in text:
+            return text
+        file, _, name = text.rpartition(":")
+        return f"{change(file)}:{name}"
+
+    def paths(item: Any) -> Any:
+        return [paths(part) for part in item] if isinstance(item, list | tuple) else change(item)
+
+    found = dict(encoder)
+    for key, convert in (("weights", paths), ("participants", change), ("architecture", file_of), ("adapter", file_of)):
+        if found.get(key):
+            found[key] = convert(found[key])
+    return found
 
 
 def _normal(path: Path) -> Path:

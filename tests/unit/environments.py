@@ -41,6 +41,7 @@ PACKAGES = {
 OPTIONS = {
     "combatlearn": "harmonise: combat of a task",
     "monai": "pretrain: encoder: densenet121",
+    "onnxruntime": "evaluate: encoders: an ONNX model",
     "picsl-greedy": "preprocess: deformable: greedy",
     "tensorboard": "pretrain: options: tensorboard",
 }

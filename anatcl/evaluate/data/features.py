@@ -93,7 +93,8 @@ def demographics(table: pd.DataFrame, target: str) -> Features:
 def load_embeddings(folder: str | Path, scans: pd.Series) -> Features:
     """Read ``fold-{k}/embeddings.npz`` of one method and align them with `scans`.
 
-    Further seeds of the same encoder lie in ``seed-{s}/fold-{k}/embeddings.npz``.
+    Further seeds of the same encoder lie in ``seed-{s}/fold-{k}/embeddings.npz``. Encoders that know nobody of the
+    cohort serve every fold: ``seed-{s}/embeddings.npz``.
 
     Raises
     ------
@@ -113,6 +114,8 @@ def _seed_folders(folder: Path) -> list[Path]:
 
 def _one_seed(folder: Path, scans: pd.Series) -> Features:
     files = sorted(folder.glob("fold-*/embeddings.npz"))
+    if not files and (folder / "embeddings.npz").is_file():
+        return load_embeddings_of(folder / "embeddings.npz", scans)
     if not files:
         raise InputError("no fold-*/embeddings.npz.", folder, "Run `python -m anatcl evaluate embed` first.")
     matrices, present = {}, np.ones(len(scans), bool)

@@ -1,16 +1,16 @@
 """Fine-tuning: the encoder itself is trained on the task, instead of a probe on frozen features.
 
 An option beside the probes, not a replacement: on few people it fits more than it learns, and it costs a training per
-fold. For fold k it starts from the encoder that was pretrained without fold k.
+fold. For fold k it starts from the encoder that was pretrained without fold k, or from one that serves every fold.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,19 +25,46 @@ from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes.cross_validation import Outcome, cross_validate
 from anatcl.evaluate.probes.prepare import steps_of
 from anatcl.evaluate.probes.probe import Make
+from anatcl.models import ContrastiveModel
 from anatcl.pretrain.arrays import PackedArrays
 from anatcl.pretrain.batches import Reader, epoch_order
-from anatcl.pretrain.bundle import load_encoder
+from anatcl.pretrain.bundle import save_encoder
 from anatcl.pretrain.device import Device, seed_everything
 
 log = logging.getLogger(__name__)
 Loss = Callable[[Tensor, Tensor], Tensor]
+Start = Callable[[int], tuple[nn.Module, dict[str, Any]]]
 
 
 def rows_as_features(scans: pd.Series, arrays: PackedArrays) -> Features:
     """Row of each scan in the packed volumes, as a feature of one column."""
     where = pd.Index(arrays.rows["scan"]).get_indexer(scans).astype(float)
     return Features({-1: where[:, None]}, where >= 0, ["row"])
+
+
+def with_head(model: nn.Module, outputs: int, shape: tuple[int, int, int], seed: int) -> ContrastiveModel:
+    """An encoder with one new linear layer, mirrored axes as before.
+
+    Parameters
+    ----------
+    model : nn.Module
+        With ``embed``: one of ours, or `anatcl.pretrain.outside.Outside`.
+    outputs : int
+        Of the new layer.
+    shape : tuple of 3 int
+        Of a volume: the length of the embedding is measured where the network does not say it.
+    seed : int
+        Of the new layer.
+    """
+    ours = isinstance(model, ContrastiveModel)
+    body: Any = model.encoder if ours else model
+    if not isinstance(getattr(body, "out_features", None), int):
+        with torch.inference_mode():
+            body.out_features = int(model.eval().embed(torch.zeros(1, 1, *shape)).shape[1])  # type: ignore[operator]
+    seed_everything(seed)
+    net = ContrastiveModel(body, f"linear-{outputs}")
+    net.flip = model.flip if ours else ()  # type: ignore[assignment]
+    return net
 
 
 class FineTune:
@@ -47,8 +74,8 @@ class FineTune:
     ----------
     arrays : PackedArrays
         Volumes.
-    pretrained : str or Path
-        Folder of fold-*/encoder.safetensors.
+    start : callable
+        Gives for a fold the encoder to start from and its ``model.json``, anew on every call.
     device : Device
         Where to compute.
     epochs : int
@@ -57,19 +84,23 @@ class FineTune:
         Volumes per step.
     learning_rate : float
         Of Adam, for the encoder; the new output layer learns ten times faster.
+    out_dir : Path, optional
+        Where the tuned networks go: ``<protocol>/fold-<k>``.
     """
 
     def __init__(
         self,
         arrays: PackedArrays,
-        pretrained: str | Path,
+        start: Start,
         device: Device,
         epochs: int = 10,
         batch_size: int = 8,
         learning_rate: float = 1e-4,
+        out_dir: Path | None = None,
     ) -> None:
         self.arrays = arrays
-        self.pretrained = Path(pretrained)
+        self.start = start
+        self.out_dir = out_dir
         self.device = device
         self.epochs = epochs
         self.batch_size = batch_size
@@ -90,7 +121,13 @@ class FineTune:
     def _make(self, problem: Problem, split: Split, seed: int) -> Make:
         encoder = split.fold if split.encoder < 0 else split.encoder
         n_out = 0 if problem.task.kind == "regression" else len(problem.classes)
-        return lambda n_features: Network(self, self.pretrained / f"fold-{encoder}", n_out, seed)
+        out = None if self.out_dir is None else self.out_dir / _place(split)
+        about = {"task": problem.task.name, "classes": list(problem.classes), "fold": int(split.fold)}
+        return lambda n_features: Network(self, encoder, n_out, seed, out, about)
+
+
+def _place(split: Split) -> str:
+    return f"repeat-{split.repeat}_fold-{split.fold}" if split.repeat else f"fold-{split.fold}"
 
 
 class Network:
@@ -100,27 +137,37 @@ class Network:
     ----------
     how : FineTune
         Volumes, place and options.
-    encoder : Path
-        Folder of the encoder to start from.
+    encoder : int
+        Which encoder to start from.
     n_classes : int
         0 for a regression.
     seed : int
         Of the new layer and of the order of the batches.
+    out : Path, optional
+        Folder of the tuned network.
+    about : mapping, optional
+        What its ``model.json`` says of the task.
     """
 
     inner_prediction_ = None
 
-    def __init__(self, how: FineTune, encoder: Path, n_classes: int, seed: int) -> None:
+    def __init__(
+        self,
+        how: FineTune,
+        encoder: int,
+        n_classes: int,
+        seed: int,
+        out: Path | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
         self.how, self.encoder, self.n_classes, self.seed = how, encoder, n_classes, seed
+        self.out, self.about = out, dict(about or {})
 
     def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> Network:
         """Train on rows of volumes `x` (n, 1), targets `y` (n, 1) or codes (n,); the other arguments are not read."""
         device = self.how.device.device
-        model, _ = load_encoder(self.encoder, self.how.arrays)
-        seed_everything(self.seed)
-        body = copy.deepcopy(model.encoder)
-        head = nn.Linear(int(body.out_features), self.n_classes or 1)  # type: ignore[arg-type]
-        self.net_ = nn.Sequential(body, head)
+        model, self.description_ = self.how.start(self.encoder)
+        self.net_ = with_head(model, self.n_classes or 1, self.how.arrays.shape, self.seed)
         self.net_.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         if self.n_classes:
             count = np.bincount(y, minlength=self.n_classes)
@@ -130,7 +177,18 @@ class Network:
         else:
             self.centre_, self.spread_ = y[:, 0].mean(), y[:, 0].std()
             self._train(x[:, 0].astype(int), (y[:, 0] - self.centre_) / self.spread_, F.l1_loss)
+        if self.out is not None:
+            self._save(self.out, x[:, 0].astype(int))
         return self
+
+    def _save(self, out: Path, rows: np.ndarray) -> None:
+        """Write the tuned network as a bundle; whom it was tuned on counts as seen."""
+        people = self.how.arrays.rows["participant_id"].iloc[np.unique(rows)].astype(str)
+        seen = sorted({*people, *(self.description_.get("train_participants") or [])})
+        scale = {} if self.n_classes else {"centre": float(self.centre_), "spread": float(self.spread_)}
+        told = {"embedding_dim": int(self.net_.encoder.out_features), "head": self.net_.kind}  # type: ignore[arg-type]
+        told |= {"output": {**self.about, **scale}, "train_participants": seen}
+        save_encoder(out, self.net_, {**self.description_, "fine_tuned": True, **told})
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """See `anatcl.evaluate.probes.probe.Regressor`."""
@@ -152,10 +210,9 @@ class Network:
     def _train(self, volume: np.ndarray, y: np.ndarray, loss: Loss) -> None:
         """Adam over the epochs; targets (n,) are standardised numbers or codes."""
         how, net = self.how, self.net_
-        body, head = net.children()
         groups = [
-            {"params": body.parameters(), "lr": how.learning_rate},
-            {"params": head.parameters(), "lr": 10 * how.learning_rate},
+            {"params": net.encoder.parameters(), "lr": how.learning_rate},
+            {"params": net.head.parameters(), "lr": 10 * how.learning_rate},
         ]
         optimizer = torch.optim.Adam(groups, weight_decay=5e-5)
         target = torch.as_tensor(y if y.dtype.kind == "i" else y.astype(np.float32)).to(how.device.device)

@@ -18,15 +18,15 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_json
 from anatcl.base.words import does, plural
 from anatcl.evaluate.data import identity, leaky
+from anatcl.evaluate.data.brought import Brought, brought
 from anatcl.evaluate.data.features import Features
 from anatcl.evaluate.data.problem import Problem
 from anatcl.evaluate.data.split import Split
+from anatcl.evaluate.data.twins import duplicates
 from anatcl.evaluate.probes import cross_validation as protocol
 
 log = logging.getLogger(__name__)
 digest = identity.digest
-THUMBNAIL = 8
-SUSPECT, SAME = 0.999, 0.99995
 COLUMNS = ["method", "check", "encoder", "n_train", "n_test", "n_overlap", "overlap", "verdict"]
 NOT_CHECKED = "not checked"
 
@@ -63,8 +63,27 @@ def trained_on(folder: str | Path, strict: bool = True) -> dict[int, list[str]]:
     return found
 
 
+def _check_brought(problem: Problem, encoders: dict[int, Brought], folder: str | Path) -> list[str]:
+    """Abort when somebody who takes part was trained on: any row may be tested."""
+    warnings = set()
+    for number, one in encoders.items():
+        compared = identity.compare(one.people, problem.rows["participant_id"])
+        if compared.same:
+            raise LeakError(
+                f"encoder {number} was trained on {len(compared.same)} of the people it is tested on: "
+                f"{_some(compared.same)}.",
+                folder,
+                "Leave these people out of the task.",
+            )
+        why = compared.why_not if one.people else one.why_not
+        warnings |= {f"overlap with pretraining not checked: {why}"} if why else set()
+    return sorted(warnings)
+
+
 def check_encoders(problem: Problem, splits: list[Split], folder: str | Path) -> list[str]:
     """Abort when a split tests someone whom its encoder was trained on; warnings where names could not tell."""
+    if serving := brought(folder):
+        return _check_brought(problem, serving, folder)
     people, warnings = trained_on(folder), set()
     for split in splits:
         encoder = split.fold if split.encoder < 0 else split.encoder
@@ -170,52 +189,6 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def duplicates(volumes: np.ndarray, people: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of volumes of different people that are the same scan.
-
-    Two volumes are the same when their voxels correlate above 0.99995, which survives another storage type and scale.
-    Candidates are found by block means first.
-
-    Parameters
-    ----------
-    volumes : ndarray of shape (N, X, Y, Z)
-        Packed volumes, possibly memory-mapped.
-    people : ndarray of shape (N,)
-        Participant of each volume.
-
-    Returns
-    -------
-    list of (int, int)
-        Row numbers, smaller first.
-    """
-    thumbnails = np.stack([_standard(_thumbnail(v)) for v in volumes])
-    found = []
-    for i in range(len(thumbnails) - 1):
-        alike = thumbnails[i + 1 :] @ thumbnails[i]
-        for j in i + 1 + np.flatnonzero(alike > SUSPECT):
-            if people[i] != people[j] and _standard(volumes[i]) @ _standard(volumes[j]) > SAME:
-                found.append((i, int(j)))
-    return found
-
-
-def _standard(volume: np.ndarray) -> np.ndarray:
-    """Flat, zero mean, unit norm: the product of two is their correlation."""
-    flat = np.asarray(volume, np.float32).ravel()
-    flat = flat - flat.mean()
-    return flat / max(float(np.linalg.norm(flat)), 1e-30)
-
-
-def _thumbnail(volume: np.ndarray) -> np.ndarray:
-    """Means of blocks, at most 8 per axis."""
-    out: np.ndarray = np.asarray(volume, np.float32)
-    for axis, size in enumerate(out.shape):
-        edges = np.unique(np.linspace(0, size, THUMBNAIL + 1).astype(int))[:-1]
-        counts = np.diff(np.r_[edges, size])
-        shape = [-1 if a == axis else 1 for a in range(3)]
-        out = np.add.reduceat(out, edges, axis=axis) / counts.reshape(shape)
-    return out
-
-
 def audit(
     scans: pd.DataFrame,
     pretrained: str | Path | Sequence[str | Path],
@@ -257,13 +230,21 @@ def audit(
     InputError
         `known` without a cohort, or without one of that name.
     """
-    rules = rules_of(known, cohort) if known is not None else []
+    folders = [pretrained] if isinstance(pretrained, str | Path) else list(pretrained)
+    serving = {folder: brought(folder) for folder in folders}
+    told = any(one.cohorts for encoders in serving.values() for one in encoders.values())
+    rules = rules_of(known, cohort) if known is not None and (cohort or not told) else []
     rows = []
     people = scans["participant_id"].astype(str)
     fold = None if folds is None else dict(zip(folds["participant_id"].astype(str), folds["fold"], strict=True))
     twins = _twins(volumes) if volumes is not None else []
-    for folder in [pretrained] if isinstance(pretrained, str | Path) else pretrained:
+    for folder in folders:
         method = Path(folder).name
+        rows += [
+            row for i, one in serving[folder].items() for row in _rows_of_brought(scans, method, i, one, aliases, known)
+        ]
+        if serving[folder]:
+            continue
         for encoder, trained in trained_on(folder, strict=False).items():
             tested = people if fold is None else people[people.map(fold) == encoder]
             row = functools.partial(_row, method, encoder=encoder, trained=trained, tested=tested)
@@ -276,6 +257,25 @@ def audit(
         check = f"known overlap: {rule.get('reason', rule['query'])}"
         rows.append(_row("all", check, encoder="all", trained=[], tested=people, found=_known_people(scans, rule)))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _rows_of_brought(
+    scans: pd.DataFrame,
+    method: str,
+    encoder: int,
+    one: Brought,
+    aliases: dict[str, str] | None,
+    known: list[dict[str, Any]] | None,
+) -> list[dict[str, Any]]:
+    """Everybody is tested with an encoder that serves every fold: by name, and by what is known of its cohorts."""
+    people = scans["participant_id"].astype(str)
+    row = functools.partial(_row, method, encoder=encoder, trained=one.people, tested=people)
+    compared = identity.compare(one.people, people, aliases)
+    rows = [row("participant", found=compared.same, why_not=compared.why_not if one.people else one.why_not)]
+    cohorts = {identity.normal(name) for name in one.cohorts}
+    for rule in [r for r in known or [] if identity.normal(str(r["cohort"])) in cohorts]:
+        rows.append(row(f"known overlap: {rule.get('reason', rule['query'])}", found=_known_people(scans, rule)))
+    return rows
 
 
 def _same_people(trained: list[str], tested: pd.Series, aliases: dict[str, str] | None) -> tuple[list[str], str]:

@@ -13,8 +13,9 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv
 from anatcl.pretrain.arrays import open_arrays
 from anatcl.pretrain.bundle import embed_arrays, load_encoder
+from anatcl.pretrain.conform import to_input
 from anatcl.pretrain.device import resolve
-from anatcl.pretrain.embed_images import embed_images, to_input
+from anatcl.pretrain.embed_images import embed_images
 from anatcl.pretrain.export import export
 from anatcl.pretrain.folds import make_folds
 from anatcl.pretrain.pack import pack

@@ -46,9 +46,9 @@ def test_it_is_exported(bundle, tmp_path):
 
 def test_it_is_fine_tuned(bundle, cohort_files):
     place = resolve("cpu", "fp32", threads=1)
-    how = FineTune(open_arrays(cohort_files["arrays"]), bundle, place, epochs=1, batch_size=4)
+    how = FineTune(open_arrays(cohort_files["arrays"]), lambda _: load_encoder(bundle), place, epochs=1, batch_size=4)
     rows, target = np.arange(8)[:, None], np.linspace(20, 60, 8)[:, None]
-    network = Network(how, bundle, 0, 0).fit(rows, target, rows, np.random.default_rng(0))
+    network = Network(how, 0, 0, 0).fit(rows, target, rows, np.random.default_rng(0))
     assert np.isfinite(network.predict(rows)).all()
 
 

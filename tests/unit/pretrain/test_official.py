@@ -16,7 +16,8 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, sha256
 from anatcl.models import build_model
 from anatcl.pretrain.bundle import load_encoder
-from anatcl.pretrain.official import PUBLISHED, fetch, import_weights, read_checkpoint
+from anatcl.pretrain.checkpoint_file import read_checkpoint
+from anatcl.pretrain.official import PUBLISHED, fetch, import_weights
 
 
 @pytest.fixture

@@ -1,0 +1,43 @@
+"""What encoders that serve every fold say of their pretraining."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from anatcl.base.files import read_json
+from anatcl.spec.encoders import UNKNOWN
+
+
+@dataclasses.dataclass(frozen=True)
+class Brought:
+    """What an encoder that serves every fold says of its pretraining.
+
+    Parameters
+    ----------
+    people : list of str
+        Names or hashes; empty where they are not known.
+    cohorts : list of str
+        Names of cohorts, or ``unknown``.
+    """
+
+    people: list[str]
+    cohorts: list[str]
+
+    @property
+    def why_not(self) -> str:
+        """Why people cannot be compared."""
+        named = [c for c in self.cohorts if c != UNKNOWN]
+        if not named:
+            return "it is not known whom the encoder was pretrained on"
+        return f"the encoder was pretrained on {', '.join(named)}, whose people are not listed"
+
+
+def brought(folder: str | Path) -> dict[int, Brought]:
+    """Encoders that serve every fold, ``seed-*/model.json`` of a method; empty where it has one for each fold."""
+    found = {}
+    for file in sorted(Path(folder).glob("seed-*/model.json")):
+        about = read_json(file)
+        people = [str(p) for p in about.get("train_participants") or []]
+        found[int(file.parent.name.removeprefix("seed-"))] = Brought(people, list(about.get("pretrained_on") or []))
+    return found

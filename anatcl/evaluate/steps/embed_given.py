@@ -1,0 +1,205 @@
+"""Frozen embeddings by an encoder that the user brings, from the maps of the preprocess stage."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import atomic_path, read_tsv, write_json, write_tsv
+from anatcl.base.named import call_named
+from anatcl.base.provenance import recorded, versions
+from anatcl.pretrain.adapters import Adapter, sample_of
+from anatcl.pretrain.bundle import FORMAT, embed_batches, embedding_batch
+from anatcl.pretrain.conform import map_files, to_input
+from anatcl.pretrain.device import Device, applied, for_embedding
+from anatcl.pretrain.outside import describe, open_encoder
+from anatcl.spec.encoders import Encoder
+from anatcl.spec.layout import EXCLUDED
+
+log = logging.getLogger(__name__)
+ADAPTER_BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Maps:
+    """Where the maps of a cohort are.
+
+    Parameters
+    ----------
+    folder : path
+        Folder of the preprocess stage.
+    template : str
+        Its name in file names.
+    scans : DataFrame
+        Rows of scans.tsv, columns ``scan`` and ``participant_id``.
+    """
+
+    folder: str | Path
+    template: str
+    scans: pd.DataFrame
+
+
+def embed_given(
+    encoder: str | dict[str, Any],
+    member: int,
+    maps: Maps,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    threads: int = 1,
+    batch: int = 0,
+    precision: str = "auto",
+) -> None:
+    """Embed the maps of a cohort with one encoder that is not ours.
+
+    Writes ``embeddings.npz`` (``scan``, ``participant_id``, ``embedding`` (N, D) float32), and beside it ``model.json``
+    (the contract: input, source with digests, whom the encoder has seen), ``excluded.tsv`` and ``run.json``. Batches
+    and precision are those of our own encoders.
+
+    Parameters
+    ----------
+    encoder : str or dict
+        What stands below a name in ``evaluate: encoders``, as JSON text or a mapping.
+    member : int
+        Which of several files of weights.
+    maps : Maps
+    out : path
+
+    Raises
+    ------
+    InputError
+        The encoder cannot be used, or no map can.
+    """
+    values = json.loads(encoder) if isinstance(encoder, str) else encoder
+    given = Encoder.parse(values, "encoder").member(member)
+    place = for_embedding(given.architecture, device, precision, threads)
+    folder = Path(out).parent
+    with recorded(folder, {"encoder": values, "member": member, "device": str(place)}) as record, applied(place):
+        kept, found, excluded, about = (
+            _by_adapter(given, maps, place) if given.adapter else _embedded(given, maps, place, batch)
+        )
+        record |= {"volumes": len(found), "features": found.shape[1], "left_out": len(excluded)}
+        bad = ~np.isfinite(found).all(1)
+        if bad.any():
+            raise InputError(f"the embedding of {maps.scans['scan'].iloc[kept[int(bad.argmax())]]} is not finite.")
+        _write(Path(out), maps.scans.iloc[kept], found)
+        write_tsv(folder / "excluded.tsv", pd.DataFrame(excluded, columns=list(EXCLUDED)))
+    about |= {
+        "embedding_dim": int(found.shape[1]),
+        "precision": place.precision,
+        "versions": versions(("torch", "numpy")),
+    }
+    write_json(folder / "model.json", {"format": FORMAT, **about})
+
+
+def conformed(maps: Maps, contract: Mapping[str, Any], threads: int) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """Volumes of a cohort as an encoder takes them, and their rows; scans without a usable map are left out."""
+    kept: list[int] = []
+    volumes = list(_usable(maps.scans, _reader(maps, contract), threads, kept, []))
+    return maps.scans.iloc[kept].reset_index(drop=True), volumes
+
+
+def _reader(maps: Maps, contract: Mapping[str, Any]) -> Callable[[str], np.ndarray]:
+    def read(scan: str) -> np.ndarray:
+        image, mask = map_files(maps.folder, contract["map"], scan, maps.template)
+        return to_input(image, contract, mask)
+
+    return read
+
+
+Found = tuple[list[int], np.ndarray, list[dict[str, str]], dict[str, Any]]
+
+
+def _embedded(given: Encoder, maps: Maps, place: Device, batch: int) -> Found:
+    model, about = open_encoder(given)
+    contract = about["input"]
+    model.to(place.device)
+    kept: list[int] = []
+    excluded: list[dict[str, str]] = []
+    size = batch or embedding_batch(place.device.type, tuple(contract["shape"]))
+    volumes = _usable(maps.scans, _reader(maps, contract), place.threads, kept, excluded)
+    batches = (torch.from_numpy(np.stack(part))[:, None] for part in _parts(volumes, size))
+    found = embed_batches(model, batches, place).numpy()
+    return kept, found, excluded, about
+
+
+def _by_adapter(given: Encoder, maps: Maps, place: Device) -> Found:
+    adapter = Adapter(call_named(given.adapter, given.arguments), place.device)
+    chosen = given.input.map if given.input else "head"
+    kept: list[int] = []
+    excluded: list[dict[str, str]] = []
+
+    def read(scan: str) -> dict[str, Any]:
+        image, _ = map_files(maps.folder, chosen, scan, maps.template)
+        native = chosen in ("head", "stripped")
+        mask = Path(maps.folder) / f"{scan}_desc-brain_mask.nii.gz"
+        affine = Path(maps.folder) / f"{scan}_from-T1w_to-{maps.template}_desc-affine_xfm.mat"
+        return sample_of(image, mask if native else None, affine if native else None)
+
+    samples = _usable(maps.scans, read, place.threads, kept, excluded)
+    found = torch.cat([adapter(part) for part in _parts(samples, ADAPTER_BATCH)]).numpy()
+    about = describe(given)
+    about["input"] |= {"map": chosen}
+    return kept, found, excluded, about
+
+
+def _usable(
+    scans: pd.DataFrame, read: Callable[[str], Any], threads: int, kept: list[int], excluded: list[dict[str, str]]
+) -> Iterator[Any]:
+    """What could be read, in the order of the scans and ahead of the device; the rest goes to `excluded`."""
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        window = 4 * max(1, threads)
+        names = scans["scan"].astype(str).tolist()
+        for begin in range(0, len(names), window):
+            jobs = [pool.submit(read, name) for name in names[begin : begin + window]]
+            for i, job in enumerate(jobs, begin):
+                try:
+                    value = job.result()
+                except InputError as error:
+                    log.warning("left out: %s", error)
+                    excluded.append(_exclusion(scans.iloc[i], error))
+                    continue
+                kept.append(i)
+                yield value
+    if not kept:
+        raise InputError("no scan has a usable map.", remedy="The lines above say for each what to do.")
+
+
+def _exclusion(row: pd.Series, error: InputError) -> dict[str, str]:
+    who = {"scan": row["scan"], "participant_id": row.get("participant_id", "n/a"), "stage": "evaluate embed"}
+    return who | {"reason": error.reason, "file": error.file, "remedy": error.remedy}
+
+
+def _parts(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    part: list[Any] = []
+    for item in items:
+        part.append(item)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _write(out: Path, rows: pd.DataFrame, found: np.ndarray) -> None:
+    scans, people = (rows[name].to_numpy(str) for name in ("scan", "participant_id"))
+    with atomic_path(out) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, scan=scans, participant_id=people, embedding=found)
+
+
+def maps_of(folder: str | Path, template: str, scans: str | Path, measures: str | Path | None) -> Maps:
+    """Maps of the scans of a table that are in the cohort (those of `measures`, where it is given)."""
+    table = read_tsv(scans)
+    if measures:
+        table = table[table["scan"].isin(read_tsv(measures)["scan"])]
+    return Maps(folder, template, table.sort_values("scan", ignore_index=True))
