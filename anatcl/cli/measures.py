@@ -24,9 +24,9 @@ def _add_measure(steps: argparse._SubParsersAction) -> None:
     scan_flags(parser)
     for name, text in (
         ("--t1w", "bias-corrected T1w image, native grid"),
-        ("--gm", "grey-matter posterior, 0 to 1"),
-        ("--wm", "white-matter posterior, 0 to 1"),
-        ("--csf", "CSF posterior, 0 to 1"),
+        ("--gm", "grey-matter fraction, 0 to 1"),
+        ("--wm", "white-matter fraction, 0 to 1"),
+        ("--csf", "CSF fraction, 0 to 1"),
         ("--dseg", "hard segmentation: 1 CSF, 2 GM, 3 WM"),
         ("--icv-mask", "intracranial mask; its volume is TIV"),
         ("--xfm", "composite transform that carries images from the template to T1w"),

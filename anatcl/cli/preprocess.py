@@ -154,7 +154,7 @@ def _run_register(args: argparse.Namespace) -> None:
 
 
 def _segment(steps: Any) -> None:
-    parser = _step(steps, "segment", "tissue maps (Atropos), VBM map and quasi-raw map", _run_segment)
+    parser = _step(steps, "segment", "tissue maps (Atropos, then fractions), VBM map and quasi-raw map", _run_segment)
     _paths(
         parser,
         image="bias-corrected scan",
@@ -165,9 +165,9 @@ def _segment(steps: Any) -> None:
         inverse="composite, template to scan",
         template_dir="folder of the step template",
         out_dseg="labels 1 CSF, 2 GM, 3 WM",
-        out_csf="posterior of CSF",
-        out_gm="posterior of grey matter",
-        out_wm="posterior of white matter",
+        out_csf="fraction of CSF (or posterior, by the recipe's method)",
+        out_gm="fraction of grey matter (or posterior, by the recipe's method)",
+        out_wm="fraction of white matter (or posterior, by the recipe's method)",
         out_vbm="modulated grey matter, 1.5 mm, 121 x 145 x 121",
         out_quasi_raw="stripped scan by the affine alone, 1 mm, 182 x 218 x 182",
     )

@@ -6,9 +6,10 @@ import re
 from typing import Any
 
 MEASURES: dict[str, tuple[str, str]] = {
-    "thickness": ("Mean cortical thickness of the region", "mm"),
+    "thickness": ("Mean cortical thickness of the region over its surface (harmonic mean over voxels)", "mm"),
+    "thicknessvoxels": ("Arithmetic mean of thickness over the region's voxels (thick patches count more often)", "mm"),
     "thicknessstd": ("Standard deviation of cortical thickness inside the region", "mm"),
-    "volume": ("Volume of the region's tissue (posterior sum; grey matter for cortex)", "mm3"),
+    "volume": ("Volume of the region's tissue (sum of its tissue map; grey matter for cortex)", "mm3"),
     "area": ("Area of the grey/white interface that belongs to the region", "mm2"),
     "meancurv": ("Integrated rectified mean curvature (FreeSurfer source only)", "mm^-1"),
     "gauscurv": ("Integrated rectified Gaussian curvature (FreeSurfer source only)", "mm^-2"),
@@ -18,9 +19,9 @@ MEASURES: dict[str, tuple[str, str]] = {
 }
 GLOBALS: dict[str, tuple[str, str]] = {
     "tiv_mm3": ("Total intracranial volume (volume of the intracranial mask; eTIV for FreeSurfer rows)", "mm3"),
-    "gm_mm3": ("Grey matter volume of the whole brain (posterior sum)", "mm3"),
-    "wm_mm3": ("White matter volume of the whole brain (posterior sum)", "mm3"),
-    "csf_mm3": ("Cerebrospinal fluid volume inside the skull (posterior sum)", "mm3"),
+    "gm_mm3": ("Grey matter volume of the whole brain (sum of its tissue map)", "mm3"),
+    "wm_mm3": ("White matter volume of the whole brain (sum of its tissue map)", "mm3"),
+    "csf_mm3": ("Cerebrospinal fluid volume inside the skull (sum of its tissue map)", "mm3"),
 }
 TEXT: dict[str, str] = {
     "scan": "BIDS path stem of the scan",
@@ -41,6 +42,7 @@ REGION_TABLE: dict[str, Any] = {
     "index": {"Description": "Value of the region in the label image"},
     "voxels": {"Description": "Voxels of the region in the label image"},
     "thickness_mm": {"Description": MEASURES["thickness"][0], "Units": "mm"},
+    "thicknessvoxels_mm": {"Description": MEASURES["thicknessvoxels"][0], "Units": "mm"},
     "thicknessstd_mm": {"Description": MEASURES["thicknessstd"][0], "Units": "mm"},
     "volume_mm3": {"Description": MEASURES["volume"][0], "Units": "mm3"},
     "area_mm2": {"Description": MEASURES["area"][0], "Units": "mm2"},

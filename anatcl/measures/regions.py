@@ -30,6 +30,7 @@ def region_table(tissues: Tissues, labels: Labels, atlas: Atlas, thickness: NDAr
     cortex = (atlas.regions["structure"] == "cortex").to_numpy()
     voxels = np.bincount(labels.fitted.ravel(), minlength=size)
     mean, deviation = _mean_and_deviation(labels.fitted, thickness, size)
+    harmonic = _harmonic_mean(labels.fitted, thickness, size)
     area = region_area(mesh, labels.nearest, tissues.spacing, size) if len(mesh.vertices) else np.zeros(size)
     table = pd.DataFrame(
         {
@@ -38,7 +39,8 @@ def region_table(tissues: Tissues, labels: Labels, atlas: Atlas, thickness: NDAr
             "structure": atlas.regions["structure"],
             "index": index,
             "voxels": voxels[index],
-            "thickness_mm": np.where(cortex, mean[index], np.nan),
+            "thickness_mm": np.where(cortex, harmonic[index], np.nan),
+            "thicknessvoxels_mm": np.where(cortex, mean[index], np.nan),
             "thicknessstd_mm": np.where(cortex, deviation[index], np.nan),
             "volume_mm3": _volumes(tissues, labels, atlas, size),
             "area_mm2": np.where(cortex, area[index], np.nan),
@@ -69,11 +71,24 @@ def _mean_and_deviation(labels: NDArray, values: NDArray, size: int) -> tuple[ND
     return mean, np.sqrt(square)
 
 
+def _harmonic_mean(labels: NDArray, values: NDArray, size: int) -> NDArray:
+    """Mean over the surface, from values over voxels; NaN where there are none.
+
+    A patch of cortex has voxels in proportion to its thickness, so a mean over voxels counts thick patches too often.
+    Weights of one over the thickness undo that: the mean over area is the harmonic mean over voxels.
+    """
+    use = values > 0
+    at, value = labels[use], values[use].astype(np.float64)
+    inverse = np.bincount(at, 1 / value, minlength=size)
+    inverse[inverse == 0] = np.nan
+    return np.bincount(at, minlength=size) / inverse
+
+
 def _flag(table: pd.DataFrame, voxel_volume: float, few: int = 10) -> pd.DataFrame:
     """Say in `flags` which regions are empty or tiny; an empty one has no measures rather than zeros."""
     empty = table["voxels"] == 0
     tiny = ~empty & ((table["voxels"] < few) | (table["volume_mm3"] < few * voxel_volume / 2))
-    columns = ["thickness_mm", "thicknessstd_mm", "volume_mm3", "area_mm2"]
+    columns = ["thickness_mm", "thicknessvoxels_mm", "thicknessstd_mm", "volume_mm3", "area_mm2"]
     table.loc[empty, columns] = np.nan
     lost = (table["structure"] == "cortex") & ~empty & ((table["area_mm2"] <= 0) | table["thickness_mm"].isna())
     table.loc[lost & (table["area_mm2"] <= 0), "area_mm2"] = np.nan

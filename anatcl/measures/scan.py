@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 # Beyond this voxel size neighbouring banks of a sulcus share voxels: see docs/results/measures.
 COARSE_MM = 1.5
 TABLE = [
-    "scan", "region", "hemisphere", "structure", "index", "voxels", "thickness_mm", "thicknessstd_mm", "volume_mm3",
-    "area_mm2", "thickness_method", "thickness_trust", "source", "flags",
+    "scan", "region", "hemisphere", "structure", "index", "voxels", "thickness_mm", "thicknessvoxels_mm",
+    "thicknessstd_mm", "volume_mm3", "area_mm2", "thickness_method", "thickness_trust", "source", "flags",
 ]  # fmt: skip
 
 

@@ -28,7 +28,8 @@ def widen(table: pd.DataFrame) -> pd.Series:
     regions = table[table["structure"] != "global"]
     cortex = regions[regions["structure"] == "cortex"]
     names = {"thickness": "thickness_mm", "thicknessstd": "thicknessstd_mm", "volume": "volume_mm3", "area": "area_mm2"}
-    names |= {m: m for m in ("meancurv", "gauscurv", "curvind") if m in table}
+    optional = {"thicknessvoxels": "thicknessvoxels_mm"} | {m: m for m in ("meancurv", "gauscurv", "curvind")}
+    names |= {measure: column for measure, column in optional.items() if column in table}
     for measure, column in names.items():
         row |= dict(zip(measure + "_" + cortex["region"], cortex[column], strict=True))
     other = regions[regions["structure"] != "cortex"]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from anatcl.images import Volume, load, save
 from anatcl.preprocess.ants import Workspace, workspace
 from anatcl.preprocess.bias_correct import n4
+from anatcl.preprocess.fractions import fractions
 from anatcl.preprocess.geometry import bounding_box, crop
-from anatcl.preprocess.template import Template
+from anatcl.preprocess.template import NUCLEI, Template
 
 TISSUES = ("CSF", "GM", "WM")
 
@@ -54,7 +55,10 @@ def segment(
     threads: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Classify the tissues with Atropos under the template's priors; write posteriors, VBM and quasi-raw maps.
+    """Classify the tissues with Atropos under the template's priors; write tissue, VBM and quasi-raw maps.
+
+    By ``method: fractions``, the default, the maps say how much of each voxel a tissue is
+    (:mod:`anatcl.preprocess.fractions`, started from Atropos' posteriors); by ``method: posterior`` how probable it is.
 
     Parameters
     ----------
@@ -63,14 +67,15 @@ def segment(
     affine, forward, inverse : path
         Transforms of :func:`anatcl.preprocess.register.register`.
     settings : dict
-        ``iterations``, ``rounds`` (N4 and Atropos by turns), ``prior_weight``, ``mrf``; ``n4`` (settings of
+        ``method``; ``iterations``, ``rounds`` (N4 and Atropos by turns), ``prior_weight``, ``mrf``; ``n4`` (settings of
         `bias_correct.n4`) for the rounds after the first, inside the brain mask: what the whole head's correction
         leaves at the vertex turns white matter into grey.
 
     Returns
     -------
     dict
-        Tissue volumes in mm3, the share of non-positive Jacobians, and how well the VBM map keeps the GM volume.
+        Tissue volumes in mm3, how the tissue maps were made, the share of non-positive Jacobians, and how well the VBM
+        map keeps the GM volume.
     """
     scan, inside, skull = load(image), load(brain).data > 0.5, load(icv).data > 0.5
     box = bounding_box(skull, margin=3)
@@ -80,17 +85,18 @@ def segment(
         room.link("forward.h5", forward)
         room.link("inverse.h5", inverse)
         room.link("affine.mat", affine)
-        posteriors = classify(room, cut, inside[box], template, settings)
-        whole = {k: _paste(v, scan.data.shape, box) for k, v in posteriors.items()}
+        posteriors, corrected = classify(room, cut, inside[box], template, settings)
+        found, made = tissue_maps(room, corrected, inside[box], posteriors, template, settings)
+        whole = {k: _paste(v, scan.data.shape, box) for k, v in found.items()}
         # What lies between brain and skull is CSF by the meaning of the two masks.
         whole["CSF"] = np.where(skull & ~inside, 1.0, whole["CSF"]).astype(np.float32)
         for tissue, path in zip(TISSUES, (out.csf, out.gm, out.wm), strict=True):
             save(path, scan.like(whole[tissue]), np.float32)
         save(out.dseg, scan.like(hard(whole)), np.uint8)
-        facts = modulated_map(room, cut.like(posteriors["GM"]), out.vbm)
+        facts = modulated_map(room, cut.like(found["GM"]), out.vbm)
         quasi_raw_map(room, cut.like(cut.data * inside[box]), out.quasi_raw)
         volumes = {k: float(v.sum() * scan.voxel_volume) for k, v in whole.items()}
-        return {"Calls": room.calls, "TissueVolumesMm3": volumes, **facts}
+        return {"Calls": room.calls, "TissueVolumesMm3": volumes, **made, **facts}
 
 
 def classify(
@@ -99,8 +105,8 @@ def classify(
     brain: NDArray,
     template: Template,
     settings: dict[str, Any],
-) -> dict[str, NDArray]:
-    """Posterior maps of CSF, GM and WM inside the brain mask, each of the scan's shape, adding up to one."""
+) -> tuple[dict[str, NDArray], Volume]:
+    """Posterior maps of CSF, GM and WM inside the brain mask, adding up to one; and the scan they were made from."""
     room.put("brain.nii", scan.like(brain.astype(np.uint8)))
     priors = carry_priors(room, template)
     for number, prior in enumerate(priors, 1):
@@ -133,7 +139,32 @@ def classify(
         )
     found = [np.where(brain, room.get(f"posterior{k:02d}.nii.gz").data, 0) for k in (1, 2, 3)]
     total = np.maximum(sum(found), 1e-6)
-    return {k: (v / total * brain).astype(np.float32) for k, v in zip(TISSUES, found, strict=True)}
+    maps = {k: (v / total * brain).astype(np.float32) for k, v in zip(TISSUES, found, strict=True)}
+    return maps, room.get(image)
+
+
+def tissue_maps(
+    room: Workspace,
+    scan: Volume,
+    brain: NDArray,
+    posteriors: dict[str, NDArray],
+    template: Template,
+    settings: dict[str, Any],
+) -> tuple[dict[str, NDArray], dict[str, Any]]:
+    """The maps that ``method`` asks for, and what the sidecar says of them."""
+    if settings.get("method", "fractions") == "posterior":
+        return posteriors, {"TissueMethod": "posterior"}
+    stack = np.stack([posteriors[k] for k in TISSUES])
+    found, facts = fractions(scan.data, brain, stack, scan.spacing, carry_nuclei(room, template))
+    return dict(zip(TISSUES, found, strict=True)), facts
+
+
+def carry_nuclei(room: Workspace, template: Template) -> NDArray | None:
+    """Probability of a deep nucleus on the scan's grid; None where the template has no map of them."""
+    if not template.path(NUCLEI).is_file():
+        return None
+    name = room.link("template-nuclei.nii.gz", template.path(NUCLEI))
+    return np.clip(room.apply(name, "scan.nii", ["inverse.h5"], "warped-nuclei.nii").data, 0, 1)
 
 
 def carry_priors(room: Workspace, template: Template) -> list[NDArray]:
@@ -150,13 +181,13 @@ def carry_priors(room: Workspace, template: Template) -> list[NDArray]:
 
 
 def hard(posteriors: dict[str, NDArray]) -> NDArray:
-    """Labels 0 (outside), 1 (CSF), 2 (GM), 3 (WM) of the largest posterior."""
+    """Labels 0 (outside), 1 (CSF), 2 (GM), 3 (WM) of the largest fraction (or posterior)."""
     stack = np.stack([posteriors[k] for k in TISSUES])
     return np.where(stack.sum(0) > 0.5, stack.argmax(0) + 1, 0).astype(np.uint8)
 
 
 def modulated_map(room: Workspace, gm: Volume, out: Path) -> dict[str, float]:
-    """Write the VBM map: the GM posterior in template space times the Jacobian determinant.
+    """Write the VBM map: the grey-matter map in template space times the Jacobian determinant.
 
     The Jacobian is that of the whole composite (affine and warp), so that the map's sum is the native volume.
     """

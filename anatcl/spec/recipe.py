@@ -90,6 +90,10 @@ class Register(Section):
 class Segment(Section):
     """Step ``segment``."""
 
+    method: Literal["fractions", "posterior"] = Field(
+        "fractions",
+        description="what the tissue maps hold: how much of a voxel each tissue is, or (Atropos as it is) how probable",
+    )
     iterations: Count = Field(description="iterations of Atropos in each round")
     rounds: Count = Field(description="rounds of segmentation, with a bias correction in between")
     prior_weight: Annotated[NotNegative, Field(le=1)] = Field(description="weight of the template's tissue maps")

@@ -31,6 +31,10 @@ class Template(Section):
     gm: str = Field("", description="fraction of grey matter, 0 to 1")
     wm: str = Field("", description="fraction of white matter, 0 to 1")
     csf: str = Field("", description="fraction of CSF, 0 to 1; mask - gm - wm when empty")
+    nuclei: str = Field(
+        "",
+        description="atlas whose deep structures (inside the white surface) are grey however bright; empty: none",
+    )
     citation: str = Field("", description="whom to cite")
 
     @model_validator(mode="after")
