@@ -1,4 +1,4 @@
-"""``python -m anatcl evaluate``: embed, embed-given, task, finetune, interpret, scores, table, tables, audit, phenotypes."""
+"""``python -m anatcl evaluate``: embed, task, finetune, interpret, scores, table, tables, audit and what they need."""
 
 from __future__ import annotations
 
