@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-PLURALS = {"person": "people", "child": "children"}
+PLURALS = {"person": "people", "axis": "axes"}
 LISTED = 50  # known words in one sentence
 MEANT = {"gpu": "cuda"}  # words that look like another one than they mean
 
@@ -42,7 +42,7 @@ def plural(count: int, noun: str) -> str:
     first, blank, rest = noun.partition(" ")
     if count != 1:
         ending = "es" if first.endswith(("s", "x", "ch", "sh")) else "s"
-        first = PLURALS.get(first, f"{first}{ending}").replace("axises", "axes")
+        first = PLURALS.get(first, f"{first}{ending}")
     return f"{count:,} {first}{blank}{rest}"
 
 

@@ -14,6 +14,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.joins import compare, some
 from anatcl.base.pointers import refuse_pointer
 from anatcl.base.words import does, plural
+from anatcl.bids.walk import refuse_unfetched
 from anatcl.measures import builds
 from anatcl.measures.tables import EXCLUDED, widen
 
@@ -268,6 +269,7 @@ def _deep(structures: dict[str, float]) -> pd.DataFrame:
 def _first(folder: Path, names: tuple[str, ...] | list[str]) -> Path:
     """First of `names` that lies in `folder`."""
     for name in names:
+        refuse_unfetched(folder / name)
         if (folder / name).is_file():
             return folder / name
     raise InputError(f"there is none of {list(names)}.", folder, "Finish FreeSurfer or FastSurfer for the subject.")

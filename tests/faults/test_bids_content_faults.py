@@ -26,10 +26,16 @@ def see(text: object) -> None:
     """Note what the user reads (conftest puts its own function here)."""
 
 
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n"
 # what is written to sub-01's T1w.nii.gz, and what the user reads
 UNUSABLE: dict[str, tuple[bytes, str]] = {
     "zero bytes": (b"", "the file is empty"),
     "text instead of an image": (b"<html>404</html>", "a text and no image (it begins with '<html>404</html>')"),
+    "link written out as text": (b"../../../sourcedata/sub-01_T1w.nii.gz", "a text and no image"),
+    "zeros alone": (bytes(4000), "no NIfTI file, compressed or not"),
+    "old LFS pointer": (b"version https://hawser.github.com/spec/v1\noid sha256:1\nsize 5\n", "a Git LFS pointer"),
+    "LFS pointer with a byte-order mark": (b"\xef\xbb\xbf" + LFS, "a Git LFS pointer"),
+    "annex link of Windows": (b"..\\..\\.git\\annex\\objects\\Xx\\MD5E", "a git-annex pointer"),
     "not compressed": (GOOD, "is not compressed"),
     "gzip of text": (packed(b"x" * 4000), "a text and no image"),
     "gzip magic only": (b"\x1f\x8b", "ends within its header"),
@@ -76,6 +82,7 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
 # accepted, with what is said of it
 ACCEPTED: dict[str, tuple[bytes, str]] = {
     "four axes, one volume": (packed(image((17, 18, 19, 1)).to_bytes()), "single volume"),
+    "6 mm by rounding": (packed(image(voxel=6.0000002).to_bytes()), ""),
     "signed 8-bit": (packed(image(dtype="int8").to_bytes()), "may have wrapped"),
     "sform and qform differ": (packed(edited(qform_code=1, qoffset_x=40)), "sform and qform differ"),
     "huge float64 values": (packed(of(image().get_fdata() * 1e300)), ""),
@@ -114,7 +121,7 @@ UNCOMPRESSED = {
     "compressed": (MIDDLE, "named .nii but is compressed"),
     "all zero": (constant(0), "all its voxels are zero"),
     "constant": (constant(3, "int16", (60, 70, 80)), "all its voxels are the same value"),
-    "text instead of an image": (b"x" * 5000, "not a NIfTI file"),
+    "text instead of an image": (b"x" * 5000, "a text and no image"),
 }
 
 

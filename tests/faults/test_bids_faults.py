@@ -58,7 +58,22 @@ NAMES = {
     "sub-01/anat/sub-01_UNIT1.nii.gz": "no T1w image (found: UNIT1)",
     "sub-01/func/sub-01_task-rest_bold.nii.gz": "no T1w image (found: no anatomical image)",
     "sub-01/README": "no T1w image",
+    "sub-01/anat/sub-01_T1.nii.gz": "does not end in _T1w.nii",
+    "sub-01/anat/sub-01_MPRAGE.nii.gz": "does not end in _T1w.nii",
+    "sub-01/ses-1.nii/anat/sub-01_ses-1_T1w.nii.gz": "its folder says sub-01/ses-1.nii",
+    "sub-01/ses-1.raw/anat/sub-01_ses-1_T1w.nii.gz": "its folder says sub-01/ses-1.raw",
+    "sub-01/meg/sub-01_meg.ds/sub-01_T1w.nii.gz": "no T1w image",
+    "sub-01_T1w.nii.gz": "lies in no participant's folder",
 }
+
+
+@pytest.mark.parametrize("name", ["Sub-01", "SUB-01", "sub_01", "sub01"])
+def test_folders_that_are_nearly_participants(data: Path, tmp_path: Path, see: Callable, name: str) -> None:
+    write(data, f"{name}/anat/{name}_T1w.nii.gz", MIDDLE)
+    assert len(refresh(data, tmp_path / "out")) == 1
+    (row,) = read_tsv(tmp_path / "out" / "excluded.tsv").to_dict("records")
+    assert row["file"] == name and "does not begin with 'sub-'" in row["reason"]
+    see(f"{row['reason']} {row['remedy']}")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -124,6 +124,12 @@ def segmented_only(folder: Path) -> None:
     (folder / "stats" / "aseg+DKT.stats").write_text(aseg())
 
 
+def linked(folder: Path) -> None:
+    file = subject(folder) / "stats" / "aseg.stats"
+    file.unlink()
+    file.symlink_to("../../.git/annex/objects/Xx/MD5E-s1--0.stats/MD5E-s1--0.stats")
+
+
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no statistics yet": (unfinished, "it is not finished"),
     "stopped": (stopped, "still at work"),
@@ -138,6 +144,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "text among numbers": (lambda f: subject(f, left=aparc().replace("6800", "68OO", 1)), "cannot be read"),
     "no right side": (lambda f: (subject(f) / "stats" / "rh.aparc.stats").unlink(), "there is none of"),
     "not fetched": (lambda f: subject(f, seg="/annex/objects/MD5E-s1--0.stats\n"), "not fetched"),
+    "a link not fetched": (linked, "broken symlink"),
     "binary": (lambda f: (subject(f) / "stats" / "lh.aparc.stats").write_bytes(bytes(range(256))), "whole table"),
     "collapsed surfaces": (lambda f: subject(f, left=aparc(700), right=aparc(1100)), "cortex measures 61.2 ml"),
     "no thickness": (lambda f: subject(f, left=aparc(thickness=0.3), right=aparc(thickness=0.3)), "thickness measures"),

@@ -50,6 +50,9 @@ READ: dict[str, tuple[bytes, float, str]] = {
     "pixdim[0] is 0": (forms(SIX, SIX, (0, 1), pixdim=[0, 6, 6, 6, 1, 1, 1, 1]), 6, ""),
     "negative sides": (forms(SIX, SIX, (1, 1), pixdim=[1, -6, 6, 6, 1, 1, 1, 1]), 6, ""),
     "sizes by rounding": (forms(np.diag([5.97, 6, 6, 1]), SIX, (1, 1)), 5.97, "sform is used"),
+    "micrometres": (forms(None, SIX * 1e3, (0, 1), xyzt_units=3), 6, "micrometres and were converted"),
+    "metres": (forms(np.diag([6e-3, 6e-3, 6e-3, 1]), None, (1, 0), xyzt_units=1), 6, "metres and were converted"),
+    "metres that are mm": (forms(SIX, SIX, (1, 1), xyzt_units=1), 6, "read as mm"),
     "vox_offset 0": (forms(SIX, SIX, (1, 1), vox_offset=0), 6, ""),
 }
 

@@ -11,7 +11,7 @@ import pytest
 from faulty import GOOD, packed, write
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import read_json
+from anatcl.base.files import read_json, read_tsv
 from anatcl.bids.index import refresh
 from anatcl.bids.units import age_unit, size_unit
 from anatcl.spec.bids import Options
@@ -64,6 +64,18 @@ UNITS: dict[str, tuple[str, dict[str, str], float | None]] = {
     "in the name": ("ageMonths", {}, 5.0),
     "days in the name": ("age_in_days", {}, 0.1643),
     "a letter in the name": ("age_m", {}, 5.0),
+    "German years": ("age", {"Units": "Jahre"}, 60.0),
+    "German months described": ("age", {"Description": "Alter in Monaten"}, 5.0),
+    "Dutch days in the name": ("age_dagen", {}, 0.1643),
+    "y/o": ("age", {"Units": "y/o"}, 60.0),
+    "UCUM named": ("age", {"Units": "UCUM:mo"}, 5.0),
+    "key Unit": ("age", {"Unit": "months"}, 5.0),
+    "key units": ("age", {"units": "wk"}, 1.1499),
+    "by language": ("age", {"Units": {"en": "months"}}, 5.0),
+    "(d)": ("age", {"Description": "Age at scan (d)"}, 0.1643),
+    "(m)": ("age", {"Description": "Age at scan (m)"}, None),
+    "a span is no unit": ("age", {"Description": "Age at the first of 3 visits, 12 months apart"}, 60.0),
+    "arithmetic": ("age", {"Description": "Age in days divided by 365"}, None),
     "fortnights": ("age", {"Units": "fortnights"}, None),
     "a lone m": ("age", {"Units": "m"}, None),
     "two units": ("age", {"Units": "years/months"}, None),
@@ -143,8 +155,10 @@ def test_units_of_head_size(
         ([101, 96, 120, 88, 110, 93, 9999, 9999], "9999"),
         ([0, 1, 0, 1, 1, 0, 1, 9], "9"),
         ([2.5, 2.1, 2.8, 2.2, 2.6, 2.4, 777, 2.3], "777"),
+        ([0, 93, 104, 115, 83, 96, 102, 0], "0"),
+        ([3, 4, 5, 32767, 6, 2, 3, 7], "32767"),
     ],
-    ids=["-9", "-1", "88", "-999", "9999", "9", "777"],
+    ids=["-9", "-1", "88", "-999", "9999", "9", "777", "0", "32767"],
 )
 def test_codes_for_missing_are_named_and_can_be_declared(
     values: list[float], code: str, tmp_path: Path, see: Say
@@ -183,8 +197,11 @@ def test_ordinary_values_are_not_taken_for_codes(values: list[float], tmp_path: 
         (["<5", "7", "9", "12", "6", "8", "11", "10"], "<5"),
         (["7", "9", "12", "6", "8", "11", "10", "refused"], "refused"),
         (["95%", "90%", "85%", "99%", "88%", "91%", "93%", "97%"], "95%"),
+        (["27 of 30", "29 of 30", "30 of 30", "12 of 30", "28", "27 of 30", "n/a", "30 of 30"], "27 of 30"),
+        (["5*", "6", "7", "8*", "9", "10", "11", "12"], "5*"),
+        ([".", "3", "4", "5", "6", "7", "8", "."], "."),
     ],
-    ids=["28/30", "12,5", "<5", "refused", "95%"],
+    ids=["28/30", "12,5", "<5", "refused", "95%", "27 of 30", "5*", "a dot"],
 )
 def test_text_among_numbers_is_named(values: list[str], example: str, tmp_path: Path, see: Say) -> None:
     data = table(cohort(tmp_path / "data"), {"mmse": values})
@@ -225,8 +242,15 @@ def test_sessions_that_do_not_match(
 
 @pytest.mark.parametrize(
     ("identifier", "repair"),
-    [("sub-{:03d}", "leading zeros"), ("SUB-{:02d}", ""), ("sub-{:02d}_", "underscores")],
-    ids=["sub-001", "SUB-01", "sub-01_"],
+    [
+        ("sub-{:03d}", "leading zeros"),
+        ("SUB-{:02d}", ""),
+        ("sub-{:02d}_", "underscores"),
+        ("sub_{:02d}", "prefix"),
+        ("sub\u2013{:02d}", "prefix"),
+        ("sub-\u200b{:02d}", "signs that cannot be seen"),
+    ],
+    ids=["sub-001", "SUB-01", "sub-01_", "sub_01", "a dash", "an unseen sign"],
 )
 def test_participants_that_do_not_match(identifier: str, repair: str, tmp_path: Path, see: Say) -> None:
     data = cohort(tmp_path / "data", 3)
@@ -271,7 +295,29 @@ def test_a_sidecar_that_was_not_fetched_is_said(tmp_path: Path, see: Say) -> Non
     see(told(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("word", ["year", "years", "yr", "yrs", "y.o.", "Jahre"])
+@pytest.mark.parametrize("word", ["year", "years", "yr", "yrs", "y.o.", "Jahre", "ans", "años"])
 def test_words_of_a_unit(word: str) -> None:
-    assert age_unit("age", {"Units": word}).name == ("" if word == "Jahre" else "year")
+    assert age_unit("age", {"Units": word}).name == "year"
     assert size_unit("icv", {"Units": word}).name == ""
+
+
+def test_a_sidecar_names_its_columns_in_other_case(tmp_path: Path, see: Say) -> None:
+    data = table(cohort(tmp_path / "data", 2), {"age": [60, 72]}, Age={"Units": "months"})
+    assert list(refresh(data, tmp_path / "out")["age"]) == [5.0, 6.0]
+    see(told(tmp_path / "out"))
+
+
+def test_one_of_a_kind_is_said_as_one(tmp_path: Path, see: Say) -> None:
+    data = table(cohort(tmp_path / "data", 3), {"age": [30, 40, 50]})
+    (data / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\nsub-02\t40\nsub-3\t50\n")
+    refresh(data, tmp_path / "out")
+    said = told(tmp_path / "out")
+    assert "1 participant with scans has no row" in said and "1 row belongs to no folder" in said
+    see(said)
+
+
+def test_notes_are_a_table_for_the_report(tmp_path: Path) -> None:
+    data = table(cohort(tmp_path / "data", 2), {"age": [60, 72]}, age={"Units": "months"})
+    refresh(data, tmp_path / "out")
+    (note,) = read_tsv(tmp_path / "out" / "notes.tsv").to_dict("records")
+    assert note["about"] == "participants.tsv" and "converted to years" in note["note"]

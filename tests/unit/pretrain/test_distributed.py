@@ -154,5 +154,5 @@ def test_more_processes_than_gpus_are_refused(monkeypatch, environment):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(InputError, match="2 processes are to share 1 GPU"):
+    with pytest.raises(InputError, match="2 processes cannot share 1 GPU"):
         start("auto")
