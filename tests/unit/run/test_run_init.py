@@ -41,7 +41,7 @@ def test_it_is_valid_and_says_what_is_there(dataset: Path, tmp_path: Path) -> No
     assert parse(values).bids_dir == str(dataset)
     assert values["evaluate"]["tasks"] == ["sex"]
     assert values["bids"] == {"runs": "all"}
-    assert "# 15 usable scans of 8 participants, 1 sessions." in text
+    assert "# 15 usable scans of 8 participants, 1 session." in text
     assert "# age: known for none" in text and '#   columns: {age: "my_age"}' in text
     assert (
         'target: "dx", positives: ["AD"], negatives: ["HC"]' in text or 'positives: ["HC"], negatives: ["AD"]' in text
