@@ -24,7 +24,8 @@ from anatcl.plan.content import (
     stats_content,
     template_content,
 )
-from anatcl.run.failed import report_failed, watch_for_stop
+from anatcl.run.costs import check_disk
+from anatcl.run.failed import SILENT, report_failed, watch_for_stop
 from anatcl.spec import layout
 from anatcl.spec.layers import spoken
 from asked import scans_alone
@@ -300,5 +301,16 @@ def sized(amount):
 
 def say_what_failed():
     """Last lines after a run with failures: how many, and what to type."""
-    if workflow.is_main_process:
+    if workflow.is_main_process and SILENT not in os.environ:
         print(report_failed(PLAN), file=sys.stderr)
+
+
+def begin():
+    """What is done once the jobs are planned: refuse a full disk, record what the run is made of."""
+    try:
+        check_disk(PLAN)
+    except InputError as error:
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(1)
+    lift_default_rate(workflow.scheduler)
+    PLAN.record()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-PLURALS = {"person": "people", "axis": "axes"}
+PLURALS = {"person": "people", "child": "children", "axis": "axes", "class": "classes"}
+PREPOSITIONS = ("of", "with", "without", "in", "on", "by", "for", "to", "from", "at", "that")
 LISTED = 50  # known words in one sentence
 MEANT = {"gpu": "cuda"}  # words that look like another one than they mean
 
@@ -38,12 +39,26 @@ def hint(word: str, known: Iterable[str]) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 scan``, ``2 scans``, ``3 rows of the table``: a number with its noun, whose first word says one."""
-    first, blank, rest = noun.partition(" ")
-    if count != 1:
-        ending = "es" if first.endswith(("s", "x", "ch", "sh")) else "s"
-        first = PLURALS.get(first, f"{first}{ending}")
-    return f"{count:,} {first}{blank}{rest}"
+    """A number with its noun: ``1 scan``, ``2 usable scans``, ``3 rows of the table``.
+
+    Parameters
+    ----------
+    count : int
+    noun : str
+        In the singular. What counts is the last word before a preposition.
+    """
+    if count == 1:
+        return f"1 {noun}"
+    words = noun.split(" ")
+    place = next((at for at, word in enumerate(words) if at and word in PREPOSITIONS), len(words)) - 1
+    words[place] = _many(words[place])
+    return f"{count:,} {' '.join(words)}"
+
+
+def _many(word: str) -> str:
+    if word in PLURALS:
+        return PLURALS[word]
+    return f"{word}{'es' if word.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
 
 
 def does(count: int, one: str, many: str) -> str:

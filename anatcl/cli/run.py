@@ -37,6 +37,7 @@ def register(stages: Any) -> None:
         help="memory of all jobs at a time, as 8000 or 8G (default: no limit)",
     )
     _flag(parser, "--work-dir", "-w", metavar="DIR", help="folder for temporary files (default: $TMPDIR or /tmp)")
+    parser.add_argument("--show-all", action="store_true", help="show all that Snakemake prints, instead of a summary")
     parser.set_defaults(function=_run)
 
 
@@ -52,7 +53,7 @@ def _run(args: argparse.Namespace) -> int:
     from anatcl.run.runner import run
 
     if args.bids_dir is None:
-        return run(args.further)
+        return run(args.further, show_all=args.show_all)
     if args.level is None:
         remedy = "Write: anatcl run BIDS_DIR OUT_DIR participant (or group); options of Snakemake stand after --."
         raise InputError("the dataset, the output folder and the level stand together.", remedy=remedy)
@@ -66,4 +67,4 @@ def _run(args: argparse.Namespace) -> int:
         memory=args.mem,
         further=args.further,
     )
-    return run(words, temporary=args.work_dir)
+    return run(words, temporary=args.work_dir, show_all=args.show_all)

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
+import functools
 import logging
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import psutil
-
 from anatcl.base.errors import InputError
 from anatcl.plan.cohort import LEAVE_OUT
 from anatcl.plan.methods import WITHOUT_TRAINING
 from anatcl.plan.plan import Plan
+from anatcl.run.closing import closing
 from anatcl.run.failed import STOPPED, mark_missing, report_failed, stopped_steps
-from anatcl.run.places import directory, snakefile
+from anatcl.run.passes import answers, dry, plain, watched
+from anatcl.run.places import LOCK, Inside, at_work, directory
 from anatcl.run.profiles import check
 from anatcl.run.surroundings import surroundings
 from anatcl.spec.layout import SAVED
 
 log = logging.getLogger(__name__)
-PR_SET_PDEATHSIG = 1
 TRAINING = ("folds", "pack", "train", "embed")  # rules without which the page can be made, but for trained methods
 
 
-def run(options: Sequence[str], temporary: str | None = None) -> int:
+def run(options: Sequence[str], temporary: str | None = None, show_all: bool = False) -> int:
     """Run the workflow with Snakemake's own `options`; return its exit status.
 
     A pass that ends with failed scans is followed by one without them. Ctrl-C stops both.
@@ -41,29 +38,39 @@ def run(options: Sequence[str], temporary: str | None = None) -> int:
     options : sequence of str
     temporary : path, optional
         Folder for temporary files of all jobs; made where it is absent.
+    show_all : bool
+        Show what Snakemake prints, and no display of our own.
     """
     check(options)
     folder = directory(options)
     with alone(folder) as start:
         around = surroundings(folder.resolve() / ".snakemake", temporary)
-        status = _snakemake(options, around)
+        shown = not show_all and not answers(options)
+        one_pass = functools.partial(watched, folder=folder) if shown else plain
+        status = one_pass(options, around)
         if status < 0:
             log.warning("%s", STOPPED)
-        if status <= 0 or "-n" in options or "--dry-run" in options:
+        if dry(options):
+            return abs(status)
+        if status <= 0:
+            if shown and not status:
+                sys.stdout.write(closing(folder, start))
             return abs(status)
         left_out: dict[str, str] = {}
         if _mark(folder, start):
             log.warning("Second pass: the cohort goes on without the scans that failed.")
             left_out = {LEAVE_OUT: "1"}
-            status = _snakemake(options, around | left_out)
+            status = one_pass(options, around | left_out)
         if status > 0 and (reason := _training_failed(folder, start)):
             log.warning("Last pass: the page is made without trained methods. Training failed: %s", reason)
-            made = _snakemake(options, around | left_out | {WITHOUT_TRAINING: "1"})
+            made = one_pass(options, around | left_out | {WITHOUT_TRAINING: "1"})
             log.warning("Trained methods are missing from the page. %s", reason)
             status = status if made >= 0 else made
-        if left_out:
+        if (left_out or shown) and (folder / SAVED).exists():
             with Inside(folder):
                 log.warning("%s", report_failed(Plan.of_job()))
+        if shown and not status:
+            sys.stdout.write(closing(folder, start))
         return abs(status)
 
 
@@ -85,7 +92,7 @@ def alone(folder: Path) -> Iterator[float]:
     InputError
         The folder cannot be written.
     """
-    file = folder / ".snakemake" / "anatcl.lock"
+    file = folder / LOCK
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         stream = open(file, "w")  # noqa: SIM115 - closed below
@@ -119,39 +126,6 @@ def wait_for_others(folder: Path) -> None:
             lock.unlink(missing_ok=True)
 
 
-def at_work(folder: Path) -> int | None:
-    """Process id of a live Snakemake whose working directory is `folder`."""
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        words = process.info["cmdline"] or []
-        if process.pid == os.getpid() or not any(Path(w).name == "snakemake" for w in words[:4]):
-            continue
-        try:
-            if Path(process.cwd()) == folder.resolve() and process.status() != psutil.STATUS_ZOMBIE:
-                return int(process.pid)
-        except (psutil.Error, OSError):
-            continue
-    return None
-
-
-def _snakemake(options: Sequence[str], environment: dict[str, str] | None = None) -> int:
-    """Run one pass; negative when it was stopped by a signal."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), *options]
-    if not any(o.startswith(("--cores", "-c", "--jobs", "-j", "--profile", "--workflow-profile")) for o in options):
-        command += ["--cores", "all"]
-    process = subprocess.Popen(command, env=os.environ | (environment or {}), preexec_fn=_die_with_parent)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        return -abs(process.wait() or 1)
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this process when its parent is killed, so that a killed run leaves no orphan that goes on."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def _mark(folder: Path, start: float) -> bool:
     """Mark scans that were killed without a word; tell whether a second pass has anything to leave out."""
     with Inside(folder):
@@ -169,17 +143,3 @@ def _some_left(plan: Plan) -> bool:
         return bool(plan.cohort.scans)
     except InputError:
         return False
-
-
-class Inside:
-    """Work inside a folder for a while (the paths of a plan are relative to it)."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        self.before = Path.cwd()
-        os.chdir(self.folder)
-
-    def __exit__(self, *_: object) -> None:
-        os.chdir(self.before)

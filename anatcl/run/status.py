@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +12,10 @@ import psutil
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv
 from anatcl.plan.plan import Plan
+from anatcl.run.costs import durations, expected, in_words, left_in_words
 from anatcl.run.failed import stopped_steps
-from anatcl.run.runner import at_work
-from anatcl.spec.layout import EVALUATE, INDEX, PAGE, PREPROCESS, PRETRAIN, REPORT, SAVED, STEPS, result
+from anatcl.run.places import LOCK, Inside, at_work
+from anatcl.spec.layout import EVALUATE, INDEX, MEASURES, PAGE, PREPROCESS, PRETRAIN, REPORT, SAVED, STEPS, result
 
 TABLES = tuple(folder / "excluded.tsv" for folder in (REPORT, PREPROCESS, INDEX))  # the first one that is there
 
@@ -40,6 +42,8 @@ class Status:
         Steps of the cohort whose last log ends in an error.
     notes : list of str
         What the index says of the dataset's tables and headers.
+    times : str
+        Of a run at work: time so far, scans an hour, time left.
     """
 
     process: int | None
@@ -51,6 +55,7 @@ class Status:
     report: Path | None
     stopped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+    times: str = ""
 
 
 def status(folder: str | Path = ".") -> Status:
@@ -64,8 +69,6 @@ def status(folder: str | Path = ".") -> Status:
     folder = Path(folder).resolve()
     if not (folder / SAVED).is_file():
         raise InputError(f"no run was started here: there is no {SAVED}.", folder, "Give the folder of the run.")
-    from anatcl.run.runner import Inside
-
     with Inside(folder):
         plan = Plan.of_job()
         failed = plan.cohort.failed
@@ -73,6 +76,7 @@ def status(folder: str | Path = ".") -> Status:
         tables = [path for path in TABLES if path.is_file()]
         excluded = read_tsv(tables[0]) if tables else pd.DataFrame()
         stopped, notes = stopped_steps(0.0), _notes()
+        times = _times(steps)
     process = at_work(folder)
     locked = process is None and any((folder / ".snakemake" / "locks").glob("*"))
     page = folder / PAGE
@@ -80,13 +84,27 @@ def status(folder: str | Path = ".") -> Status:
         process,
         locked,
         steps,
-        running=_running(process),
+        running=running(process),
         failed=failed,
         excluded=excluded,
         report=page if page.is_file() else None,
         stopped=stopped,
         notes=notes,
+        times=times if process else "",
     )
+
+
+def _times(steps: list[tuple[str, int, int]]) -> str:
+    """Time so far, scans an hour since the run began, time left by the recorded times."""
+    begun = LOCK.stat().st_mtime if LOCK.is_file() else time.time()
+    so_far = max(1.0, time.time() - begun)
+    made = [path for path in MEASURES.rglob("*_measures.tsv") if path.stat().st_mtime >= begun]
+    rate = f", {3600 * len(made) / so_far:.1f} scans an hour" if made else ""
+    recorded = durations()
+    work = float(recorded["mean"] @ recorded["count"]) if len(recorded) else 0.0
+    left = expected({rule: of - done for rule, done, of in steps if done < of}, recorded)
+    words = f", {left_in_words(left, max(1.0, work / so_far))}" if left.seconds or left.unknown else ""
+    return f"{in_words(so_far)} so far{rate}{words}"
 
 
 def _notes() -> list[str]:
@@ -120,7 +138,7 @@ def _per_method(plan: Plan) -> list[tuple[str, int, int]]:
     return [(rule, sum(path.exists() for path in paths), len(paths)) for rule, paths in wanted.items() if paths]
 
 
-def _running(process: int | None) -> list[str]:
+def running(process: int | None) -> list[str]:
     """Steps that a Snakemake on this machine has at work: ``preprocess register sub-01/anat/sub-01``."""
     if process is None:
         return []
@@ -141,6 +159,7 @@ def text(found: Status) -> str:
     now = f"running (process {found.process})" if found.process else "no run is at work"
     lines = [now + ("; a dead run left its lock, `anatcl run` removes it" if found.locked else "")]
     lines += [f"  {rule:<14}{done:>6} of {of}{_bar(done, of)}" for rule, done, of in found.steps]
+    lines += [f"time: {found.times}"] if found.times else []
     if found.running:
         lines += ["now:", *(f"  {name}" for name in found.running[:20])]
     lines.append(f"failed: {len(found.failed)}")

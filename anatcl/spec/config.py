@@ -104,6 +104,7 @@ class Failures(Section):
 
     retry: bool = Field(False, description="try again the scans that failed before")
     fatal: bool = Field(False, description="let any failed scan stop the cohort instead of going on without it")
+    check_disk: bool = Field(True, description="refuse to start when the disk cannot hold the results of all scans")
 
 
 class Skullstrip(Section):

@@ -40,6 +40,7 @@ REPORT = RESULTS / "report"
 INTERPRETATION = EVALUATE / "interpretation"
 FAILURES = RESULTS / "failures"
 LOGS = Path("logs")
+BENCHMARKS = RESULTS / "benchmarks"
 SAVED = RESULTS / "config.json"
 RECORD = RESULTS / "run.json"
 MEASURES_TABLE = MEASURES / "measures.tsv"

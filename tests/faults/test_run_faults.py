@@ -112,14 +112,14 @@ def test_a_training_that_stopped_is_told_from_its_log(
 def test_a_run_whose_training_fails_still_asks_for_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[dict[str, str]] = []
 
-    def snakemake(options: list[str], environment: dict[str, str] | None = None) -> int:
+    def snakemake(options: list[str], environment: dict[str, str] | None, folder: Path) -> int:
         passes.append(environment or {})
         if environment:
             return 0
         write_text(tmp_path / "logs" / "train" / "x.log", "t anatcl ERROR: 0 scans are left to train on.\n")
         return 1
 
-    monkeypatch.setattr(runner, "_snakemake", snakemake)
+    monkeypatch.setattr(runner, "watched", snakemake)
     monkeypatch.chdir(tmp_path)
     assert runner.run(["--cores", "1"]) == 1
     assert passes == [{}, {WITHOUT_TRAINING: "1"}]

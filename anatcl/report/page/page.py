@@ -22,6 +22,7 @@ from anatcl.report.tables import subgroups
 from anatcl.report.tables import vocabulary as words
 from anatcl.report.tables.build import build_table
 from anatcl.report.tables.headline import headlines
+from anatcl.report.tables.verdict import verdict
 
 # Columns of the scans table that embedding maps are coloured by, where they exist.
 COLOURS = ("age", "site", "diagnosis", "sex")
@@ -157,6 +158,7 @@ def results_context(sources: Sources, out: Path) -> dict[str, Any]:
     return {
         "groups": groups,
         "headlines": best,
+        "verdict": verdict(best, results.table(results.beside(sources.evaluate, "comparisons.tsv"))),
         "baselines": [name for name in words.BASELINES if name in run],
         "skipped": results.skipped(sources.evaluate),
         "audit": results.records(results.beside(sources.evaluate, "audit.tsv")),

@@ -10,6 +10,7 @@ from anatcl.base.words import plural
 from anatcl.report.records import results
 from anatcl.report.tables import vocabulary as words
 from anatcl.report.tables.headline import headlines
+from anatcl.report.tables.verdict import verdict
 
 
 def summary_text(
@@ -41,6 +42,7 @@ def summary_text(
         ]
     if any(cell.above for headline in headlines(scores) for _, cell in headline.rows):
         lines.append("† better than every baseline (paired test, Holm-corrected p < .05)")
+    lines += verdict(headlines(scores), results.table(folder.parent / "evaluate" / "comparisons.tsv"))
     lines += [f"Tables: {folder / 'tables'}", f"Report: {report}"]
     return "\n".join(lines) + "\n"
 

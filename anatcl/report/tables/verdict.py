@@ -1,0 +1,112 @@
+"""What the tests say, in words, for the first screen of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from anatcl.base.words import does, plural
+from anatcl.report.tables import vocabulary as words
+from anatcl.report.tables.headline import Headline
+from anatcl.report.tables.marks import LEVEL
+
+# Rivals that a trained encoder is asked to beat, the strongest first.
+RIVALS = ("regional-measures", "untrained")
+
+
+def verdict(best: Sequence[Headline], comparisons: pd.DataFrame) -> list[str]:
+    """Sentences on what trained methods are better than, by the paired tests of the evaluation.
+
+    Parameters
+    ----------
+    best : sequence of Headline
+        One per task; its metric and protocol are those that are judged.
+    comparisons : DataFrame
+        ``task, protocol, metric, method_a, method_b, difference, low, high, p_holm, note``; empty where nothing was
+        compared.
+
+    Returns
+    -------
+    list of str
+        Empty where no trained method was compared with a rival.
+    """
+    sentences = []
+    for rival in RIVALS:
+        pairs = [(headline, _against(rival, headline, comparisons)) for headline in best]
+        pairs = [(headline, table) for headline, table in pairs if len(table)]
+        if pairs:
+            sentences += _sentences(rival, pairs)
+    return sentences
+
+
+def _against(rival: str, headline: Headline, comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Trained methods beside a rival: columns method, gain (positive is better), difference, low, high, p, note."""
+    needed = {"task", "protocol", "metric", "method_a", "method_b", "difference", "low", "high", "p_holm", "note"}
+    if not needed <= set(comparisons):
+        return pd.DataFrame()
+    here = comparisons[
+        (comparisons["task"] == headline.task)
+        & (comparisons["protocol"] == headline.protocol)
+        & (comparisons["metric"] == headline.metric_name)
+        & ((comparisons["method_a"] == rival) | (comparisons["method_b"] == rival))
+    ]
+    rows = [_turned(row, rival, headline.metric) for row in here.to_dict("records")]
+    return pd.DataFrame([row for row in rows if row["method"] not in words.BASELINES])
+
+
+def _turned(row: dict[str, object], rival: str, metric: words.Metric) -> dict[str, object]:
+    """One comparison as method minus rival."""
+    first = row["method_a"] != rival
+    low, high = float(str(row["low"])), float(str(row["high"]))
+    difference = float(str(row["difference"])) * (1 if first else -1)
+    ends = (low, high) if first else (-high, -low)
+    return {
+        "method": row["method_a"] if first else row["method_b"],
+        "difference": difference,
+        "low": ends[0],
+        "high": ends[1],
+        "gain": -metric.loss(difference),
+        "p": float(str(row["p_holm"])),
+        "note": "" if pd.isna(row["note"]) else str(row["note"]),
+    }
+
+
+def _sentences(rival: str, pairs: list[tuple[Headline, pd.DataFrame]]) -> list[str]:
+    name = words.METHODS.get(rival, rival).lower()
+    tested = [(headline, table[table["note"] == ""]) for headline, table in pairs]
+    tested = [(headline, table) for headline, table in tested if table["p"].notna().any()]
+    if not tested:
+        notes = [str(text) for _, table in pairs for text in table["note"] if text]
+        note = notes[0] if notes else "too few people"
+        return [f"Trained methods were not tested against {name} ({note.removeprefix('not tested: ')})."]
+    won = [(headline, _winners(table)) for headline, table in tested]
+    found = [_won(name, headline, rows) for headline, rows in won if len(rows)]
+    lost = [headline.task for headline, rows in won if not len(rows)]
+    if lost and len(lost) == len(tested):
+        return [f"No trained method is better than {name} on any of {plural(len(tested), 'tested task')}."]
+    return [*found, *([f"None is better than {name} in {', '.join(lost)}."] if lost else [])]
+
+
+def _won(rival: str, headline: Headline, rows: pd.DataFrame) -> str:
+    verb = does(len(rows), "is", "are")
+    return f"{_names(rows)} {verb} better than {rival} in {headline.task}: {_best(headline, rows)}."
+
+
+def _winners(table: pd.DataFrame) -> pd.DataFrame:
+    rows = table[(table["gain"] > 0) & (table["p"] < LEVEL)]
+    return rows.sort_values("gain", ascending=False)
+
+
+def _names(rows: pd.DataFrame) -> str:
+    names = [words.method_label(str(name)) for name in rows["method"]]
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _best(headline: Headline, rows: pd.DataFrame) -> str:
+    """``ROC AUC +0.064 [+0.003, +0.125], p = 0.041``, of the best one."""
+    row, digits = rows.iloc[0], headline.metric.decimals
+    figures = f"{row['difference']:+.{digits}f} [{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]"
+    p = f"p = {row['p']:.3f}" if row["p"] >= 0.001 else "p < 0.001"
+    who = f" ({words.method_label(str(row['method']))})" if len(rows) > 1 else ""
+    return f"{headline.metric.label} {figures.replace('-', '−')}, {p}{who}"
