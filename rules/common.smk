@@ -69,6 +69,9 @@ wildcard_constraints:
     fold=r"\d+",
     # No more than the methods that have an encoder: what a table or a measure stands for is never trained.
     method="|".join(PLAN.methods.encoders) or "none",
+    rival="|".join(PLAN.methods.rivals) or "none",
+    embedded="|".join(PLAN.methods.embedded) or "none",
+    seed=r"\d+",
     baseline="|".join(PLAN.methods.tables) or "none",
     task=layout.TASK_PATTERN,
 
@@ -152,6 +155,18 @@ def task_content(wildcards):
 
 
 @ready
+def all_tasks(wildcards):
+    """Every task as JSON, name or path."""
+    return [PLAN.tasks.text(name) for name in PLAN.tasks.names]
+
+
+@ready
+def all_task_content(wildcards):
+    """Every task with the content of its file."""
+    return [PLAN.tasks.content(name) for name in PLAN.tasks.names]
+
+
+@ready
 def task_site(wildcards):
     """The column of the site that the interpretation of a task reads."""
     return PLAN.tasks.site_column(wildcards.task)
@@ -205,6 +220,18 @@ def feature_table(wildcards):
 def feature_columns(wildcards):
     """Which columns of its table are the features of a method without an encoder."""
     return PLAN.methods.columns(wildcards.baseline)
+
+
+@ready
+def embedding_files(wildcards):
+    """Embeddings of a method, by fold and by seed."""
+    return PLAN.methods.embeddings(wildcards.embedded)
+
+
+@ready
+def models_dir(wildcards):
+    """Folder that says whom a method has seen in training."""
+    return PLAN.methods.models_dir(wildcards.embedded)
 
 
 @ready

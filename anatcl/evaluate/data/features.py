@@ -92,7 +92,8 @@ def demographics(table: pd.DataFrame, target: str) -> Features:
 def load_embeddings(folder: str | Path, scans: pd.Series) -> Features:
     """Read ``fold-{k}/embeddings.npz`` of one method and align them with `scans`.
 
-    Further seeds of the same encoder lie in ``seed-{s}/fold-{k}/embeddings.npz``.
+    Further seeds of the same encoder lie in ``seed-{s}/fold-{k}/embeddings.npz``, or in ``seed-{s}/embeddings.npz``
+    where one network serves every fold.
 
     Raises
     ------
@@ -112,6 +113,8 @@ def _seed_folders(folder: Path) -> list[Path]:
 
 def _one_seed(folder: Path, scans: pd.Series) -> Features:
     files = sorted(folder.glob("fold-*/embeddings.npz"))
+    if not files and (folder / "embeddings.npz").is_file():
+        return load_embeddings_of(folder / "embeddings.npz", scans)
     if not files:
         raise InputError("no fold-*/embeddings.npz.", folder, "Run `python -m anatcl evaluate embed` first.")
     matrices, present = {}, np.ones(len(scans), bool)
@@ -146,7 +149,7 @@ def used_columns(tasks: Iterable[Task]) -> set[str]:
     for task in tasks:
         found |= {task.target, task.group, task.site, *task.covariates, *task.preserve}
         found |= {group.column for group in task.gap_groups}
-        found |= set(re.findall(r"[^\W\d]\w*", f"{task.query} {task.train_query}"))
+        found |= set(re.findall(r"[^\W\d]\w*", f"{task.query} {task.train_query} {task.covariates_query}"))
     return found
 
 

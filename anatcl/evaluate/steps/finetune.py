@@ -8,7 +8,8 @@ from typing import Any
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.evaluate.probes.finetune import FineTune, rows_as_features
 from anatcl.evaluate.steps.gather import FLOATS
-from anatcl.evaluate.steps.task import Settings, evaluate_task, scans_table
+from anatcl.evaluate.steps.inputs import scans_table
+from anatcl.evaluate.steps.task import Settings, evaluate_task
 from anatcl.pretrain.arrays import open_arrays
 from anatcl.pretrain.device import applied, resolve
 from anatcl.spec.task import load_task
