@@ -68,7 +68,10 @@ def one_cohort(setting: Setting, seed: int) -> list[dict[str, Any]]:
         features = Features({-1: cohort.views[view]}, np.ones(len(cohort.table), bool), [*map(str, range(setting.d))])
         shuffles = control.shuffle_count(setting.n) if setting.alarm and method == "a" else 0
         models: list[Any] = []
-        outcome = protocol.cross_validate(problem, features, chosen, seed, shuffles, keeping(problem, models))
+        whole = problem.rows[design.column].to_numpy(str) if design.kind == "leave-site-out" else None
+        outcome = protocol.cross_validate(
+            problem, features, chosen, seed, shuffles, keeping(problem, models), units=whole
+        )
         models = models[:: 1 + shuffles]  # those of shuffled labels come after the right ones
         made = units.label(outcome.predictions, problem, name, design.column)
         table = made.assign(method=method, task="y")
@@ -195,6 +198,7 @@ def summary(setting: Setting, table: pd.DataFrame) -> list[dict[str, Any]]:
         covered = ((one["lo"] <= one["t"]) & (one["t"] <= one["hi"])).astype(float)
         tests, alarms = part["p"].dropna().astype(float) < 0.05, part["alarm"].dropna().astype(float)
         rows.append({"setting": setting.name, "n": setting.n, "d": setting.d, "metric": m, "intervals": len(one),
+                     "cohorts": part["seed"].nunique(),
                      **rate("coverage", covered, one["seed"]), "tests": len(tests) or len(alarms),
                      **rate("rejected", alarms if len(alarms) else tests, None),
                      "width": float((one["hi"] - one["lo"]).astype(float).median()) if len(one) else np.nan,
@@ -219,7 +223,12 @@ def verdict(row: dict[str, Any]) -> str:
         "coverage": max(LOW - row["coverage"], row["coverage"] - HIGH),
         "rejection": row["rejected"] - most,
     }
-    errors = {"coverage": row.get("coverage_se", 0.0), "rejection": row.get("rejected_se", 0.0)}
+    # The standard error that a share at the bar itself has: 40 of 40 is no proof of more than 98 %.
+    bar = {"coverage": HIGH if row["coverage"] > HIGH else LOW, "rejection": most}
+    errors = {
+        "coverage": max(row.get("coverage_se", 0.0), at_bar(bar["coverage"], row.get("cohorts", 0))),
+        "rejection": max(row.get("rejected_se", 0.0), at_bar(bar["rejection"], row.get("cohorts", 0))),
+    }
     wrong = [name for name, much in beyond.items() if np.isfinite(much) and much > 0]
     if not wrong:
         return "holds"
@@ -227,6 +236,11 @@ def verdict(row: dict[str, Any]) -> str:
         return "flagged"
     sure = [name for name in wrong if beyond[name] > 2 * errors[name]]
     return f"outside: {', '.join(sure)}" if sure else "undecided"
+
+
+def at_bar(share: float, cohorts: float) -> float:
+    """Standard error of a share of so many cohorts; 0 where their number is not known."""
+    return float(np.sqrt(share * (1 - share) / cohorts)) if cohorts else 0.0
 
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:

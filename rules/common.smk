@@ -71,6 +71,9 @@ wildcard_constraints:
     fold=r"\d+",
     # No more than the methods that have an encoder: what a table or a measure stands for is never trained.
     method="|".join(PLAN.methods.encoders) or "none",
+    rival="|".join(PLAN.methods.rivals) or "none",
+    embedded="|".join(PLAN.methods.probed) or "none",
+    seed=r"\d+",
     baseline="|".join(PLAN.methods.tables) or "none",
     given="|".join(PLAN.methods.brought) or "none",
     tuned="|".join(PLAN.methods.tuned) or "none",
@@ -163,6 +166,18 @@ def task_content(wildcards):
 
 
 @ready
+def all_tasks(wildcards):
+    """Every task as JSON, name or path."""
+    return [PLAN.tasks.text(name) for name in PLAN.tasks.names]
+
+
+@ready
+def all_task_content(wildcards):
+    """Every task with the content of its file."""
+    return [PLAN.tasks.content(name) for name in PLAN.tasks.names]
+
+
+@ready
 def task_site(wildcards):
     """The column of the site that the interpretation of a task reads."""
     return PLAN.tasks.site_column(wildcards.task)
@@ -213,18 +228,6 @@ def given_files(wildcards):
 
 
 @ready
-def embeddings_of(wildcards):
-    """Files of the embeddings of a method."""
-    return PLAN.methods.embeddings(wildcards.method)
-
-
-@ready
-def encoders_of(wildcards):
-    """Folder of the encoders of a method."""
-    return PLAN.methods.folder(wildcards.method)
-
-
-@ready
 def tuned_embeddings(wildcards):
     """Files of the embeddings of the method that is trained on: its encoders are there, and have been audited."""
     return PLAN.methods.embeddings(PLAN.methods.untuned(wildcards.tuned))
@@ -265,6 +268,18 @@ def feature_table(wildcards):
 def feature_columns(wildcards):
     """Which columns of its table are the features of a method without an encoder."""
     return PLAN.methods.columns(wildcards.baseline)
+
+
+@ready
+def embedding_files(wildcards):
+    """Embeddings of a method, by fold and by seed."""
+    return PLAN.methods.embeddings(wildcards.embedded)
+
+
+@ready
+def models_dir(wildcards):
+    """Folder that says whom a method has seen in training."""
+    return PLAN.methods.folder(wildcards.embedded)
 
 
 @ready

@@ -1,9 +1,9 @@
 # evaluate: frozen embeddings, leak-free probes, simple baselines, intervals and paired tests.
 #
 # REQUIRED INPUTS: results/pretrain/{arrays, folds.tsv, {method}/fold-{k}}, results/bids/scans.tsv, measures.tsv
-# OUTPUTS:         results/evaluate/{audit,scores,comparisons,skipped,subgroups}.tsv, {method}/{task}_{predictions,scores}.tsv,
+# OUTPUTS:         results/evaluate/{audit,confounds,scores,comparisons,added,skipped,subgroups}.tsv, {method}/{task}_{predictions,scores}.tsv,
 #                  results/evaluate/interpretation/{method}_{task}.npz, regional-measures_{task}.tsv
-# STEPS:           embed per method and fold; audit -> probe per method and task; baseline per table of features -> evaluate;
+# STEPS:           embed per method and fold, embed_untrained per seed, rival per linear rival and fold; audit -> probe per method and task; baseline per table of features, confounds -> evaluate;
 #                  interpret per method and task, interpret_measures per task
 
 
@@ -85,6 +85,78 @@ rule embed_given:
         " > {log:q} 2>&1"
 
 
+rule embed_untrained:
+    """Embed all scans with the untrained encoder of another seed."""
+    input:
+        arrays="results/pretrain/arrays/arrays.json",
+        volumes="results/pretrain/arrays/volumes.npy",
+        model="results/pretrain/untrained/fold-0/model.json",
+        encoder="results/pretrain/untrained/fold-0/encoder.safetensors",
+    output:
+        embeddings="results/evaluate/untrained/seed-{seed}/embeddings.npz",
+    log:
+        "logs/embed_untrained/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/embed_untrained/seed-{seed}.tsv"
+    conda:
+        TORCH_ENV
+    threads: PLAN.config.pretrain.threads
+    resources:
+        mem_mb=grown(4000),
+        runtime=grown(120),
+        gpu=PLAN.config.pretrain.gpus,
+    params:
+        arrays_dir=subpath(input.arrays, parent=True),
+        encoder_dir=subpath(input.model, parent=True),
+        seed=PLAN.config.seed,
+        device=PLAN.config.device,
+        code=code_digest("evaluate", "embed"),
+    shell:
+        "python -m anatcl evaluate embed"
+        " --arrays {params.arrays_dir:q}"
+        " --encoder {params.encoder_dir:q}"
+        " --reinitialise {params.seed} {wildcards.seed}"
+        " --device {params.device}"
+        " --threads {threads}"
+        " --out {output.embeddings:q}"
+        " > {log:q} 2>&1"
+
+
+rule rival:
+    """Fit a linear rival of the encoders on the same people, and embed all scans with it."""
+    input:
+        arrays="results/pretrain/arrays/arrays.json",
+        volumes="results/pretrain/arrays/volumes.npy",
+        folds="results/pretrain/folds.tsv",
+        measures="results/measures/measures.tsv",
+    output:
+        embeddings="results/evaluate/{rival}/fold-{fold}/embeddings.npz",
+        model="results/evaluate/{rival}/fold-{fold}/model.json",
+    log:
+        "logs/rival/{rival}/fold-{fold}.log",
+    benchmark:
+        "results/benchmarks/rival/{rival}/fold-{fold}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(4000),
+        runtime=grown(60),
+    params:
+        arrays_dir=subpath(input.arrays, parent=True),
+        code=code_digest("evaluate", "rival"),
+    shell:
+        "python -m anatcl evaluate rival"
+        " --kind {wildcards.rival}"
+        " --arrays {params.arrays_dir:q}"
+        " --folds {input.folds:q}"
+        " --fold {wildcards.fold}"
+        " --measures {input.measures:q}"
+        " --out {output.embeddings:q}"
+        " --out-model {output.model:q}"
+        " > {log:q} 2>&1"
+
+
 rule audit:
     """Abort when a tested person, or the same scan under another name, is among those an encoder learnt from."""
     input:
@@ -125,20 +197,19 @@ rule audit:
 rule probe:
     """Probe the embeddings of one method on one task."""
     input:
-        embeddings=embeddings_of,
+        embeddings=embedding_files,
         audit="results/evaluate/audit.tsv",
         scans=index_scans,
         folds="results/pretrain/folds.tsv",
         measures="results/measures/measures.tsv",
+        quality="results/preprocess/qc.tsv",
     output:
-        predictions="results/evaluate/{method}/{task}_predictions.tsv",
-        scores="results/evaluate/{method}/{task}_scores.tsv",
+        predictions="results/evaluate/{embedded}/{task}_predictions.tsv",
+        scores="results/evaluate/{embedded}/{task}_scores.tsv",
     log:
-        "logs/probe/{method}/{task}.log",
+        "logs/probe/{embedded}/{task}.log",
     benchmark:
-        "results/benchmarks/probe/{method}/{task}.tsv"
-    wildcard_constraints:
-        method="|".join(PLAN.methods.probed) or "none",
+        "results/benchmarks/probe/{embedded}/{task}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -149,22 +220,29 @@ rule probe:
         task=task_text,
         content=task_content,
         embeddings_dir=subpath(output.scores, parent=True),
-        pretrained_dir=encoders_of,
+        pretrained_dir=models_dir,
         protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
+        confounds=PLAN.config.evaluate.confounds,
+        shuffles=PLAN.config.evaluate.shuffles,
+        shuffle_within=PLAN.config.evaluate.shuffle_within,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
         code=code_digest("evaluate", "task"),
     shell:
         "python -m anatcl evaluate task"
         " --task {params.task:q}"
-        " --method {wildcards.method}"
+        " --method {wildcards.embedded}"
         " --embeddings-dir {params.embeddings_dir:q}"
         " --pretrained {params.pretrained_dir:q}"
         " --protocol {params.protocols:q}"
         " --scans {input.scans:q}"
         " --folds {input.folds:q}"
         " --measures {input.measures:q}"
+        " --quality {input.quality:q}"
+        " --confounds {params.confounds:q}"
+        " --shuffles {params.shuffles}"
+        " --shuffle-within {params.shuffle_within:q}"
         " --site-column {params.site_column:q}"
         " --seed {params.seed}"
         " --bootstrap {params.bootstrap}"
@@ -241,6 +319,7 @@ rule baseline:
         scans=index_scans,
         folds="results/pretrain/folds.tsv",
         measures="results/measures/measures.tsv",
+        quality="results/preprocess/qc.tsv",
     output:
         predictions="results/evaluate/{baseline}/{task}_predictions.tsv",
         scores="results/evaluate/{baseline}/{task}_scores.tsv",
@@ -261,6 +340,9 @@ rule baseline:
         features=feature_content,
         protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
+        confounds=PLAN.config.evaluate.confounds,
+        shuffles=PLAN.config.evaluate.shuffles,
+        shuffle_within=PLAN.config.evaluate.shuffle_within,
         bootstrap=PLAN.config.evaluate.bootstrap,
         seed=PLAN.config.seed,
         code=code_digest("evaluate", "task"),
@@ -274,6 +356,10 @@ rule baseline:
         " --scans {input.scans:q}"
         " --folds {input.folds:q}"
         " --measures {input.measures:q}"
+        " --quality {input.quality:q}"
+        " --confounds {params.confounds:q}"
+        " --shuffles {params.shuffles}"
+        " --shuffle-within {params.shuffle_within:q}"
         " --site-column {params.site_column:q}"
         " --seed {params.seed}"
         " --bootstrap {params.bootstrap}"
@@ -375,6 +461,42 @@ rule interpret_measures:
         " > {log:q} 2>&1"
 
 
+rule confounds:
+    """Tell what the target of each task goes with: site, age, sex, head size, image quality."""
+    input:
+        scans=index_scans,
+        measures="results/measures/measures.tsv",
+        quality="results/preprocess/qc.tsv",
+    output:
+        table="results/evaluate/confounds.tsv",
+    log:
+        "logs/confounds.log",
+    benchmark:
+        "results/benchmarks/confounds.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(2000),
+        runtime=grown(60),
+    params:
+        tasks=all_tasks,
+        content=all_task_content,
+        confounds=PLAN.config.evaluate.confounds,
+        site_column=PLAN.config.evaluate.site_column,
+        code=code_digest("evaluate", "confounds"),
+    shell:
+        "python -m anatcl evaluate confounds"
+        " --tasks {params.tasks:q}"
+        " --scans {input.scans:q}"
+        " --measures {input.measures:q}"
+        " --quality {input.quality:q}"
+        " --confounds {params.confounds:q}"
+        " --site-column {params.site_column:q}"
+        " --out {output.table:q}"
+        " > {log:q} 2>&1"
+
+
 rule evaluate:
     """Join all scores; compare the methods two by two."""
     input:
@@ -389,12 +511,14 @@ rule evaluate:
             task=PLAN.tasks.names,
         ),
         models="results/pretrain/models.tsv",
+        confounds="results/evaluate/confounds.tsv",
         scans=index_scans,
     output:
         scores="results/evaluate/scores.tsv",
         comparisons="results/evaluate/comparisons.tsv",
         skipped="results/evaluate/skipped.tsv",
         subgroups="results/evaluate/subgroups.tsv",
+        added="results/evaluate/added.tsv",
     log:
         "logs/evaluate.log",
     benchmark:

@@ -13,6 +13,7 @@ def register(stages: argparse._SubParsersAction) -> None:
     steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
     _embed(steps)
     evaluate_given.register(steps)
+    _rival(steps)
     _task(steps)
     evaluate_finetune.register(steps)
     evaluate_interpret.register(steps)
@@ -20,6 +21,7 @@ def register(stages: argparse._SubParsersAction) -> None:
     _table(steps)
     evaluate_tables.register(steps)
     _audit(steps)
+    _confounds(steps)
     _phenotypes(steps)
 
 
@@ -33,6 +35,9 @@ def _embed(steps: argparse._SubParsersAction) -> None:
         "--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"], help="number type (default auto)"
     )
     step.add_argument("--batch", type=int, default=0, metavar="N", help="volumes per batch (default: by device)")
+    step.add_argument(
+        "--reinitialise", type=int, nargs="+", default=[], metavar="SEED", help="draw its weights anew from these seeds"
+    )
     step.add_argument("--out", required=True, metavar="FILE", help="embeddings.npz to write")
     step.set_defaults(function=_run_embed)
 
@@ -50,7 +55,26 @@ def _run_embed(args: argparse.Namespace) -> None:
         threads=args.threads,
         batch=args.batch,
         precision=args.precision,
+        reinitialise=tuple(args.reinitialise),
     )
+
+
+def _rival(steps: argparse._SubParsersAction) -> None:
+    step = steps.add_parser("rival", help="a linear rival of the encoders: components of voxels, or ridge to measures")
+    step.add_argument("--kind", required=True, choices=["voxel-pca", "voxel-ridge"], help="which rival")
+    step.add_argument("--arrays", required=True, metavar="DIR", help="folder of volumes.npy, rows.tsv, arrays.json")
+    step.add_argument("--folds", required=True, metavar="FILE", help="folds.tsv: participant_id, fold")
+    step.add_argument("--fold", required=True, type=int, metavar="K", help="fold whose people it must not see")
+    step.add_argument("--measures", metavar="FILE", help="measures.tsv, for voxel-ridge")
+    step.add_argument("--out", required=True, metavar="FILE", help="embeddings.npz to write")
+    step.add_argument("--out-model", required=True, metavar="FILE", help="model.json: whom it was fitted on")
+    step.set_defaults(function=_run_rival)
+
+
+def _run_rival(args: argparse.Namespace) -> None:
+    from anatcl.evaluate.steps.rivals import run_rival
+
+    run_rival(args.arrays, args.folds, args.fold, args.kind, args.out, args.out_model, args.measures)
 
 
 def _task(steps: argparse._SubParsersAction) -> None:
@@ -63,12 +87,16 @@ def _task(steps: argparse._SubParsersAction) -> None:
         "--feature-set",
         default="all",
         metavar="SET",
-        help="regional-measures, tissue-volumes, age-sex-tiv, majority-median, all, or a regular expression of column "
-        "names (default all)",
+        help="regional-measures, tissue-volumes, age-sex-tiv, confounds, majority-median, all, or a regular expression "
+        "of column names (default all)",
     )
     step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv with the phenotypes")
     step.add_argument("--folds", metavar="FILE", help="folds.tsv: participant_id, fold (protocols folds and few-shot)")
     step.add_argument("--measures", metavar="FILE", help="measures.tsv, whose global volumes (mm3) join the scans")
+    step.add_argument("--quality", metavar="FILE", help="qc.tsv, whose image-quality metrics join the scans")
+    step.add_argument(
+        "--confounds", nargs="*", default=[], metavar="NAME", help="columns that count as confounds, e.g. motion"
+    )
     step.add_argument(
         "--protocol",
         nargs="+",
@@ -87,6 +115,7 @@ def _task(steps: argparse._SubParsersAction) -> None:
         metavar="N",
         help="repetitions with shuffled labels (default: by cohort size)",
     )
+    step.add_argument("--shuffle-within", default="", metavar="NAME", help="column within which labels are shuffled")
     step.add_argument("--site-column", default="site", metavar="NAME", help="column of the site (default site)")
     step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of folds and bootstrap (default 0)")
     step.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples of people (default 1000)")
@@ -109,7 +138,17 @@ def _run_task(args: argparse.Namespace) -> None:
         features=args.features,
         feature_set=args.feature_set,
         measures=args.measures,
-        settings=Settings(args.protocol, args.seed, args.bootstrap, args.shuffles, args.pretrained, args.site_column),
+        quality=args.quality,
+        settings=Settings(
+            args.protocol,
+            args.seed,
+            args.bootstrap,
+            args.shuffles,
+            args.pretrained,
+            args.site_column,
+            args.confounds,
+            args.shuffle_within,
+        ),
     )
 
 
@@ -202,6 +241,32 @@ def _run_audit(args: argparse.Namespace) -> None:
         aliases=args.aliases,
         known_overlaps=args.known_overlaps,
         cohort=args.cohort,
+    )
+
+
+def _confounds(steps: argparse._SubParsersAction) -> None:
+    step = steps.add_parser("confounds", help="what the target of each task goes with: site, age, sex, size, quality")
+    step.add_argument("--tasks", required=True, nargs="+", metavar="TASK", help="as of `evaluate task`")
+    step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv with the phenotypes")
+    step.add_argument("--measures", metavar="FILE", help="measures.tsv, for the head size")
+    step.add_argument("--quality", metavar="FILE", help="qc.tsv, for image-quality metrics")
+    step.add_argument("--confounds", nargs="*", default=[], metavar="NAME", help="further columns, e.g. motion")
+    step.add_argument("--site-column", default="site", metavar="NAME", help="column of the site (default site)")
+    step.add_argument("--out", required=True, metavar="FILE", help="confounds.tsv to write")
+    step.set_defaults(function=_run_confounds)
+
+
+def _run_confounds(args: argparse.Namespace) -> None:
+    from anatcl.evaluate.steps.confounds import run_confounds
+
+    run_confounds(
+        args.tasks,
+        args.scans,
+        args.out,
+        measures=args.measures,
+        quality=args.quality,
+        extra=args.confounds,
+        site_column=args.site_column,
     )
 
 

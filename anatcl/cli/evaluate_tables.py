@@ -43,6 +43,9 @@ def register(steps: argparse._SubParsersAction) -> None:
         help="as of `evaluate task` (default repeated)",
     )
     step.add_argument("--subgroups", nargs="*", default=["sex", "age", "site"], metavar="NAME", help="columns")
+    step.add_argument(
+        "--confounds", nargs="*", default=[], metavar="NAME", help="columns that may explain a target, e.g. motion"
+    )
     step.add_argument("--folds", default="", metavar="FILE", help="folds.tsv, for protocol folds")
     step.add_argument("--shuffles", type=int, default=-1, metavar="N", help="repetitions with shuffled labels")
     step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of folds and bootstrap (default 0)")
@@ -70,6 +73,7 @@ def _run(args: argparse.Namespace) -> None:
         seed=args.seed,
         bootstrap=args.bootstrap,
         shuffles=args.shuffles,
+        confounds=args.confounds,
     )
     run_tables(given, args.out)
     _page(Path(args.out), args.title)

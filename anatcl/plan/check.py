@@ -21,7 +21,7 @@ from anatcl.spec.check import Found, Place, can_be_read, check_files_and_names, 
 from anatcl.spec.config import Config, Evaluate
 from anatcl.spec.layers import Layers
 from anatcl.spec.mend import Mended
-from anatcl.spec.names import needs_age
+from anatcl.spec.names import QUALITY, VOLUMES, needs_age
 from anatcl.spec.protocol import load_design
 from anatcl.spec.section import dotted
 from anatcl.spec.task import canonical
@@ -209,6 +209,11 @@ def _columns(plan: Plan, table: pd.DataFrame) -> Found:
             yield from lacking(("evaluate", "subgroups", number), column, table)
     if settings.site_column != usual.site_column:
         yield from lacking(("evaluate", "site_column"), settings.site_column, table)
+    for number, column in enumerate(settings.confounds):
+        if column not in (*VOLUMES, *QUALITY):  # known once the scans are measured
+            yield from lacking(("evaluate", "confounds", number), column, table)
+    if settings.shuffle_within:
+        yield from lacking(("evaluate", "shuffle_within"), settings.shuffle_within, table)
 
 
 def _protocols(plan: Plan, table: pd.DataFrame) -> Found:

@@ -45,7 +45,7 @@ def _task_columns(place: Place, task: Task, table: pd.DataFrame) -> Told:
 
 def _queries(place: Place, task: Task, table: pd.DataFrame) -> Told:
     """Queries of a task that cannot be asked."""
-    for query in filter(None, (task.query, task.train_query)):
+    for query in filter(None, (task.query, task.train_query, task.covariates_query)):
         try:
             fits_query(table, query, f"task {task.name}")
         except InputError as error:

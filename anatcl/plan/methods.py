@@ -36,6 +36,11 @@ class Methods:
         return [*methods, UNTRAINED] if self.config.evaluate.untrained and UNTRAINED not in methods else methods
 
     @functools.cached_property
+    def rivals(self) -> list[str]:
+        """Linear rivals of the encoders, fitted on the volumes of the same people."""
+        return list(self.config.evaluate.rivals) if self.encoders else []
+
+    @functools.cached_property
     def tables(self) -> list[str]:
         """Methods without an encoder, whose features are a table: baselines, then other tools' features."""
         return [*self.config.evaluate.baselines, *self.config.evaluate.features]
@@ -54,7 +59,7 @@ class Methods:
     @property
     def probed(self) -> list[str]:
         """Methods whose embeddings are probed."""
-        return [*self.encoders, *self.brought]
+        return [*self.encoders, *self.rivals, *self.brought]
 
     @property
     def all(self) -> list[str]:
@@ -66,21 +71,22 @@ class Methods:
         return list(range(self.config.evaluate.encoders[name].members))
 
     def embeddings(self, name: str) -> list[str]:
-        """Files of the embeddings of a probed method."""
+        """Files of the embeddings of a probed method; an untrained encoder's further seeds see every fold alike."""
         if name in self.brought:
             return [str(EVALUATE / name / f"seed-{k}" / "embeddings.npz") for k in self.members(name)]
-        folds = range(self.config.pretrain.folds)
-        return [str(EVALUATE / name / f"fold-{k}" / "embeddings.npz") for k in folds]
+        folds = [str(EVALUATE / name / f"fold-{k}" / "embeddings.npz") for k in range(self.config.pretrain.folds)]
+        seeds = range(1, self.config.evaluate.untrained_seeds) if name == UNTRAINED else ()
+        return folds + [str(EVALUATE / name / f"seed-{s}" / "embeddings.npz") for s in seeds]
 
     def encoder_files(self, name: str) -> list[str]:
         """Files that say whom the encoders of a probed method have seen."""
         if name in self.brought:
             return [str(EVALUATE / name / f"seed-{k}" / "model.json") for k in self.members(name)]
-        return [str(PRETRAIN / name / f"fold-{k}" / "model.json") for k in range(self.config.pretrain.folds)]
+        return [str(Path(self.folder(name)) / f"fold-{k}" / "model.json") for k in range(self.config.pretrain.folds)]
 
     def folder(self, name: str) -> str:
         """Folder of these files."""
-        return str((EVALUATE if name in self.brought else PRETRAIN) / name)
+        return str((EVALUATE if name in {*self.brought, *self.rivals} else PRETRAIN) / name)
 
     @property
     def left_out(self) -> list[str]:

@@ -26,7 +26,7 @@ from pydantic import (
 from anatcl.base.errors import InputError
 from anatcl.spec.bids import Bids, Participants
 from anatcl.spec.encoders import Encoder, FineTuning
-from anatcl.spec.names import BASELINES, MAPS, QUALITY, THICKNESS, methods
+from anatcl.spec.names import BASELINES, MAPS, QUALITY, RIVALS, THICKNESS, methods
 from anatcl.spec.protocol import Design
 from anatcl.spec.section import (
     MAPPING,
@@ -268,6 +268,13 @@ class Evaluate(Section):
     baselines: Annotated[
         tuple[Annotated[str, _known(BASELINES)], ...], BeforeValidator(several), AfterValidator(_once)
     ] = Field(BASELINES, description="methods without an encoder that stand in every table")
+    rivals: Annotated[tuple[Annotated[str, _known(RIVALS)], ...], BeforeValidator(several), AfterValidator(_once)] = (
+        Field(
+            RIVALS,
+            description="linear models of the voxels, fitted on the pretraining people of each fold: principal "
+            "components, and ridge regression to the regional measures",
+        )
+    )
     features: dict[str, FeatureTable] = Field(
         {}, description="further methods: name to a table of features, e.g. another foundation model's"
     )
@@ -295,6 +302,21 @@ class Evaluate(Section):
         ("sex", "age", "site"), description="columns within whose values scores are given"
     )
     untrained: bool = Field(True, description="show the untrained encoder beside every method")
+    confounds: Annotated[Texts, AfterValidator(_once)] = Field(
+        (),
+        description="columns of the scans table that may explain a target (motion), beside site, age, sex, head size "
+        "and the workflow's image-quality metrics",
+    )
+    shuffles: Annotated[Whole, Field(ge=-1)] = Field(
+        -1,
+        description="repetitions with shuffled labels; from 99 on a p value against chance; -1: by the cohort's size",
+    )
+    shuffle_within: str = Field(
+        "", description="column within whose values labels are shuffled (site): what remains is not its doing"
+    )
+    untrained_seeds: Count = Field(
+        5, description="initialisations of the untrained encoder: one says little of another"
+    )
     bootstrap: Annotated[Whole, Field(ge=0)] = Field(1000, description="resamples of participants for the intervals")
     site_column: str = Field("site", description="column that names the site")
     interpret: bool = Field(True, description="show where predictions come from (gradient maps, regional importances)")

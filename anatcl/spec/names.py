@@ -12,7 +12,12 @@ UNTRAINED = "untrained"
 TUNED = "-finetuned"  # ends the name of a method that is trained on, task by task
 # Methods that need no encoder.
 REGIONAL, TISSUE, DEMOGRAPHIC, GUESS = "regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median"
-BASELINES = (REGIONAL, TISSUE, DEMOGRAPHIC, GUESS)
+# Site, age, sex, head size and image quality: what a method must add to.
+CONFOUNDS = "confounds"
+BASELINES = (REGIONAL, TISSUE, DEMOGRAPHIC, CONFOUNDS, GUESS)
+# Linear rivals of the encoders, fitted on the same people.
+VOXEL_PCA, VOXEL_RIDGE = "voxel-pca", "voxel-ridge"
+RIVALS = (VOXEL_PCA, VOXEL_RIDGE)
 MAPS = ("vbm", "quasi-raw")
 TISSUES = ("gm", "wm", "csf")
 # Columns of global volumes that the measures add to the scans table, in mm3.
@@ -37,6 +42,8 @@ QUALITY = (
     "jacobian_nonpositive_share",
     "modulation_ratio",
 )
+# Of these, those that tell how good an image is, not how large a brain.
+QUALITY_CONFOUNDS = ("cjv", "cnr", "cut_cm2", "template_correlation", "template_dice")
 # Metrics by the kind of a task.
 METRICS = {
     "regression": (
@@ -48,8 +55,23 @@ METRICS = {
         "bias_mean",
         "mae_corrected",
         "bias_slope_corrected",
+        "pearson_r_pooled",
+        "pearson_r_within_site",
+        "partial_r_age",
     ),
-    "binary": ("balanced_accuracy", "roc_auc", "average_precision", "brier", "calibration_slope"),
+    "binary": (
+        "balanced_accuracy",
+        "roc_auc",
+        "average_precision",
+        "brier",
+        "calibration_slope",
+        "calibration_intercept",
+        "sensitivity",
+        "specificity",
+        "ppv",
+        "roc_auc_pooled",
+        "roc_auc_within_site",
+    ),
     "multiclass": ("balanced_accuracy",),
 }
 

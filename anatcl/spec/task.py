@@ -109,13 +109,18 @@ class Task(Section):
     threshold: Annotated[float | Literal["median"] | None, BeforeValidator(_threshold)] = Field(
         None,
         description="a binary task made from a score: positive where the score exceeds it; instead of positives and "
-        "negatives. The median is that of the rows that take part",
+        "negatives. The median is that of the training rows of each split",
     )
     site: str = Field(
         "site", description="column of the site: counted, harmonised over, and related to the brain-age gap"
     )
     covariates: Texts = Field(
         (), description="columns whose linear effect is taken from the features, fitted on the training rows"
+    )
+    covariates_query: str = Field(
+        "",
+        description="only these training rows teach the covariates' effect: controls, so that no effect of a disease "
+        "is taken for one of age",
     )
     harmonise: Literal["", "combat"] = Field(
         "", description="harmonise features over sites (combat), fitted on the training rows"
@@ -163,6 +168,8 @@ class Task(Section):
                 raise ValueError(f"a {self.kind} task does not read {given[0]}, only a {kind} task does")
         if self.threshold is not None and (self.positives or self.negatives):
             raise ValueError("give either a threshold, or positives and negatives")
+        if self.covariates_query and not self.covariates:
+            raise ValueError("covariates_query needs covariates, whose effect these rows teach")
         if self.preserve and not self.harmonise:
             raise ValueError("preserve needs harmonise: combat, whose effect on these columns it keeps")
         return self

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PROBE = ("audit", "baseline", "interpret", "interpret_measures")
-TASK = ("baseline", "interpret", "interpret_measures", "probe")
+PROBE = ("audit", "baseline", "confounds", "interpret", "interpret_measures")
+TASK = ("baseline", "confounds", "interpret", "interpret_measures", "probe")
 # A change of the configuration -> the first rules that run again.
 EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "nothing": ({}, ()),
@@ -46,13 +46,18 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "pretrain: group": ({"pretrain": {"group": "scanner"}}, ("folds",)),
     "pretrain: precision": ({"pretrain": {"precision": "fp32"}}, ("train",)),
     "pretrain: options": ({"pretrain": {"options": {"weight_decay": 0.1}}}, ("train",)),
-    "evaluate: tasks": ({"evaluate": {"tasks": ["sex"]}}, ("evaluate",)),
+    "evaluate: tasks": ({"evaluate": {"tasks": ["sex"]}}, ("confounds",)),
     "evaluate: baselines": ({"evaluate": {"baselines": ["majority-median"]}}, ("evaluate",)),
     "evaluate: protocols": ({"evaluate": {"protocols": ["repeated"]}}, ("baseline", "probe")),
     "evaluate: subgroups": ({"evaluate": {"subgroups": ["sex"]}}, ("evaluate",)),
-    "evaluate: site_column": ({"evaluate": {"site_column": "scanner"}}, ("baseline", "probe")),
+    "evaluate: site_column": ({"evaluate": {"site_column": "scanner"}}, ("baseline", "confounds", "probe")),
     "evaluate: features": ({"evaluate": {"features": {"other": {"columns": "o.*"}}}}, ("baseline",)),
     "evaluate: untrained": ({"evaluate": {"untrained": False}}, ("audit", "pretrain")),
+    "evaluate: rivals": ({"evaluate": {"rivals": []}}, ("audit",)),
+    "evaluate: untrained_seeds": ({"evaluate": {"untrained_seeds": 3}}, ("probe",)),
+    "evaluate: confounds": ({"evaluate": {"confounds": ["cnr"]}}, ("baseline", "confounds", "probe")),
+    "evaluate: shuffles": ({"evaluate": {"shuffles": 3}}, ("baseline", "probe")),
+    "evaluate: shuffle_within": ({"evaluate": {"shuffle_within": "sex"}}, ("baseline", "probe")),
     "evaluate: bootstrap": ({"evaluate": {"bootstrap": 100}}, ("baseline", "probe")),
     "evaluate: interpret": ({"evaluate": {"interpret": False}}, ("runtime",)),
     "report: title": ({"report": {"title": "x"}}, ("report",)),

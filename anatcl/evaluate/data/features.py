@@ -150,7 +150,7 @@ def used_columns(tasks: Iterable[Task]) -> set[str]:
     for task in tasks:
         found |= {task.target, task.group, task.site, *task.covariates, *task.preserve}
         found |= {group.column for group in task.gap_groups}
-        found |= set(re.findall(r"[^\W\d]\w*", f"{task.query} {task.train_query}"))
+        found |= set(re.findall(r"[^\W\d]\w*", f"{task.query} {task.train_query} {task.covariates_query}"))
     return found
 
 

@@ -33,6 +33,8 @@ class Problem:
         Rows left out because the target is missing, is none of the classes, or lacks features.
     trainable : ndarray of shape (n,), bool
         False where a row is only tested.
+    score : ndarray of shape (n,), optional
+        What a task with the threshold ``median`` halves; `y` is then above the median of all, for dealing folds alone.
     """
 
     task: Task
@@ -41,6 +43,13 @@ class Problem:
     classes: tuple[str, ...]
     n_dropped: int
     trainable: np.ndarray
+    score: np.ndarray | None = None
+
+    def within(self, train: np.ndarray) -> Problem:
+        """The problem as training rows see it: a score is halved at their median, not at that of those tested."""
+        if self.score is None:
+            return self
+        return dataclasses.replace(self, y=(self.score > np.median(self.score[train])).astype(np.int64))
 
     @property
     def groups(self) -> np.ndarray:
@@ -91,7 +100,8 @@ def make_problem(task: Task, table: pd.DataFrame, has_features: np.ndarray | Non
     rows = table[keep].drop(columns="_usable").reset_index(drop=True)
     labels = y[keep] if task.kind == "regression" else y[keep].astype(np.int64)
     trainable = rows.index.isin(_selected(task, rows, task.train_query).index)
-    problem = Problem(task, rows, labels, classes, n_dropped, trainable)
+    halved = _regression(task, rows)[0] if task.kind == "binary" and task.threshold == "median" else None
+    problem = Problem(task, rows, labels, classes, n_dropped, trainable, halved)
     _refuse(problem, _unreadable(task, table))
     return problem
 

@@ -7,6 +7,7 @@ unit of its rows; nothing that comes after asks the task again.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ from anatcl.base.words import plural
 from anatcl.evaluate.data.problem import Problem
 
 UNIT, SITE, SEED = "unit_id", "site_id", "seed_id"
+# What else is known of a tested row, for scores within sites and with the age held.
+PLACE, AGE = "site", "age"
 # Columns of a predictions table that tell apart fits of the same protocol.
 RUN = ("repeat", "encoder", SEED)
 
+FEW_SHOT = re.compile(r"few-shot-(\d+)")
 # Units, and units of the smallest class, below which no test between methods is offered.
 TESTABLE, TESTABLE_CLASS = 10, 25
 
@@ -38,11 +42,23 @@ def label(predictions: pd.DataFrame, problem: Problem, protocol: str, site_colum
         Column that the protocol leaves out by, where it does.
     """
     where = pd.Index(problem.rows["scan"]).get_indexer(predictions["scan"])
-    made = predictions.assign(protocol=protocol, **{UNIT: problem.groups[where]})
+    made = predictions.assign(protocol=protocol, **{UNIT: problem.groups[where]}, **_known(problem, where))
     if by_site(protocol):
         site = problem.rows[site_column].astype(str).to_numpy()[where]
         made = made.assign(**{UNIT: site, SITE: site})
     return made
+
+
+def _known(problem: Problem, where: np.ndarray) -> dict[str, np.ndarray]:
+    """Site and age of each row, where there are several sites, and where the target is not the age itself."""
+    task, rows, found = problem.task, problem.rows, {}
+    if task.site in rows and task.site != task.target and rows[task.site].nunique() > 1:
+        found[PLACE] = rows[task.site].fillna("n/a").astype(str).to_numpy()[where]
+    if task.kind == "regression" and task.target != "age" and "age" in rows:
+        age = pd.to_numeric(rows["age"], errors="coerce")
+        if age.nunique() > 1:
+            found[AGE] = age.to_numpy(float)[where]
+    return found
 
 
 def by_site(protocol: str) -> bool:
@@ -71,6 +87,21 @@ def drawn(table: pd.DataFrame) -> list[str]:
     protocol = str(table["protocol"].iloc[0]) if "protocol" in table and len(table) else ""
     few = protocol.startswith("few-shot-") and not protocol.startswith("few-shot-all")
     return [c for c in runs(table) if c == SEED or (c == "repeat" and few)]
+
+
+def pool_share(table: pd.DataFrame) -> float:
+    """Variance between pools of training people, as a multiple of that between draws from one pool; 0 but for few-shot.
+
+    A draw of m people out of a pool of n (of each of k folds) is scored as the mean of k models. The mean over all
+    draws still depends on the pool: to first order (Hoeffding 1948) by m / n of the variance of a single model, which
+    draws from one pool show but for the share m / n.
+    """
+    size = FEW_SHOT.match(str(table["protocol"].iloc[0])) if "protocol" in table and len(table) else None
+    if size is None:
+        return 0.0
+    folds = table["fold"].nunique()
+    part = min(int(size[1]) / max(count(table) * (1 - 1 / max(folds, 2)), 1), 0.9)
+    return folds * part / (1 - part)
 
 
 def count(table: pd.DataFrame) -> int:

@@ -36,11 +36,14 @@ class Outcome:
         Predictions of the same protocol with labels shuffled between participants.
     missing_variance : dict of str to float
         See `anatcl.evaluate.statistics.dependence`.
+    ends : list of str
+        For each fit, the end of its grid that the penalty is at (``strongest``, ``weakest``), empty inside it.
     """
 
     predictions: pd.DataFrame
     controls: list[pd.DataFrame]
     missing_variance: dict[str, float]
+    ends: list[str] = dataclasses.field(default_factory=list)
 
 
 def rng_for(seed: int, task: str, *numbers: int) -> np.random.Generator:
@@ -58,7 +61,7 @@ def check_answerable(problem: Problem, splits: Sequence[Split]) -> None:
                 raise Refused(f"fold {split.fold}: no site {', '.join(strange)} to learn ComBat from.", problem)
             if reason := unfit_for_combat(problem.rows[problem.task.site].iloc[split.train]):
                 raise Refused(f"fold {split.fold}: {reason}", problem)
-        y = problem.y[split.train]
+        y = problem.within(split.train).y[split.train]
         if problem.task.kind == "regression":
             if len(y) < 3 or np.ptp(y) == 0:
                 raise Refused(f"fold {split.fold}: {plural(len(y), 'training row')}, or a constant target.", problem)
@@ -69,21 +72,33 @@ def check_answerable(problem: Problem, splits: Sequence[Split]) -> None:
             raise Refused(f"fold {split.fold}: no {names} case among those trained on.", problem)
 
 
-def shuffled_labels(problem: Problem, splits: Sequence[Split], n: int, seed: int) -> np.ndarray:
+def shuffled_labels(problem: Problem, splits: Sequence[Split], n: int, seed: int, within: str = "") -> np.ndarray:
     """Labels permuted between participants, shape (rows, n); every class stays in every training part.
+
+    `within` is a column: labels are permuted between participants who share its value.
 
     The scans of a participant share the label of another participant's first scan.
     """
     names, first, person = np.unique(problem.groups, return_index=True, return_inverse=True)
     rng = rng_for(seed, problem.task.name, 77)
+    cells = problem.rows[within].fillna("n/a").astype(str).to_numpy()[first] if within else np.zeros(len(names), int)
     found: list[np.ndarray] = []
     for _ in range(50 * n):
         if len(found) == n:
             break
-        y = problem.y[first][rng.permutation(len(names))][person]
+        y = problem.y[first][_permuted(cells, rng)][person]
         if problem.task.kind == "regression" or all(len(set(y[s.train])) == len(problem.classes) for s in splits):
             found.append(y)
     return np.stack(found, axis=1) if found else np.empty((len(person), 0))
+
+
+def _permuted(cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Row numbers, permuted within equal values of `cells`."""
+    order = np.arange(len(cells))
+    for cell in np.unique(cells):
+        inside = np.flatnonzero(cells == cell)
+        order[inside] = inside[rng.permutation(len(inside))]
+    return order
 
 
 def cross_validate(
@@ -93,6 +108,8 @@ def cross_validate(
     seed: int,
     shuffles: int = 0,
     make: Callable[[Split], Make] | None = None,
+    within: str = "",
+    units: np.ndarray | None = None,
 ) -> Outcome:
     """Predict every tested row with a probe fitted on the training rows of its split.
 
@@ -110,11 +127,16 @@ def cross_validate(
         How often the protocol is repeated with shuffled labels.
     make : callable, optional
         What makes the model of a split's probe; linear models when not given.
+    within : str
+        Column within whose values labels are shuffled.
+    units : ndarray of shape (n,), optional
+        What stands and falls together where it is not the task's group: the site, where whole sites are left out.
     """
     check_answerable(problem, splits)
-    wrong = shuffled_labels(problem, splits, shuffles, seed)
-    dependence = Dependence(problem.task.kind, problem.groups)
+    wrong = shuffled_labels(problem, splits, shuffles, seed, within)
+    dependence = Dependence(problem.task.kind, problem.groups if units is None else units)
     tables: list[list[pd.DataFrame]] = []
+    ends: list[str] = []
     ordered = sorted(splits, key=lambda s: (s.repeat, s.encoder))
     with tqdm(total=len(splits), desc=problem.task.name, disable=None, leave=False) as progress:
         for _, run in itertools.groupby(ordered, key=lambda s: (s.repeat, s.encoder)):
@@ -125,8 +147,9 @@ def cross_validate(
             table = [_sorted([p[i] for p in parts]) for i in range(1 + wrong.shape[1])]
             fits.moved.add_to(dependence, table[0])
             tables.append(table)
+            ends += fits.ends
     joined = [pd.concat([t[i] for t in tables], ignore_index=True) for i in range(1 + wrong.shape[1])]
-    return Outcome(joined[0], joined[1:], dependence.variance())
+    return Outcome(joined[0], joined[1:], dependence.variance(), ends)
 
 
 def every(problem: Problem, kind: str = "linear") -> Callable[[Split], Make]:
@@ -214,6 +237,7 @@ class _Fits:
 
     def __post_init__(self) -> None:
         self.moved = _Moved(self.problem)
+        self.ends: list[str] = []
 
     def tables(self, split: Split) -> list[pd.DataFrame]:
         """Predictions of one split: with the labels first, then with each of the shuffled ones."""
@@ -223,6 +247,7 @@ class _Fits:
     def _tested(self, probe: Probe, split: Split, x: np.ndarray) -> np.ndarray:
         """What the probe's model reads of the tested rows; their leverages are noted."""
         tested = probe.prepare(x[split.test], self.problem.rows.iloc[split.test])
+        self.ends.append(getattr(probe.model_, "end_", ""))
         self.moved.set(split, probe.model_.leverage(tested) if self.moved.matrix is not None else None)
         return tested
 
@@ -239,7 +264,8 @@ class _Fits:
         return found
 
     def _classify(self, split: Split, x: np.ndarray) -> list[pd.DataFrame]:
-        problem, frame = self.problem, frame_of(self.problem, split)
+        problem = self.problem.within(split.train)
+        frame = frame_of(problem, split)
         probe = fit_probe(problem, x, problem.y, split, self.seed, self.make(split))
         tested, found = self._tested(probe, split, x), []
         for i, y in enumerate([problem.y, *self.wrong.T.astype(np.int64)]):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.errors import InputError
+from anatcl.base.queries import fits_query
 from anatcl.base.words import does, plural
 from anatcl.spec.task import Task
 
@@ -74,13 +75,29 @@ class Residualise:
     ----------
     columns : tuple of str
         Covariates.
+    query : str
+        Which training rows teach their effect (controls); all when empty.
     """
 
-    def __init__(self, columns: tuple[str, ...]) -> None:
+    def __init__(self, columns: tuple[str, ...], query: str = "") -> None:
         self.columns = columns
+        self.query = query
+
+    def _teachers(self, x: np.ndarray, rows: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
+        """Training rows that teach."""
+        if not self.query:
+            return x, rows
+        keep = fits_query(rows, self.query, "covariates_query").to_numpy()
+        if keep.sum() <= len(self.columns) + 2:
+            raise InputError(
+                f"covariates_query {self.query!r} leaves {keep.sum()} training rows to learn covariates from.",
+                remedy="Correct it, or leave it out.",
+            )
+        return x[keep], rows[keep]
 
     def fit(self, x: np.ndarray, rows: pd.DataFrame) -> Residualise:
         """Learn one slope per covariate and feature; missing features count as the mean."""
+        x, rows = self._teachers(x, rows)
         self.covariates_ = Covariates(self.columns).fit(rows)
         self.mean_ = np.nan_to_num(np.nanmean(np.vstack([x, np.full(x.shape[1], np.nan)]), axis=0))
         design = self.covariates_.transform(rows)
@@ -196,7 +213,7 @@ def steps_of(task: Task) -> list[Step]:
     if task.harmonise == "combat":
         steps.append(Combat(task.site, task.preserve))
     if task.covariates:
-        steps.append(Residualise(task.covariates))
+        steps.append(Residualise(task.covariates, task.covariates_query))
     return steps
 
 

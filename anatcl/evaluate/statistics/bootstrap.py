@@ -49,10 +49,13 @@ class Replicates:
         Mean over fits; the first is the sample itself.
     draws : dict of str to ndarray
         For each level that is a random sample of fits (see `units.drawn`): the sample's score by draw.
+    pool : float
+        Variance between pools that training people are drawn from, see `units.pool_share`.
     """
 
     values: np.ndarray
     draws: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    pool: float = 0.0
 
     def __sub__(self, other: Replicates) -> Replicates:
         """The paired difference; a level of the same name is drawn alike for both (the same few people), but a seed."""
@@ -63,13 +66,22 @@ class Replicates:
                 draws[level] = a - b
             else:
                 draws |= {f"{level} {i}": d for i, d in enumerate((a, b)) if d is not None}
-        return Replicates(self.values - other.values, draws)
+        return Replicates(self.values - other.values, draws, max(self.pool, other.pool))
+
+    def spread_of(self, level: str) -> float:
+        """Standard deviation of the sample's score over the draws of a level; NaN with fewer than two."""
+        known = self.draws.get(level, np.empty(0))
+        known = known[np.isfinite(known)]
+        return float(known.std(ddof=1)) if len(known) > 1 else float("nan")
 
     @property
     def draw_variance(self) -> tuple[float, float]:
         """Variance of the mean that is due to the draws, and its degrees of freedom (infinite without draws)."""
-        known = [d[np.isfinite(d)] for d in self.draws.values()]
-        parts = [(float(d.var(ddof=1)) / len(d), len(d) - 1) for d in known if len(d) > 1]
+        known = {level: d[np.isfinite(d)] for level, d in self.draws.items()}
+        more = {level: self.pool if level.startswith("repeat") else 0.0 for level in known}
+        parts = [
+            (float(d.var(ddof=1)) * (1 / len(d) + more[level]), len(d) - 1) for level, d in known.items() if len(d) > 1
+        ]
         total = sum(v for v, _ in parts)
         return total, (total**2 / sum(v**2 / f for v, f in parts) if total > 0 else np.inf)
 
@@ -100,13 +112,14 @@ def replicate_draws(
         found.append(evaluate(run, counts[:, np.searchsorted(names, units.of(run))]))
     table = pd.DataFrame(keys, columns=levels)
     drawn = units.drawn(predictions)
-    return {m: _averaged(np.stack([run[m] for run in found]), table, drawn) for m in found[0]}
+    pool = units.pool_share(predictions)
+    return {m: _averaged(np.stack([run[m] for run in found]), table, drawn, pool) for m in found[0]}
 
 
-def _averaged(values: np.ndarray, keys: pd.DataFrame, drawn: list[str]) -> Replicates:
+def _averaged(values: np.ndarray, keys: pd.DataFrame, drawn: list[str], pool: float) -> Replicates:
     """Mean over runs (rows of `values`), and the sample's scores by value of each drawn level."""
     draws = {level: pd.Series(values[:, 0]).groupby(keys[level]).mean().to_numpy() for level in drawn}
-    return Replicates(values.mean(0), draws)
+    return Replicates(values.mean(0), draws, pool)
 
 
 def interval(

@@ -16,7 +16,8 @@ from scipy import optimize, special
 from anatcl.evaluate.data import units
 
 # Metrics whose rule is exact enough to be preferred wherever units are few.
-EXACT = ("roc_auc", "balanced_accuracy")
+RATES = ("sensitivity", "specificity", "ppv")
+EXACT = ("roc_auc", "roc_auc_pooled", "balanced_accuracy", *RATES)
 INSIDE = 1e-9
 Variance = Callable[[float], float]
 
@@ -56,6 +57,12 @@ def variance_of(metric: str, table: pd.DataFrame) -> Variance | None:
         return area_variance(positives, negatives) if (positives * negatives).sum() else None
     if metric == "balanced_accuracy":
         return accuracy_variance(units.per_class(table).astype(float))
+    if metric == "roc_auc_pooled":
+        counts = units.per_class(table).astype(float)
+        return area_variance(counts[1:], counts[:1]) if len(counts) == 2 else None
+    if metric in RATES:
+        column, value = {"sensitivity": ("y_true", 1), "specificity": ("y_true", 0), "ppv": ("y_pred", 1)}[metric]
+        return share_variance(max(units.count(table[table[column] == value]), 1))
     if metric in ("average_precision", "brier"):
         return share_variance(max(units.smallest(table, "binary"), 1))
     return None

@@ -22,6 +22,14 @@ NEWTON_STEPS = 25
 # Values a metric can take; an interval that is widened about its value ends there.
 RANGES = {
     "roc_auc": (0.0, 1.0),
+    "roc_auc_pooled": (0.0, 1.0),
+    "roc_auc_within_site": (0.0, 1.0),
+    "sensitivity": (0.0, 1.0),
+    "specificity": (0.0, 1.0),
+    "ppv": (0.0, 1.0),
+    "pearson_r_pooled": (-1.0, 1.0),
+    "pearson_r_within_site": (-1.0, 1.0),
+    "partial_r_age": (-1.0, 1.0),
     "average_precision": (0.0, 1.0),
     "balanced_accuracy": (0.0, 1.0),
     "brier": (0.0, 1.0),

@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
 from anatcl.base.words import plural
 from anatcl.evaluate.data import units
 from anatcl.evaluate.data.problem import Problem
-from anatcl.evaluate.statistics import bootstrap, boundary, gap, metrics
+from anatcl.evaluate.statistics import bootstrap, boundary, detail, gap, metrics
+from anatcl.evaluate.statistics.multiple import holm
 
 FLOATS = "%.8g"
 COLUMNS = [
     "method", "task", "kind", "group", "protocol", "metric", "value", "low", "high", "n", "n_participants", "n_sites",
-    "n_dropped", "n_units", "n_effective", "folds", "seed", "flags",
+    "n_dropped", "n_units", "n_effective", "folds", "seed", "seed_sd", "flags",
 ]  # fmt: skip
 # What the bootstrap lacks: stands in the table of a single task for the paired tests, not in the joint one.
 PAIRS = "missing_variance"
@@ -126,7 +128,8 @@ def score_rows(
     names, counts = bootstrap.draw(units.of(predictions), n_bootstrap, seed)
 
     def evaluate(run: pd.DataFrame, w: np.ndarray) -> dict[str, np.ndarray]:
-        return metrics.evaluate(run, kind, w, wanted or None) | gap.evaluate(run, problem, w)
+        main, beside = metrics.evaluate(run, kind, w, wanted or None), detail.evaluate(run, kind, w, wanted)
+        return main | beside | gap.evaluate(run, problem, w)
 
     found = bootstrap.replicate_draws(predictions, evaluate, names, counts)
     unknown = set(wanted) - set(found)
@@ -134,12 +137,14 @@ def score_rows(
         raise InputError(f"unknown metrics {sorted(unknown)} of a {kind} task.", remedy=f"Known: {sorted(found)}.")
     rows, table = [], _first_run(predictions)
     for metric in wanted or found:
-        lacking = missing_variance.get(metric, np.nan)
+        base = metric.removesuffix(metrics.SITE_MEAN)
+        lacking = missing_variance.get(metric, missing_variance.get(base, np.nan))
         if metric == "gap_site_share":
             low, high = gap.site_interval(predictions, problem)
         else:
-            low, high = estimate(metric, found[metric], table, kind, missing_variance.get(metric, 0.0))
-        rows.append({"metric": metric, "value": found[metric].values[0], "low": low, "high": high, PAIRS: lacking})
+            low, high = estimate(metric, found[metric], table, kind, np.nan_to_num(lacking))
+        rows.append({"metric": metric, "value": found[metric].values[0], "low": low, "high": high, PAIRS: lacking,
+                     "seed_sd": found[metric].spread_of(units.SEED)})  # fmt: skip
     return rows
 
 
@@ -241,11 +246,37 @@ def subgroup_rows(
         found = bootstrap.replicate_draws(part, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
         for metric, replicates in found.items():
             low, high = estimate(metric, replicates, _first_run(part), kind)
+            known = replicates.values[1:][np.isfinite(replicates.values[1:])]
             rows.append(
                 {"subgroup": label, "metric": metric, "value": replicates.values[0], "low": low, "high": high,
-                 "n": part["scan"].nunique(), "n_participants": people}
+                 "n": part["scan"].nunique(), "n_participants": people,
+                 "_variance": known.var(ddof=1) if len(known) > 1 else np.nan}
             )  # fmt: skip
-    return rows
+    return _with_tests(rows)
+
+
+def _with_tests(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with ``p_differ``: whether the subgroups of a column differ, by Cochran's Q, Holm over the columns."""
+    table = pd.DataFrame(rows)
+    if table.empty:
+        return rows
+    table["_column"] = table["subgroup"].str.split("=").str[0]
+    table["p_differ"] = np.nan
+    for _, of_metric in table.groupby("metric", sort=False):
+        p = of_metric.groupby("_column").apply(_heterogeneity, include_groups=False)
+        corrected = pd.Series(holm(p.to_numpy(float)), index=p.index)
+        table.loc[of_metric.index, "p_differ"] = of_metric["_column"].map(corrected)
+    return table.drop(columns=["_variance", "_column"]).to_dict("records")
+
+
+def _heterogeneity(part: pd.DataFrame) -> float:
+    """P value of equal scores in all subgroups, weighted by their precision; NaN with fewer than two."""
+    part = part[(part["_variance"] > 0) & np.isfinite(part["value"])]
+    if len(part) < 2:
+        return float("nan")
+    weight = 1 / part["_variance"]
+    mean = (weight * part["value"]).sum() / weight.sum()
+    return float(special.chdtrc(len(part) - 1, (weight * (part["value"] - mean) ** 2).sum()))
 
 
 def _subgroups(scans: pd.DataFrame, columns: list[str]) -> Iterator[tuple[str, set[str]]]:

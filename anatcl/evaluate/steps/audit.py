@@ -166,11 +166,18 @@ def check_untouched(problem: Problem, features: Features, split: Split, seed: in
         changed[split.test] = -10 * changed[split.test] - 1000
     else:
         changed[split.test] = (changed[split.test] + 1) % len(problem.classes)
+    score = None if problem.score is None else problem.score.copy()
+    if score is not None:
+        score[split.test] = -10 * score[split.test] - 1000
     matrices = {k: m.astype(float).copy() for k, m in features.matrices.items()}
     for matrix in matrices.values():
         matrix[others] = -7 * matrix[others] + 13
     after = protocol.predict_split(
-        dataclasses.replace(problem, y=changed), dataclasses.replace(features, matrices=matrices), split, seed, probe
+        dataclasses.replace(problem, y=changed, score=score),
+        dataclasses.replace(features, matrices=matrices),
+        split,
+        seed,
+        probe,
     )
     column = (
         "y_pred"

@@ -45,7 +45,9 @@ def chance(problem: Problem, tested: pd.DataFrame) -> tuple[float, float]:
     return level, float(np.sqrt(boundary.accuracy_variance(units.per_class(table).astype(float))(level)))
 
 
-def control_rows(problem: Problem, outcome: Outcome, value: float, folds: int) -> tuple[list[dict[str, Any]], str]:
+def control_rows(
+    problem: Problem, outcome: Outcome, value: float, folds: int, within: str = ""
+) -> tuple[list[dict[str, Any]], str]:
     """Rows of the control, and a warning where it is above chance.
 
     Parameters
@@ -58,6 +60,8 @@ def control_rows(problem: Problem, outcome: Outcome, value: float, folds: int) -
         The control's metric with the right labels; its permutation p value is given from 99 shuffles on.
     folds : int
         Number of folds.
+    within : str
+        Column within which labels were shuffled: what is above chance is then its doing and no leak.
     """
     if not outcome.controls:
         return [], ""
@@ -74,6 +78,10 @@ def control_rows(problem: Problem, outcome: Outcome, value: float, folds: int) -
     if len(known) >= 99:
         rows.append({"metric": "p_chance", "value": permutation_p(value, known)})
     leak = known.mean() - level > max(ALARM * half, own_limit(known))
+    if within:
+        for row in rows:
+            row["metric"] = f"{row['metric']}_within_{within}"
+        return rows, f"labels shuffled within {within} reach {known.mean():.3f}, chance is {level:.3f}" if leak else ""
     text = f"shuffled labels reach {known.mean():.3f}, chance is {level:.3f}: leak? (at most 1 in 100 clean tables)"
     return rows, text if leak else ""
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path
 from anatcl.base.provenance import recorded
+from anatcl.models import ContrastiveModel, build_model
 from anatcl.pretrain.arrays import open_arrays
 from anatcl.pretrain.bundle import embed_arrays, load_encoder
-from anatcl.pretrain.device import applied, for_embedding
+from anatcl.pretrain.device import applied, for_embedding, seed_everything
 
 
 def embed(
@@ -23,12 +25,14 @@ def embed(
     threads: int = 1,
     batch: int = 0,
     precision: str = "auto",
+    reinitialise: tuple[int, ...] = (),
 ) -> None:
     """Run one encoder over all packed volumes and write ``embeddings.npz`` (and ``run.json`` beside it).
 
     Precision and batch are those of every command that embeds (`anatcl.pretrain.device.for_embedding`), unless given;
-    a `batch` of 0 is what suits the device. The file holds ``scan`` (N,), ``participant_id`` (N,) and ``embedding``
-    (N, D) float32, in the order of the volumes: the output of the encoder before its head.
+    a `batch` of 0 is what suits the device. `reinitialise` draws the weights anew from these seeds. The file holds
+    ``scan`` (N,), ``participant_id`` (N,) and ``embedding`` (N, D) float32, in the order of the volumes: the output of
+    the encoder before its head.
 
     Raises
     ------
@@ -38,6 +42,8 @@ def embed(
     """
     packed = open_arrays(arrays)
     model, description = load_encoder(encoder, packed)
+    if reinitialise:
+        model = _anew(description, reinitialise)
     where = for_embedding(description["architecture"], device, precision, threads)
     parameters = {"arrays": str(arrays), "encoder": str(encoder), "batch": batch, "device": str(where)}
     with recorded(Path(out).parent, parameters) as record, applied(where):
@@ -53,3 +59,12 @@ def embed(
                 participant_id=packed.rows["participant_id"].to_numpy(str),
                 embedding=found,
             )
+
+
+def _anew(description: dict[str, Any], seeds: tuple[int, ...]) -> ContrastiveModel:
+    """The network of a description with weights drawn from `seeds`."""
+    seed_everything(int(np.random.default_rng(seeds).integers(2**31)))
+    head, pooling = description.get("head", "projection"), description.get("pooling", "average")
+    model = build_model(description["architecture"], head, pooling)
+    model.flip = tuple(description.get("flip_axes", ()))
+    return model.eval()

@@ -14,7 +14,8 @@ from anatcl.base.files import read_tsv, write_tsv
 from anatcl.evaluate.probes.finetune import FineTune, Start, rows_as_features
 from anatcl.evaluate.steps.embed_given import Maps, conformed
 from anatcl.evaluate.steps.gather import FLOATS
-from anatcl.evaluate.steps.task import Settings, evaluate_task, scans_table
+from anatcl.evaluate.steps.inputs import scans_table
+from anatcl.evaluate.steps.task import Settings, evaluate_task
 from anatcl.pretrain.arrays import PackedArrays, open_arrays, write_arrays
 from anatcl.pretrain.bundle import load_encoder
 from anatcl.pretrain.device import applied, for_embedding

@@ -11,8 +11,10 @@ from anatcl.base.files import read_tsv, write_tsv
 from anatcl.evaluate.statistics import compare, scores
 from anatcl.evaluate.statistics.published import SHIPPED, published_rows
 from anatcl.evaluate.statistics.scores import FLOATS
+from anatcl.evaluate.steps.added import added_table
 
-SUBGROUP_COLUMNS = ["method", "task", "protocol", "subgroup", "metric", "value", "low", "high", "n", "n_participants"]
+SUBGROUP_COLUMNS = ["method", "task", "protocol", "subgroup", "metric", "value", "low", "high", "n", "n_participants",
+                    "p_differ"]  # fmt: skip
 
 
 def gather(
@@ -29,7 +31,9 @@ def gather(
     seed: int = 0,
     n_bootstrap: int = 1000,
 ) -> None:
-    """Write the scores of all methods and tasks, the paired tests, the refused tasks, and the subgroups."""
+    """Write the scores of all methods and tasks, paired tests, what methods add to confounds (``added.tsv``), refused
+    tasks, and subgroups.
+    """
     table, refused = scores.concatenate(inputs)
     kinds = dict(zip(table["task"], table["kind"], strict=True))
     tables = [t for t in (read_tsv(f) for f in predictions) if len(t)]
@@ -39,6 +43,7 @@ def gather(
     beside = Path(out).parent
     compared = compare.compare_all(tables, kinds, n_bootstrap, seed, scores.missing_variances(table))
     write_tsv(comparisons or beside / "comparisons.tsv", compared, FLOATS)
+    write_tsv(beside / "added.tsv", added_table(tables, kinds, n_bootstrap, seed), FLOATS)
     write_tsv(skipped or beside / "skipped.tsv", refused[scores.COLUMNS], FLOATS)
     if scans:
         rows = subgroup_table(tables, kinds, read_tsv(scans), subgroups or [], n_bootstrap, seed)

@@ -23,7 +23,7 @@ from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation
 from anatcl.evaluate.probes.attribution import integrated_gradients, linear_attributions, spread
 from anatcl.evaluate.probes.probe import Probe, Readout, maker
-from anatcl.evaluate.steps.task import join, scans_table
+from anatcl.evaluate.steps.inputs import join, scans_table
 from anatcl.spec.protocol import load_design
 from anatcl.spec.task import Task, load_task
 
@@ -127,7 +127,7 @@ def fit_fold(problem: Problem, features: Features, split: Split, seed: int) -> F
     """
     cross_validation.check_answerable(problem, [split])
     x = features.of(split.fold)
-    probe = cross_validation.fit_probe(problem, x, problem.y, split, seed, maker(problem.task))
+    probe = cross_validation.fit_probe(problem, x, problem.within(split.train).y, split, seed, maker(problem.task))
     return Fold(problem, x, split, probe)
 
 

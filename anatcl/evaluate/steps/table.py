@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,18 @@ from tqdm import tqdm
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.base.words import nearest
+from anatcl.evaluate.data.confounds import confounds
 from anatcl.evaluate.data.features import Features, used_columns
 from anatcl.evaluate.statistics.scores import FLOATS
+from anatcl.evaluate.steps.confounds import confound_table
 from anatcl.evaluate.steps.gather import gather
-from anatcl.evaluate.steps.task import Settings, evaluate_task, load_features, scans_table
-from anatcl.spec.names import DEMOGRAPHIC
+from anatcl.evaluate.steps.inputs import load_features, scans_table
+from anatcl.evaluate.steps.task import Settings, evaluate_task
+from anatcl.spec.names import CONFOUNDS, DEMOGRAPHIC
 from anatcl.spec.task import Task, load_task
 
 log = logging.getLogger(__name__)
-PATHS = ("scans", "folds", "measures", "published")
+PATHS = ("scans", "folds", "measures", "published", "quality")
 PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -71,6 +75,10 @@ class TableSpec:
         Columns.
     seed, bootstrap, shuffles : int
         See `anatcl.evaluate.steps.task.Settings`.
+    quality : str
+        Table of image-quality metrics.
+    confounds : list of str
+        Further columns of the scans table that count as confounds.
     """
 
     scans: str
@@ -84,6 +92,8 @@ class TableSpec:
     seed: int = 0
     bootstrap: int = 1000
     shuffles: int = -1
+    quality: str = ""
+    confounds: list[str] = dataclasses.field(default_factory=list)
 
 
 def load_spec(file: str | Path, places: dict[str, str]) -> TableSpec:
@@ -135,18 +145,19 @@ def run_table(file: str | Path, out_dir: str | Path, places: dict[str, str] | No
 def evaluate_table(spec: TableSpec, out_dir: str | Path) -> None:
     """`run_table` for what was read from a file or made by another step."""
     out = Path(out_dir)
-    scans = scans_table(spec.scans, spec.measures or None)
+    scans = scans_table(spec.scans, spec.measures or None, spec.quality or None)
     folds = read_tsv(spec.folds) if spec.folds else None
     tasks = [load_task(t) for t in spec.tasks]
-    settings = Settings(spec.protocols, spec.seed, spec.bootstrap, spec.shuffles)
+    settings = Settings(spec.protocols, spec.seed, spec.bootstrap, spec.shuffles, confounds=spec.confounds)
     predictions: list[str | Path] = []
     scores: list[str | Path] = []
     with tqdm(total=len(spec.methods) * len(tasks), desc="methods x tasks", disable=None) as progress:
         for name, source in spec.methods.items():
             chosen = dataclasses.replace(settings, pretrained=source.pretrained or None)
-            common = None if source.columns == DEMOGRAPHIC else _features(scans, source, tasks[0], tasks)
+            by_task = source.columns in (DEMOGRAPHIC, CONFOUNDS)
+            common = None if by_task else _features(scans, source, tasks[0], tasks)
             for task in tasks:
-                features = common or _features(scans, source, task, tasks)
+                features = common or _features(scans, source, task, tasks, spec.confounds)
                 made = evaluate_task(task, name, scans, features, folds, chosen)
                 stem = out / name / task.name
                 predictions.append(f"{stem}_predictions.tsv")
@@ -154,6 +165,7 @@ def evaluate_table(spec: TableSpec, out_dir: str | Path) -> None:
                 for target, table in zip((predictions[-1], scores[-1]), made, strict=True):
                     write_tsv(target, table, FLOATS)
                 progress.update()
+    write_tsv(out / "confounds.tsv", confound_table(tasks, scans, spec.confounds), FLOATS)
     options: dict[str, Any] = {"published": spec.published} if spec.published else {}
     gather(
         scores,
@@ -167,6 +179,8 @@ def evaluate_table(spec: TableSpec, out_dir: str | Path) -> None:
     )
 
 
-def _features(scans: Any, source: Source, task: Task, tasks: list[Task]) -> Features:
+def _features(scans: Any, source: Source, task: Task, tasks: list[Task], extra: Sequence[str] = ()) -> Features:
+    if source.columns == CONFOUNDS:
+        return confounds(scans, task.target, task.site, extra)
     places = source.embeddings or None, source.features or None
     return load_features(scans, *places, source.columns, task.target, used_columns(tasks))

@@ -28,7 +28,7 @@ from anatcl.evaluate.data.roi_tables import RoiTable, read_roi_table
 from anatcl.evaluate.statistics.scores import FLOATS
 from anatcl.evaluate.steps.table import Source, TableSpec, evaluate_table
 from anatcl.spec.layout import EXCLUDED
-from anatcl.spec.names import DEMOGRAPHIC, GUESS, REGIONAL, TISSUE, VOLUMES
+from anatcl.spec.names import CONFOUNDS, DEMOGRAPHIC, GUESS, REGIONAL, TISSUE, VOLUMES
 from anatcl.spec.task import Task, load_task, shipped_tasks
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,8 @@ class Given:
         Folds table.
     seed, bootstrap, shuffles : int
         See `anatcl.evaluate.steps.task.Settings`.
+    confounds : sequence of str
+        Columns of the people's table that count as confounds beside site, age, sex and head size (motion).
     """
 
     features: Sequence[str]
@@ -79,6 +81,7 @@ class Given:
     seed: int = 0
     bootstrap: int = 1000
     shuffles: int = -1
+    confounds: Sequence[str] = ()
 
 
 def run_tables(given: Given, out_dir: str | Path) -> None:
@@ -114,6 +117,7 @@ def run_tables(given: Given, out_dir: str | Path) -> None:
         seed=given.seed,
         bootstrap=given.bootstrap,
         shuffles=given.shuffles,
+        confounds=list(given.confounds),
     )
     evaluate_table(spec, out / "evaluate")
 
@@ -141,7 +145,7 @@ def _methods(given: Given) -> dict[str, list[RoiTable]]:
         table = read_roi_table(file, given.id_column)
         stem = Path(file).stem
         found.setdefault(name or (REGIONAL if table.anatomical else stem), []).append(table)
-    reserved = sorted(set(found) & {DEMOGRAPHIC, GUESS, TISSUE})
+    reserved = sorted(set(found) & {CONFOUNDS, DEMOGRAPHIC, GUESS, TISSUE})
     if reserved:
         raise InputError(f"the method {reserved[0]!r} is made here.", None, "Give these features another name.")
     return found
@@ -177,7 +181,7 @@ def _new_columns(name: str, table: RoiTable, before: list[pd.DataFrame], values:
         both = [c for c in values if c in other]
         rows = values.index.intersection(other.index)
         for column in both:
-            a, b = values.loc[rows, column].astype(float), other.loc[rows, column].astype(float)
+            a, b = values[column].loc[rows].astype(float), other[column].loc[rows].astype(float)
             if not np.allclose(a, b, rtol=1e-4, equal_nan=True):
                 raise InputError(
                     f"the column {column} has other values in another table of the method {name}.",
@@ -222,7 +226,7 @@ def _sources(made: dict[str, pd.DataFrame], scans: pd.DataFrame, folder: Path) -
             found.setdefault(TISSUE, Source(features=str(folder / f"{name}.tsv"), columns=TISSUE))
     if any(c in scans and scans[c].notna().any() for c in ("age", "sex", "tiv_mm3")):
         found[DEMOGRAPHIC] = Source(columns=DEMOGRAPHIC)
-    return found | {GUESS: Source()}
+    return found | {CONFOUNDS: Source(columns=CONFOUNDS), GUESS: Source()}
 
 
 def _tasks(told: Sequence[str], scans: pd.DataFrame) -> list[Task]:

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.base.words import plural
 from anatcl.evaluate.data import phenotypes, units
+from anatcl.evaluate.data.confounds import confounds
 from anatcl.evaluate.data.features import (
     Features,
-    demographics,
-    load_embeddings,
-    load_table,
-    no_features,
     used_columns,
 )
-from anatcl.evaluate.data.problem import Problem, Refused, make_problem
+from anatcl.evaluate.data.problem import Problem, Refused
 from anatcl.evaluate.data.protocols import evaluated_apart, make_splits, too_small
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation as protocol
 from anatcl.evaluate.statistics import scores
 from anatcl.evaluate.statistics.scores import FLOATS
 from anatcl.evaluate.steps import audit, control
-from anatcl.spec.names import DEMOGRAPHIC, VOLUMES
+from anatcl.evaluate.steps import confounds as confounding
+from anatcl.evaluate.steps.inputs import join, load_features, scans_table
+from anatcl.spec.names import CONFOUNDS
 from anatcl.spec.protocol import Design, load_design
 from anatcl.spec.task import Task, load_task
 
@@ -63,6 +61,10 @@ class Settings:
         Folder of fold-*/model.json of the encoders: whom they were trained on is checked.
     site_column : str
         Column of the site where the task names none.
+    confounds : sequence of str
+        Columns of the scans table that count as confounds beside the usual ones.
+    shuffle_within : str
+        Column within whose values labels are shuffled.
     """
 
     design: str | dict[str, Any] | Sequence[str | dict[str, Any]] = "folds"
@@ -71,6 +73,8 @@ class Settings:
     shuffles: int = -1
     pretrained: str | Path | None = None
     site_column: str = "site"
+    confounds: Sequence[str] = ()
+    shuffle_within: str = ""
 
 
 def run_task(
@@ -85,6 +89,7 @@ def run_task(
     features: str | Path | None = None,
     feature_set: str = "all",
     measures: str | Path | None = None,
+    quality: str | Path | None = None,
     settings: Settings | None = None,
 ) -> None:
     """Probe one method on one task and write its predictions and scores.
@@ -94,8 +99,11 @@ def run_task(
     """
     settings = settings or Settings()
     wanted = load_task(task).at(settings.site_column)
-    table = scans_table(scans, measures)
-    given = load_features(table, embeddings_dir, features, feature_set, wanted.target, used_columns([wanted]))
+    table = scans_table(scans, measures, quality)
+    if feature_set == CONFOUNDS:
+        given = confounds(table, wanted.target, wanted.site, settings.confounds)
+    else:
+        given = load_features(table, embeddings_dir, features, feature_set, wanted.target, used_columns([wanted]))
     dealt = read_tsv(folds) if folds else None
     predictions, found = evaluate_task(wanted, method, table, given, dealt, settings)
     write_tsv(out_predictions, predictions, FLOATS)
@@ -189,6 +197,7 @@ def _evaluate(
     """Predictions and rows of one protocol, audited."""
     settings = how.settings
     warnings = audit.check_encoders(problem, splits, settings.pretrained) if settings.pretrained else []
+    warnings += confounding.flags(problem, settings.confounds)
     audit.check_splits(problem, splits)
     if not how.runner:
         warnings += audit.check_features(problem, features, splits)
@@ -199,87 +208,57 @@ def _evaluate(
         people = len(set(problem.groups))
         shuffles = control.shuffle_count(people) if settings.shuffles < 0 else settings.shuffles
         shuffles = shuffles if features.names else 0
-        outcome = _every_seed(problem, features, splits, settings.seed, shuffles, design.probe)
+        within = settings.shuffle_within if settings.shuffle_within in problem.rows else ""
+        outcome = _every_seed(problem, features, splits, settings.seed, shuffles, design, within)
         audit.check_untouched(problem, features, splits[0], settings.seed, design.probe)
     labelled = units.label(outcome.predictions, problem, name, design.column)
     rows = scores.score_rows(problem, labelled, outcome.missing_variance, settings.n_bootstrap, settings.seed)
     folds = len({s.fold for s in splits})
     value = {r["metric"]: r["value"] for r in rows}.get(control.METRIC[problem.task.kind], np.nan)
-    extra, warning = control.control_rows(problem, outcome, value, folds)
+    within = settings.shuffle_within if settings.shuffle_within in problem.rows else ""
+    extra, warning = control.control_rows(problem, outcome, value, folds, within)
     if warning:
         log.warning("%s: %s", problem.task.name, warning)
-    marks = _joined(*scores.flags(problem, labelled), *warnings, warning, *features.notes)
+    marks = _joined(*scores.flags(problem, labelled), *warnings, warning, _at_end(outcome.ends), *features.notes)
     counts = {"protocol": name, "folds": folds, **scores.describe(problem, labelled)}
     notes = NOTES | (SITE_NOTES if units.sites(labelled) is not None else {})
     return labelled, [counts | {"flags": _joined(marks, notes.get(r["metric"]))} | r for r in rows + extra]
 
 
 def _every_seed(
-    problem: Problem, features: Features, splits: list[Split], seed: int, shuffles: int, probe: str
+    problem: Problem,
+    features: Features,
+    splits: list[Split],
+    seed: int,
+    shuffles: int,
+    design: Design,
+    within: str = "",
 ) -> protocol.Outcome:
     """Predictions with the encoders of every seed; the control is that of the first.
 
     What the bootstrap lacks is the mean over seeds: their probes share the training people.
     """
-    make = protocol.every(problem, probe)
-    first = protocol.cross_validate(problem, features, splits, seed, shuffles, make)
+    make = protocol.every(problem, design.probe)
+    left_out = design.kind == "leave-site-out"
+    whole = problem.rows[design.column].astype(str).to_numpy() if left_out else None
+    first = protocol.cross_validate(problem, features, splits, seed, shuffles, make, within, whole)
     if not features.other_seeds:
         return first
-    others = [protocol.cross_validate(problem, f, splits, seed, 0, make) for f in features.other_seeds]
+    others = [protocol.cross_validate(problem, f, splits, seed, 0, make, units=whole) for f in features.other_seeds]
     made = [o.predictions.assign(seed_id=str(i)) for i, o in enumerate([first, *others])]
     lacking = pd.DataFrame([o.missing_variance for o in [first, *others]]).mean()
     missing = {str(metric): float(value) for metric, value in lacking.items()}
-    return protocol.Outcome(pd.concat(made, ignore_index=True), first.controls, missing)
+    return protocol.Outcome(pd.concat(made, ignore_index=True), first.controls, missing, first.ends)
+
+
+def _at_end(ends: Sequence[str]) -> str:
+    """A sentence on penalties at an end of their grid; the strongest is usual where there is nothing to learn."""
+    found = [f"{ends.count(end)} of {len(ends)} at the {end}" for end in ("strongest", "weakest") if end in ends]
+    return f"penalty at an end of its grid: {', '.join(found)}" if found else ""
 
 
 def _joined(*marks: str | None) -> str:
     return "; ".join(m for m in marks if m)
-
-
-def scans_table(scans: str | Path, measures: str | Path | None) -> pd.DataFrame:
-    """The scans with their phenotypes and, where measured, their global volumes (mm3)."""
-    table = read_tsv(scans)
-    missing = {"scan", "participant_id"} - set(table.columns)
-    if missing:
-        raise InputError(f"the scans table lacks the columns {sorted(missing)}.", file=scans)
-    _once(table, scans)
-    if measures is None:
-        return table
-    volumes = read_tsv(measures)
-    _once(volumes, measures)
-    columns = [c for c in VOLUMES if c in volumes and c not in table]
-    return table.merge(volumes[["scan", *columns]], on="scan", how="left", validate="one_to_one")
-
-
-def _once(table: pd.DataFrame, file: str | Path) -> None:
-    twice = table["scan"][table["scan"].duplicated()]
-    if len(twice):
-        raise InputError(f"the scan {twice.iloc[0]} stands in the table more than once.", file, "Keep one row of it.")
-
-
-def load_features(
-    table: pd.DataFrame,
-    embeddings_dir: str | Path | None,
-    features: str | Path | None,
-    feature_set: str,
-    target: str,
-    used: Collection[str] = (),
-) -> Features:
-    """Features of a method: embeddings, a table (see `load_table`), age + sex + TIV less the target, or none."""
-    if feature_set == DEMOGRAPHIC:
-        return demographics(table, target)
-    if embeddings_dir and features:
-        raise InputError("a method has embeddings or a feature table, not both.")
-    if embeddings_dir:
-        return load_embeddings(embeddings_dir, table["scan"])
-    return load_table(features, feature_set, table, used) if features else no_features(len(table))
-
-
-def join(task: Task, table: pd.DataFrame, features: Features) -> tuple[Problem, Features]:
-    """The problem of a task and the features of its rows, in its order."""
-    problem = make_problem(task, table, features.present)
-    where = pd.Index(table["scan"]).get_indexer(problem.rows["scan"])
-    return problem, features.take(where)
 
 
 def run_audit(

@@ -14,9 +14,9 @@ from markupsafe import Markup
 from anatcl import __version__
 from anatcl.base.files import write_text
 from anatcl.measures.age_effects import flag_text
-from anatcl.report.drawing import anatomy, cortex, figures, interpretation
+from anatcl.report.drawing import anatomy, classes, cortex, figures, interpretation
 from anatcl.report.page import cohort, gallery, markdown, notes
-from anatcl.report.records import provenance, results
+from anatcl.report.records import checklist, provenance, results
 from anatcl.report.records.results import Sources
 from anatcl.report.tables import subgroups
 from anatcl.report.tables import vocabulary as words
@@ -162,6 +162,10 @@ def results_context(sources: Sources, out: Path) -> dict[str, Any]:
         "baselines": [name for name in words.BASELINES if name in run],
         "skipped": results.skipped(sources.evaluate),
         "audit": results.records(results.beside(sources.evaluate, "audit.tsv")),
+        "confounds": results.records(results.beside(sources.evaluate, "confounds.tsv")),
+        "added": results.records(results.beside(sources.evaluate, "added.tsv")),
+        "classes": classes.classes(results.predictions(sources.evaluate)),
+        "checklist": checklist.checklist(checklist.run_of(sources)),
         "subgroups": subgroups.tables(results.beside(sources.evaluate, "subgroups.tsv")),
     }
 

@@ -7,6 +7,7 @@ import dataclasses
 import pandas as pd
 
 from anatcl.report.tables import vocabulary as words
+from anatcl.report.tables.marks import LEVEL
 from anatcl.report.tables.table import Cell
 
 
@@ -21,6 +22,8 @@ class Subgroups:
     columns : list of str
         Subgroups with their numbers of people.
     rows : list of (method, list of Cell or None)
+    tests : list of str
+        Columns whose subgroups differ, by method.
     """
 
     task: str
@@ -28,6 +31,7 @@ class Subgroups:
     metric: words.Metric
     columns: list[str]
     rows: list[tuple[str, list[Cell | None]]]
+    tests: list[str] = dataclasses.field(default_factory=list)
 
 
 def tables(long: pd.DataFrame) -> list[Subgroups]:
@@ -50,4 +54,16 @@ def _arrange(task: str, protocol: str, rows: pd.DataFrame) -> Subgroups:
     }
     methods = words.order_methods(rows["method"])
     columns = [f"{group} (n = {people[group]:.0f})" for group in groups]
-    return Subgroups(task, protocol, metric, columns, [(m, [found.get((m, g)) for g in groups]) for m in methods])
+    body = [(m, [found.get((m, g)) for g in groups]) for m in methods]
+    return Subgroups(task, protocol, metric, columns, body, _differences(rows))
+
+
+def _differences(rows: pd.DataFrame) -> list[str]:
+    """Which columns' subgroups differ at 5 % (Holm over the columns of a method), in words."""
+    if "p_differ" not in rows:
+        return []
+    told = rows[rows["p_differ"] < LEVEL].assign(column=lambda t: t["subgroup"].str.split("=").str[0])
+    return [
+        f"{words.method_label(str(r.method))}: scores differ by {r.column} (p = {r.p_differ:.2g})"
+        for r in told.drop_duplicates(["method", "column"]).itertuples()
+    ]

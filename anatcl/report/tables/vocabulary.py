@@ -20,9 +20,12 @@ GROUPS = {
 TRAINED = {name: declared.label for name, declared in declared_methods().items() if declared.loss}
 # Methods that learn nothing from volumes: they stand below a line in every table.
 _NOTHING_LEARNT = {name: declared.label for name, declared in declared_methods().items() if not declared.loss} | {
+    "voxel-pca": "Voxels, principal components",
+    "voxel-ridge": "Voxels, ridge to measures",
     "regional-measures": "Regional measures",
     "tissue-volumes": "Tissue volumes",
     "age-sex-tiv": "Age, sex, head size",
+    "confounds": "Confounds",
     "majority-median": "Majority / median",
 }
 BASELINES = tuple(_NOTHING_LEARNT)
@@ -71,6 +74,9 @@ METRICS = {
     "r2": Metric("R²", "up", 2, 0.0),
     "r": Metric("r", "up", 2, 0.0),
     "pearson_r": Metric("r", "up", 2, 0.0),
+    "pearson_r_pooled": Metric("r, folds pooled", "up", 2, 0.0, main=False),
+    "pearson_r_within_site": Metric("r, within site", "up", 2, 0.0, main=False),
+    "partial_r_age": Metric("r, age held", "up", 2, 0.0, main=False),
     "bias_slope": Metric("Bias slope", "zero", 2, 0.0),
     "bias_mean": Metric("Mean bias", "zero", 2, 0.0, main=False),
     "mae_corrected": Metric("MAE, bias-corrected", "", 2, main=False),
@@ -83,6 +89,12 @@ METRICS = {
     "f1": Metric("F1", "up", 3),
     "brier": Metric("Brier score", "down", 3, main=False),
     "calibration_slope": Metric("Calibration slope", "", 2, main=False),
+    "calibration_intercept": Metric("Calibration intercept", "zero", 2, main=False),
+    "sensitivity": Metric("Sensitivity", "up", 3, main=False),
+    "specificity": Metric("Specificity", "up", 3, main=False),
+    "ppv": Metric("Positive predictive value", "up", 3, main=False),
+    "roc_auc_pooled": Metric("ROC AUC, folds pooled", "up", 3, 0.5, main=False),
+    "roc_auc_within_site": Metric("ROC AUC, within site", "up", 3, 0.5, main=False),
     "external_mae": Metric("MAE, unseen sites", "down", 2),
     "openbhb_score": Metric("OpenBHB score", "down", 2),
 }

@@ -1,0 +1,151 @@
+"""Two linear rivals of every encoder, fitted on the same people: what a network must beat.
+
+``voxel-pca``: principal components of the voxels. ``voxel-ridge``: regional measures predicted from the voxels by ridge
+regression. Both see block means of the packed volumes (at most `MOST` per volume) and the pretraining people of one
+fold; both give features of everybody, in the form of an encoder's embeddings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import linalg
+
+from anatcl.base.errors import InputError
+from anatcl.base.files import atomic_path, read_tsv, write_json
+from anatcl.evaluate.data.features import select_columns
+from anatcl.evaluate.probes.linear import Standardise
+from anatcl.pretrain.arrays import PackedArrays, open_arrays
+from anatcl.spec.names import REGIONAL, VOXEL_PCA
+
+MOST = 2**17  # block means of a volume
+COMPONENTS = 100
+# Ridge penalties as shares of the mean eigenvalue of the voxels' Gram matrix.
+PENALTIES = tuple(10.0 ** (k / 2) for k in range(-6, 7))
+FEWEST = 5
+
+
+def run_rival(
+    arrays: str | Path,
+    folds: str | Path,
+    fold: int,
+    kind: str,
+    out: str | Path,
+    out_model: str | Path,
+    measures: str | Path | None = None,
+) -> None:
+    """Fit one rival without the people of one fold; write ``embeddings.npz`` and whom it was fitted on.
+
+    Parameters
+    ----------
+    arrays : path
+        Folder of packed volumes.
+    folds : path
+        Folds table.
+    fold : int
+        The fold whose people it must not see.
+    kind : {"voxel-pca", "voxel-ridge"}
+        Which rival.
+    out, out_model : path
+        ``embeddings.npz`` and ``model.json``.
+    measures : path, optional
+        ``measures.tsv``, for ``voxel-ridge``.
+
+    Raises
+    ------
+    InputError
+        Too few people, or no measures to learn from.
+    """
+    packed = open_arrays(arrays)
+    table = read_tsv(folds)
+    known = table[table["fold"].astype(int) != fold]["participant_id"].astype(str)
+    people = packed.rows["participant_id"].astype(str)
+    train = people.isin(set(known)).to_numpy()
+    if people[train].nunique() < FEWEST:
+        reason = f"{people[train].nunique()} people to learn from without fold {fold}, {FEWEST} needed."
+        raise InputError(reason, folds, "Use fewer folds, or leave the rival out of evaluate: rivals.")
+    x = voxels(packed, train)
+    found = components(x, train) if kind == VOXEL_PCA else measures_of_voxels(x, train, targets(measures, packed.rows))
+    with atomic_path(out) as temporary, open(temporary, "wb") as stream:
+        np.savez(
+            stream,
+            scan=packed.rows["scan"].to_numpy(str),
+            participant_id=people.to_numpy(str),
+            embedding=found.astype(np.float32),
+        )
+    write_json(out_model, {"method": kind, "fold": fold, "train_participants": sorted(set(people[train]))})
+
+
+def voxels(packed: PackedArrays, train: np.ndarray) -> np.ndarray:
+    """Block means of all volumes, standardised by the training ones, shape (N, m), without those that do not vary."""
+    step = 1
+    while np.prod([-(-s // step) for s in packed.shape]) > MOST:
+        step += 1
+    x = np.stack([block_means(packed.true(i), step).ravel() for i in range(len(packed.rows))])
+    spread = x[train].std(0)
+    alive = spread > 1e-6 * max(float(spread.max()), 1e-30)
+    return (x[:, alive] - x[train][:, alive].mean(0)) / spread[alive]
+
+
+def block_means(volume: np.ndarray, step: int) -> np.ndarray:
+    """Means of blocks of `step` voxels a side, the last of an axis perhaps smaller."""
+    out = np.asarray(volume, np.float32)
+    for axis, size in enumerate(volume.shape):
+        edges = np.arange(0, size, step)
+        counts = np.diff(np.r_[edges, size]).astype(np.float32)
+        out = np.add.reduceat(out, edges, axis=axis) / counts.reshape([-1 if a == axis else 1 for a in range(3)])
+    return out
+
+
+def components(x: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Scores on the training volumes' principal components, shape (N, k); the sign makes the largest score positive."""
+    gram = x[train] @ x[train].T
+    values, vectors = linalg.eigh(gram.astype(float))
+    order = np.argsort(values)[::-1][: min(COMPONENTS, int(train.sum()) - 1)]
+    order = order[values[order] > 1e-9 * values[-1]]
+    scores = (x @ x[train].T).astype(float) @ vectors[:, order] / np.sqrt(values[order])
+    top = np.abs(scores[train]).argmax(0)
+    return scores * np.sign(scores[train][top, np.arange(len(order))])
+
+
+def targets(measures: str | Path | None, rows: pd.DataFrame) -> np.ndarray:
+    """Regional measures of each packed volume, shape (N, t); NaN where a scan has none."""
+    if measures is None:
+        raise InputError("voxel-ridge learns regional measures and was given none.", remedy="Give --measures.")
+    table = read_tsv(measures)
+    columns = select_columns(table, REGIONAL, measures)
+    return table.set_index("scan")[columns].reindex(rows["scan"]).to_numpy(float)
+
+
+def measures_of_voxels(x: np.ndarray, train: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Regional measures predicted from voxels by ridge regression, shape (N, t).
+
+    Training people get the prediction of the model without them (in closed form), so that a probe sees the same kind of
+    features in training and test. One penalty, chosen by these errors, serves all measures.
+    """
+    rows = np.flatnonzero(train & np.isfinite(y).any(1))
+    if len(rows) < FEWEST:
+        raise InputError(f"{len(rows)} training scans have measures, {FEWEST} needed.", remedy="Measure more scans.")
+    scaler = Standardise().fit(y[rows])
+    target = scaler.transform(y[rows])
+    centre = x[rows].mean(0)
+    a = x[rows] - centre
+    values, vectors = linalg.eigh((a @ a.T).astype(float))
+    values = np.maximum(values, 0.0)
+    turned = vectors.T @ target
+    left = {p: _without(values, vectors, turned, target, p * values.mean()) for p in PENALTIES}
+    best = min(PENALTIES, key=lambda p: float(((left[p] - target) ** 2).sum()))
+    dual = vectors @ (turned / (values + best * values.mean())[:, None])
+    found = ((x - centre) @ a.T).astype(float) @ dual
+    found[rows] = left[best]
+    return found
+
+
+def _without(values: np.ndarray, vectors: np.ndarray, turned: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
+    """Leave-one-out predictions of kernel ridge regression with an intercept, shape (n, t)."""
+    shrink = values / (values + penalty)
+    fitted = vectors @ (shrink[:, None] * turned)
+    leverage = (vectors**2 * shrink).sum(1) + 1 / len(values)
+    return y - (y - fitted) / np.maximum(1 - leverage, 1e-6)[:, None]
