@@ -36,6 +36,8 @@ QUALITY = (
     "jacobian_nonpositive_share",
     "modulation_ratio",
 )
+# Quality numbers of the surfaces of a hemisphere, as `measures surfaces` writes them.
+SURFACE_QUALITY = ("euler", "intersections", "defects", "contrast", "area_cm2", "thickness_mm")
 # Metrics by the kind of a task.
 METRICS = {
     "regression": (
