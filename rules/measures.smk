@@ -20,7 +20,7 @@ rule surfaces:
     output:
         gifti=expand(
             "results/measures/{{scan}}_hemi-{hemisphere}_{ending}.gii",
-            hemisphere="LR",
+            hemisphere=["L", "R"],
             ending=layout.SURFACE_FILES,
         ),
         quality=f"results/measures/{{scan}}_{layout.SURFACE_NUMBERS}",

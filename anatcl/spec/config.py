@@ -169,7 +169,7 @@ class Measures(Section):
     )
     surface_qc: dict[Annotated[str, _known(SURFACE_QUALITY)], Limits] = Field(
         {
-            "euler": (2, 2),
+            "euler": (1, 3),
             "intersections": (None, 200),
             "defects": (None, 150),
             "contrast": (8.0, None),

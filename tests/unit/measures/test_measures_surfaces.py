@@ -348,7 +348,7 @@ def measured(tmp_path, surfaces):
     stem = tmp_path / "sub-1"
     for side, shift in (("L", -20), ("R", 20)):
         template = annotation.fsaverage5(side)
-        moved = [ball(r, template) + [shift, 0, 0] for r in (41, 40, 42)]
+        moved = [ball(r, template) + np.array([shift, 0, 0]) for r in (41, 40, 42)]
         sphere = ball(100, template)
         one = engine.Surfaces(template["faces"], *moved, sphere, sphere, np.full(VERTICES, 2.0))
         gifti.write_surfaces(stem, side, one, np.zeros(VERTICES))
@@ -401,7 +401,8 @@ t = np.load(job["template"])
 ball = lambda r: t["sphere"] / 100 * r
 np.savez(job["out"], faces=t["faces"], central=ball(41), white=ball(40), pial=ball(42), sphere=t["sphere"],
          registered=t["sphere"], thickness=np.full(len(t["sphere"]), 2.0))
-json.dump({"defects": 1, "intersections": {}, "seconds": {}, "version": "0", "options": job["options"]}, open(job["numbers"], "w"))
+said = {"defects": 1, "intersections": {}, "seconds": {}, "version": "0", "options": job["options"]}
+json.dump(said, open(job["numbers"], "w"))
 """
 
 
