@@ -88,7 +88,13 @@ def version() -> str:
     return f"cat-surf {metadata.version('cat-surf')} (GPL-2.0-or-later)"
 
 
-def make(labels: Volume, template: dict[str, NDArray], folder: Path, name: str) -> tuple[Surfaces, dict[str, Any]]:
+def make(
+    labels: Volume,
+    template: dict[str, NDArray],
+    folder: Path,
+    name: str,
+    options: dict[str, Any] | None = None,
+) -> tuple[Surfaces, dict[str, Any]]:
     """Make the surfaces of one hemisphere.
 
     Parameters
@@ -101,6 +107,8 @@ def make(labels: Volume, template: dict[str, NDArray], folder: Path, name: str) 
         Where files go while the program runs.
     name : str
         What they are called.
+    options : dict, optional
+        In the place of some of `OPTIONS`.
 
     Returns
     -------
@@ -122,7 +130,7 @@ def make(labels: Volume, template: dict[str, NDArray], folder: Path, name: str) 
     paths = {key: str(folder / file) for key, file in files.items()}
     save(paths["labels"], labels, np.float32)
     np.savez(paths["template"], **{k: template[k] for k in ("surface", "sphere", "faces")})  # type: ignore[arg-type]
-    write_json(folder / f"{name}-job.json", paths | {"options": OPTIONS})
+    write_json(folder / f"{name}-job.json", paths | {"options": OPTIONS | (options or {})})
     _run(folder / f"{name}-job.json", name)
     with np.load(paths["out"]) as found:
         surfaces = Surfaces(**{field.name: found[field.name] for field in dataclasses.fields(Surfaces)})
