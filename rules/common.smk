@@ -49,6 +49,7 @@ try:
         workflow.is_main_process,
         not READ_ONLY & set(sys.argv),
         workflow.is_main_process and scans_alone(),
+        bool(workflow.deployment_settings.deployment_method),
     )
 except InputError as error:
     # Printed and not raised: Snakemake would add where in the code it was raised.
@@ -199,6 +200,14 @@ def template_files(wildcards):
 def words_of_methods(wildcards):
     """What tables and texts say of the methods of this run."""
     return method_words(PLAN.methods.encoders)
+
+
+@ready
+def surface_flags(wildcards):
+    """Flags of the surfaces that the measures of a scan are taken from; none with the engine volume."""
+    return PLAN.imaging.surface_flags(
+        wildcards.scan, f"results/measures/{wildcards.scan}"
+    )
 
 
 @ready

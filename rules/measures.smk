@@ -1,8 +1,66 @@
 # measures: thickness, volume and area per region of the atlas.
 #
 # REQUIRED INPUTS: tissue maps and transforms of results/preprocess, the atlas of config measures: atlas
-# OUTPUTS:         per scan labels, thickness map and table; results/measures/measures.tsv and its exports
-# STEPS:           measure per scan -> measures_chunk -> measures
+# OUTPUTS:         per scan labels, thickness map and table, surfaces with measures: engine: surface;
+#                  results/measures/measures.tsv and its exports
+# STEPS:           (surfaces and) measure per scan -> measures_chunk -> measures
+SURFACES = "results/measures/{scan}"
+
+
+rule surfaces:
+    """Make white, pial and central surface of one scan, and register their spheres to fsaverage."""
+    input:
+        t1w="results/preprocess/{scan}_desc-preproc_T1w.nii.gz",
+        gm="results/preprocess/{scan}_label-GM_probseg.nii.gz",
+        wm="results/preprocess/{scan}_label-WM_probseg.nii.gz",
+        csf="results/preprocess/{scan}_label-CSF_probseg.nii.gz",
+        dseg="results/preprocess/{scan}_dseg.nii.gz",
+        icv="results/preprocess/{scan}_desc-icv_mask.nii.gz",
+        xfm=f"results/preprocess/{{scan}}_from-{TEMPLATE}_to-T1w_mode-image_xfm.h5",
+    output:
+        gifti=expand(
+            "results/measures/{{scan}}_hemi-{hemisphere}_{ending}.gii",
+            hemisphere=["L", "R"],
+            ending=layout.SURFACE_FILES,
+        ),
+        quality=f"results/measures/{{scan}}_{layout.SURFACE_NUMBERS}",
+        picture=f"results/measures/{{scan}}_{layout.SURFACE_PICTURE}",
+    log:
+        "logs/surfaces/{scan}.log",
+    benchmark:
+        "results/benchmarks/surfaces/{scan}.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(4000),
+        runtime=grown(60),
+    params:
+        stem=SURFACES,
+        space=PLAN.imaging.space,
+        voxel_mm=PLAN.config.measures.surface_mm,
+        seed=PLAN.config.seed,
+        code=code_digest("measures", "surfaces"),
+    shell:
+        "python -m anatcl measures surfaces"
+        " --scan {wildcards.scan:q}"
+        " --failures results/failures"
+        " --log-path {log:q}"
+        " --t1w {input.t1w:q}"
+        " --gm {input.gm:q}"
+        " --wm {input.wm:q}"
+        " --csf {input.csf:q}"
+        " --dseg {input.dseg:q}"
+        " --icv-mask {input.icv:q}"
+        " --xfm {input.xfm:q}"
+        " --atlas-space-template {params.space:q}"
+        " --voxel-mm {params.voxel_mm}"
+        " --threads {threads}"
+        " --seed {params.seed}"
+        " --stem {params.stem:q}"
+        " --out-quality {output.quality:q}"
+        " --out-picture {output.picture:q}"
+        " > {log:q} 2>&1"
 
 
 rule measure:
@@ -15,10 +73,13 @@ rule measure:
         dseg="results/preprocess/{scan}_dseg.nii.gz",
         icv="results/preprocess/{scan}_desc-icv_mask.nii.gz",
         xfm=f"results/preprocess/{{scan}}_from-{TEMPLATE}_to-T1w_mode-image_xfm.h5",
+        # None with the engine volume.
+        surfaces=PLAN.imaging.surface_files(SURFACES),
     output:
         labels=f"results/measures/{{scan}}_atlas-{ATLAS}_dseg.nii.gz",
         thickness="results/measures/{scan}_desc-thickness_map.nii.gz",
         table=f"results/measures/{{scan}}_atlas-{ATLAS}_measures.tsv",
+        vertices=PLAN.imaging.label_files(SURFACES),
     log:
         "logs/measure/{scan}.log",
     benchmark:
@@ -35,6 +96,7 @@ rule measure:
         space=PLAN.imaging.space,
         thickness=PLAN.imaging.thickness,
         options=PLAN.imaging.thickness_options(),
+        surfaces=surface_flags,
         seed=PLAN.config.seed,
         code=code_digest("measures", "measure"),
     shell:
@@ -53,6 +115,7 @@ rule measure:
         " --atlas-space-template {params.space:q}"
         " --thickness {params.thickness:q}"
         " --thickness-options {params.options:q}"
+        " {params.surfaces:q}"
         " --threads {threads}"
         " --seed {params.seed}"
         " --out-labels {output.labels:q}"

@@ -14,13 +14,14 @@ def register(stages: argparse._SubParsersAction) -> None:
     """Add the stage ``measures`` and its steps."""
     stage = stages.add_parser("measures", help="anatomical measures per region")
     steps = stage.add_subparsers(dest="step", metavar="STEP", required=True)
+    _add_surfaces(steps)
     _add_measure(steps)
     _add_chunk(steps)
     _add_cohort(steps)
 
 
-def _add_measure(steps: argparse._SubParsersAction) -> None:
-    parser = steps.add_parser("measure", help="labels, thickness, volume and area of one scan")
+def _of_scan(parser: argparse.ArgumentParser) -> None:
+    """Flags of the steps that read the tissue maps of a scan."""
     scan_flags(parser)
     for name, text in (
         ("--t1w", "bias-corrected T1w image, native grid"),
@@ -32,9 +33,45 @@ def _add_measure(steps: argparse._SubParsersAction) -> None:
         ("--xfm", "composite transform that carries images from the template to T1w"),
     ):
         parser.add_argument(name, type=Path, required=True, metavar="FILE", help=text)
-    parser.add_argument("--atlas", default="desikan-killiany", help="packaged atlas, or path of a YAML file")
     parser.add_argument(
         "--atlas-space-template", required=True, metavar="NAME", help="space that --xfm comes from; must fit the atlas"
+    )
+
+
+def _add_surfaces(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser(
+        "surfaces",
+        help="white, pial and central surface of one scan (needs the extra surfaces)",
+        description="White, pial and central surface, sphere and registration to fsaverage of both hemispheres. They "
+        "are made by cat-surf (pip install 'anatcl-workflow[surfaces]'), which stands under the GNU General Public "
+        "License, version 2 or later, and is run as a program of its own; this package stays under the MIT licence.",
+    )
+    _of_scan(parser)
+    parser.add_argument("--voxel-mm", type=float, default=0.7, help="voxel size of the grid that they are made on")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the warp; surfaces take one")
+    parser.add_argument("--seed", type=int, default=0, help="seed of ITK")
+    parser.add_argument(
+        "--stem", type=Path, required=True, metavar="PATH", help="writes PATH_hemi-L_white.surf.gii and the others"
+    )
+    parser.add_argument("--out-quality", type=Path, required=True, metavar="FILE", help="quality numbers (.json)")
+    parser.add_argument("--out-picture", type=Path, required=True, metavar="FILE", help="picture (.png)")
+    parser.set_defaults(function=_surfaces)
+
+
+def _add_measure(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("measure", help="labels, thickness, volume and area of one scan")
+    _of_scan(parser)
+    parser.add_argument("--atlas", default="desikan-killiany", help="packaged atlas, or path of a YAML file")
+    parser.add_argument(
+        "--surfaces", type=Path, metavar="PATH", help="measure the cortex on PATH_hemi-L_white.surf.gii and the others"
+    )
+    parser.add_argument("--surface-quality", type=Path, metavar="FILE", help="their quality numbers (.json)")
+    parser.add_argument(
+        "--surface-limits",
+        type=json.loads,
+        default={"limits": {}, "accept": []},
+        metavar="JSON",
+        help="limits on these numbers, and scans that are accepted whatever they are",
     )
     parser.add_argument("--thickness", choices=THICKNESS, default="distance", help="how thickness (mm) is estimated")
     parser.add_argument("--thickness-options", type=json.loads, default={}, metavar="JSON", help="its parameters")
@@ -79,18 +116,41 @@ def _add_cohort(steps: argparse._SubParsersAction) -> None:
     parser.set_defaults(function=_cohort)
 
 
+def _maps(args: argparse.Namespace) -> dict[str, Path]:
+    return {"gm": args.gm, "wm": args.wm, "csf": args.csf, "dseg": args.dseg, "icv": args.icv_mask}
+
+
+def _surfaces(args: argparse.Namespace) -> None:
+    from anatcl.measures.surfaces.scan import run
+
+    run(
+        _maps(args),
+        args.t1w,
+        args.xfm,
+        template=args.atlas_space_template,
+        voxel_mm=args.voxel_mm,
+        stem=args.stem,
+        out_quality=args.out_quality,
+        out_picture=args.out_picture,
+        threads=args.threads,
+        seed=args.seed,
+    )
+
+
 def _measure(args: argparse.Namespace) -> None:
     from anatcl.measures.scan import run
 
+    given = {"stem": args.surfaces, "quality": args.surface_quality, **args.surface_limits}
     run(
         args.scan,
-        {"gm": args.gm, "wm": args.wm, "csf": args.csf, "dseg": args.dseg, "icv": args.icv_mask},
+        _maps(args),
         args.xfm,
         atlas_name=args.atlas,
         template=args.atlas_space_template,
         method=args.thickness,
         outputs={"labels": args.out_labels, "thickness": args.out_thickness, "measures": args.out_measures},
         options=args.thickness_options,
+        surfaces=given if args.surfaces else None,
         threads=args.threads,
         seed=args.seed,
     )

@@ -20,6 +20,7 @@ EXTRAS = {
         "snakemake",
     ),
     "greedy": ("SimpleITK", "picsl_greedy"),
+    "surfaces": ("cat_surf",),
     "options": ("combatlearn", "monai", "onnx", "tensorboard"),
 }
 

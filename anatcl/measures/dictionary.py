@@ -11,9 +11,10 @@ MEASURES: dict[str, tuple[str, str]] = {
     "thicknessstd": ("Standard deviation of cortical thickness inside the region", "mm"),
     "volume": ("Volume of the region's tissue (sum of its tissue map; grey matter for cortex)", "mm3"),
     "area": ("Area of the grey/white interface that belongs to the region", "mm2"),
-    "meancurv": ("Integrated rectified mean curvature (FreeSurfer source only)", "mm^-1"),
-    "gauscurv": ("Integrated rectified Gaussian curvature (FreeSurfer source only)", "mm^-2"),
-    "curvind": ("Intrinsic curvature index (FreeSurfer source only)", "1"),
+    "meancurv": ("Integrated rectified mean curvature (engine surface, FreeSurfer)", "mm^-1"),
+    "gauscurv": ("Integrated rectified Gaussian curvature (engine surface, FreeSurfer)", "mm^-2"),
+    "curvind": ("Intrinsic curvature index (engine surface, FreeSurfer)", "1"),
+    "foldind": ("Folding index (engine surface)", "1"),
     "volumeprop": ("Volume of the region divided by TIV", "1"),
     "volumeres": ("Volume of the region, TIV regressed out over this cohort, at the cohort's mean TIV", "mm3"),
 }
@@ -28,7 +29,7 @@ TEXT: dict[str, str] = {
     "participant_id": "Participant, with sub-",
     "session_id": "Session, with ses-, or n/a",
     "thickness_method": "distance (grey matter summed along normals), direct (DiReCT, own solver), kelly_kapowski "
-    "(DiReCT, ANTs) or surface (FreeSurfer, FastSurfer)",
+    "(DiReCT, ANTs) or surface (measures: engine: surface, FreeSurfer, FastSurfer)",
     "thickness_trust": "fine, or coarse when voxels exceed 1.5 mm: read thickness as a rank then, not in mm",
     "source": "Program that the row comes from: anatcl, or freesurfer or fastsurfer with its version if known",
     "flags": "Regions that are empty, tiny or without a surface, outlying measures, rows of another source than "
@@ -46,6 +47,11 @@ REGION_TABLE: dict[str, Any] = {
     "thicknessstd_mm": {"Description": MEASURES["thicknessstd"][0], "Units": "mm"},
     "volume_mm3": {"Description": MEASURES["volume"][0], "Units": "mm3"},
     "area_mm2": {"Description": MEASURES["area"][0], "Units": "mm2"},
+    "meancurv": {"Description": MEASURES["meancurv"][0], "Units": "mm^-1"},
+    "gauscurv": {"Description": MEASURES["gauscurv"][0], "Units": "mm^-2"},
+    "curvind": {"Description": MEASURES["curvind"][0], "Units": "1"},
+    "foldind": {"Description": MEASURES["foldind"][0], "Units": "1"},
+    "excluded": {"Description": "Which limits the surfaces of the scan break (measures: surface_qc)"},
     "flags": {"Description": "empty, tiny or no-surface; empty when all is well"},
 } | {name: {"Description": TEXT[name]} for name in ("scan", "thickness_method", "thickness_trust", "source")}
 

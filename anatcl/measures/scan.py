@@ -33,6 +33,8 @@ TABLE = [
     "scan", "region", "hemisphere", "structure", "index", "voxels", "thickness_mm", "thicknessvoxels_mm",
     "thicknessstd_mm", "volume_mm3", "area_mm2", "thickness_method", "thickness_trust", "source", "flags",
 ]  # fmt: skip
+# Of the engine surface: the channels that a volume has not, and why the scan's surfaces are not to be used.
+FURTHER = ["meancurv", "gauscurv", "curvind", "foldind", "excluded"]
 
 
 def inside_white(tissues: Tissues, labels: labelling.Labels, atlas: Atlas) -> NDArray:
@@ -71,13 +73,24 @@ def measure(
     mesh = white_surface(inside, tissues.spacing)
     cortex = np.isin(labels.nearest, atlas.regions.loc[atlas.regions["structure"] == "cortex", "index"])
     thickness = _estimate(method)(tissues, labels, inside, mesh, cortex, options or {})
-    trust = "coarse" if tissues.spacing.max() > COARSE_MM else "fine"
     table = pd.concat([global_volumes(tissues), region_table(tissues, labels, atlas, thickness, mesh)])
-    table = table.assign(scan=scan, thickness_method=method, thickness_trust=trust, source="anatcl").reset_index(
-        drop=True
-    )
-    table["flags"] = table["flags"].fillna("")
-    return table[TABLE], thickness
+    return _said(table, scan, method, tissues)[TABLE], thickness
+
+
+def _said(table: pd.DataFrame, scan: str, method: str, tissues: Tissues) -> pd.DataFrame:
+    """The table with the columns that say what it is of and how it was made."""
+    trust = "coarse" if tissues.spacing.max() > COARSE_MM else "fine"
+    table = table.assign(scan=scan, thickness_method=method, thickness_trust=trust, source="anatcl")
+    return table.assign(flags=table["flags"].fillna("")).reset_index(drop=True)
+
+
+def _by_surfaces(
+    scan: str, tissues: Tissues, labels: labelling.Labels, atlas: Atlas, surfaces: dict[str, Any]
+) -> tuple[pd.DataFrame, NDArray, NDArray, dict[int, str]]:
+    from anatcl.measures.surfaces.rows import measure as measure_surfaces
+
+    table, painted, thickness, names = measure_surfaces(scan, tissues, labels, atlas, surfaces)
+    return _said(table, scan, "surface", tissues)[TABLE + FURTHER], painted, thickness, names
 
 
 def _estimate(method: str) -> Callable[..., NDArray]:
@@ -127,6 +140,7 @@ def run(
     method: str,
     outputs: dict[str, Path],
     options: dict[str, Any] | None = None,
+    surfaces: dict[str, Any] | None = None,
     threads: int = 1,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -144,6 +158,9 @@ def run(
         Space that `transform` comes from.
     outputs : dict
         Paths ``labels``, ``thickness``, ``measures``; a JSON sidecar goes beside each.
+    surfaces : dict, optional
+        The cortex is measured on the scan's surfaces: ``stem``, ``quality``, ``limits`` and ``accept`` of
+        :func:`anatcl.measures.surfaces.rows.measure`. Method and options are those of the engine volume alone.
     """
     start = time.monotonic()
     atlas = load_atlas(atlas_name)
@@ -151,17 +168,22 @@ def run(
     tissues = load_tissues(**maps)
     warped = labelling.warp(atlas, maps["dseg"], transform, threads, seed)
     labels = labelling.fit(warped.data[tissues.box], tissues.dseg, tissues.spacing, atlas)
-    table, thickness = measure(
-        scan, tissues, labels, atlas, method, {"threads": threads, "seed": seed} | (options or {})
-    )
+    names = dict(zip(atlas.regions["index"], atlas.regions["key"], strict=True))
+    painted = labels.fitted
+    if surfaces is None:
+        told = {"threads": threads, "seed": seed} | (options or {})
+        table, thickness = measure(scan, tissues, labels, atlas, method, told)
+    else:
+        method, options = "surface", None
+        table, painted, thickness, names = _by_surfaces(scan, tissues, labels, atlas, surfaces | {"atlas": atlas_name})
     if not (table["structure"] == "cortex").any() or table.loc[table["structure"] == "cortex", "voxels"].sum() == 0:
         raise InputError("no cortical region has any grey matter.", transform, "The registration failed: see `qc`.")
-    save(outputs["labels"], tissues.uncut(labels.fitted), np.int16)
+    save(outputs["labels"], tissues.uncut(painted), np.int16)
     save(outputs["thickness"], tissues.uncut(thickness), np.float32)
     write_tsv(outputs["measures"], table)
     record = _record(maps, transform, atlas, method, options, threads, seed)
     record |= {"Seconds": round(time.monotonic() - start, 2), "PeakMemoryMB": peak_memory_mb()}
-    _sidecars(outputs, record, atlas, tissues)
+    _sidecars(outputs, record, names, tissues)
     return table
 
 
@@ -181,10 +203,10 @@ def _record(
     }
 
 
-def _sidecars(outputs: dict[str, Path], record: dict[str, Any], atlas: Atlas, tissues: Tissues) -> None:
+def _sidecars(outputs: dict[str, Path], record: dict[str, Any], names: dict[int, str], tissues: Tissues) -> None:
     from anatcl.measures.dictionary import REGION_TABLE
 
-    keys = dict(zip(atlas.regions["index"].astype(str), atlas.regions["key"], strict=True))
+    keys = {str(index): key for index, key in names.items()}
     coarse = bool(tissues.spacing.max() > COARSE_MM)
     note = (
         f"Voxels of {tissues.spacing.max():.2g} mm are too coarse for cortical thickness: read it as a rank, not in mm."

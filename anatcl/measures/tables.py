@@ -28,7 +28,9 @@ def widen(table: pd.DataFrame) -> pd.Series:
     regions = table[table["structure"] != "global"]
     cortex = regions[regions["structure"] == "cortex"]
     names = {"thickness": "thickness_mm", "thicknessstd": "thicknessstd_mm", "volume": "volume_mm3", "area": "area_mm2"}
-    optional = {"thicknessvoxels": "thicknessvoxels_mm"} | {m: m for m in ("meancurv", "gauscurv", "curvind")}
+    optional = {"thicknessvoxels": "thicknessvoxels_mm"} | {
+        m: m for m in ("meancurv", "gauscurv", "curvind", "foldind")
+    }
     names |= {measure: column for measure, column in optional.items() if column in table}
     for measure, column in names.items():
         row |= dict(zip(measure + "_" + cortex["region"], cortex[column], strict=True))
@@ -37,6 +39,8 @@ def widen(table: pd.DataFrame) -> pd.Series:
     flagged = table[table["flags"].fillna("") != ""]
     first = table.iloc[0]
     text = {name: first[name] for name in ("thickness_method", "thickness_trust", "source")}
+    if "excluded" in table:
+        text["excluded"] = first["excluded"]
     text["flags"] = ";".join(f"{f}:{r}" for f, r in zip(flagged["flags"], flagged["region"], strict=True))
     return pd.Series({"scan": first["scan"]} | row | text)
 
@@ -72,7 +76,7 @@ def join(chunks: Iterable[pd.DataFrame], scans: pd.DataFrame) -> pd.DataFrame:
         )
     people = scans.reindex(columns=LEAD)[LEAD].drop_duplicates("scan")
     table = people.merge(table, on="scan", how="inner").sort_values("scan").reset_index(drop=True)
-    tail = [name for name in TAIL if name in table]
+    tail = [name for name in (*TAIL, "excluded") if name in table]
     return table[[*LEAD, *GLOBALS, *[c for c in table.columns if split_column(str(c))], *tail]]
 
 
@@ -99,6 +103,11 @@ def gate(table: pd.DataFrame, qc: pd.DataFrame | None, query: str) -> tuple[pd.D
     lost = table[cortex].isna().mean(axis=1) > 0.5 if cortex else pd.Series(False, index=table.index)
     for scan in table.loc[lost, "scan"]:
         reasons[scan] = ("more than half of the cortical regions are empty", "Look at the registration in its picture.")
+    if "excluded" in table:
+        for scan, reason in table.loc[table["excluded"].fillna("") != "", ["scan", "excluded"]].itertuples(index=False):
+            remedy = f"Look at the picture of its surfaces; 'preprocess: accept: [{scan}]' takes the scan back."
+            reasons.setdefault(scan, (str(reason), remedy))
+        table = table.drop(columns="excluded")
     if qc is not None and query:
         passed = set(_query(qc, query)["scan"])
         for scan in table.loc[table["scan"].isin(qc["scan"]) & ~table["scan"].isin(passed), "scan"]:

@@ -23,6 +23,7 @@ def open_plan(
     main: bool,
     dataset: bool = True,
     scans_alone: bool = False,
+    environments: bool = False,
 ) -> Plan:
     """The plan of this process: made from configuration in the main process, read from disk in a job.
 
@@ -36,6 +37,8 @@ def open_plan(
         Jobs are planned, so that the dataset is looked at; without it only the configuration is checked.
     scans_alone : bool
         What is asked for ends at the scans (:func:`stops_at_scans`), so that nobody need be there to train on.
+    environments : bool
+        Jobs run in environments of their own (conda, containers), not in that of this process.
 
     Raises
     ------
@@ -45,7 +48,7 @@ def open_plan(
     KEPT.open(RESULTS / ".code.json")
     if not main:
         return Plan.of_job()
-    plan = checked_plan(read_layers(files, overrides, invocation), dataset, scans_alone)
+    plan = checked_plan(read_layers(files, overrides, invocation), dataset, scans_alone, environments)
     if not dataset:
         return plan
     plan = plan.through_links()

@@ -34,7 +34,7 @@ FEWEST = 2  # scans to train on
 ROWS = "Write the names of the scans as in results/bids/scans.tsv, or those of the participants."
 
 
-def checked_plan(layers: Layers, dataset: bool = True, scans_alone: bool = False) -> Plan:
+def checked_plan(layers: Layers, dataset: bool = True, scans_alone: bool = False, environments: bool = False) -> Plan:
     """The plan of a configuration that fits its dataset.
 
     Parameters
@@ -46,6 +46,8 @@ def checked_plan(layers: Layers, dataset: bool = True, scans_alone: bool = False
     scans_alone : bool
         Nothing will be trained or scored: what the dataset lacks for that is only said. One participant of a BIDS App
         has neither folds nor classes.
+    environments : bool
+        Jobs run in environments of their own.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def checked_plan(layers: Layers, dataset: bool = True, scans_alone: bool = False
     mended = Mended(layers.values)
     plan = Plan(mended.config)
     wrong = [InputError(f"{one.text}.", layers.origin(one.place or OF_WHOLE) or None) for one in mended.wrong]
-    found = list(check_files_and_names(plan.config))
+    found = list(check_files_and_names(plan.config, environments))
     if dataset and not any(one.place[0] in OF_INDEX for one in mended.wrong if one.place):
         found += _against_index(plan, scans_alone)
     for place, error in found:

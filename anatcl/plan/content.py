@@ -11,7 +11,7 @@ from typing import Any
 
 from anatcl.base.files import sha256
 from anatcl.base.syntax import WORDING
-from anatcl.spec.atlas import beside, image_file, load_atlas_file
+from anatcl.spec.atlas import FALLBACK, beside, image_file, load_atlas_file
 from anatcl.spec.check import stats_files
 from anatcl.spec.encoders import Encoder
 from anatcl.spec.methods import declared_methods
@@ -22,10 +22,11 @@ from anatcl.spec.template import IMAGES, load_spec
 def atlas_content(name: str) -> str:
     """Digest of an atlas: what its YAML says, its table of regions, its images."""
     atlas, path = load_atlas_file(name)
-    images = [image for image in (atlas.image, atlas.extra) if image is not None]
-    files = [beside(path, atlas.regions), *(image_file(image, path) or Path() for image in images)]
-    said = atlas.model_dump(mode="json", exclude={"image", "extra", "regions", "citation"})
-    return _digest([said, *map(file_content, files)])
+    files = [image_file(image, path) or Path() for image in atlas.images()]
+    files += [beside(path, atlas.regions)] if atlas.regions else []
+    said = atlas.model_dump(mode="json", exclude={"image", "extra", "regions", "annotation", "citation"})
+    borrowed = "" if atlas.image is not None else atlas_content(FALLBACK)
+    return _digest([said, borrowed, *map(file_content, files)])
 
 
 @functools.cache

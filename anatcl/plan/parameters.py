@@ -8,6 +8,7 @@ import json
 from anatcl.plan.cohort import Cohort
 from anatcl.spec.atlas import label
 from anatcl.spec.config import Config
+from anatcl.spec.layout import SURFACE_FILES, SURFACE_NUMBERS
 from anatcl.spec.recipe import load_recipe
 from anatcl.spec.template import load_spec
 from anatcl.spec.training import Common
@@ -57,6 +58,36 @@ class Imaging:
     def thickness_options(self) -> str:
         """Parameters of the thickness method as JSON text."""
         return json.dumps(self.config.measures.thickness_options, sort_keys=True)
+
+    def surface_files(self, stem: str) -> list[str]:
+        """The files of a scan's surfaces that `measure` reads; none with the engine volume.
+
+        Parameters
+        ----------
+        stem : str
+            Pattern of the scan's folder and name.
+        """
+        if self.config.measures.engine != "surface":
+            return []
+        return [
+            *(f"{stem}_hemi-{h}_{ending}.gii" for h in "LR" for ending in SURFACE_FILES),
+            f"{stem}_{SURFACE_NUMBERS}",
+        ]
+
+    def label_files(self, stem: str) -> list[str]:
+        """The labels of the vertices that `measure` writes; none with the engine volume."""
+        if self.config.measures.engine != "surface":
+            return []
+        return [f"{stem}_hemi-{h}_atlas-{self.atlas}_dseg.label.gii" for h in "LR"]
+
+    def surface_flags(self, scan: str, stem: str) -> list[str]:
+        """Flags of `measure` for the engine surface; none with the engine volume."""
+        if self.config.measures.engine != "surface":
+            return []
+        accepted = scan in {*self.config.preprocess.accept, *self.cohort.corrections.accept}
+        told = {"limits": self.config.measures.surface_qc, "accept": [scan] if accepted else []}
+        quality = f"{stem}_{SURFACE_NUMBERS}"
+        return ["--surfaces", stem, "--surface-quality", quality, "--surface-limits", json.dumps(told, sort_keys=True)]
 
     def freesurfer_flag(self) -> list[str]:
         """``--freesurfer DIR`` where config names a folder."""

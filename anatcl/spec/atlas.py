@@ -6,10 +6,10 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import pandas as pd
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from anatcl.base import packages
 from anatcl.base.errors import InputError
@@ -28,6 +28,7 @@ HEMISPHERES = {"L": "lh", "R": "rh", "B": ""}
 # Which tissue makes up the volume of a structure, unless the table says so itself.
 TISSUE = {"cortex": "gm", "ventricle": "csf", "brainstem": "gm+wm"}
 LAST = 30_000  # largest label
+FALLBACK = "desikan-killiany"
 
 
 class Packaged(Section):
@@ -43,23 +44,59 @@ Image = Annotated[
 ]
 
 
+class Annotation(Section):
+    """Labels of the vertices of fsaverage, of each hemisphere: GIfTI (``.label.gii``) or FreeSurfer's ``.annot``."""
+
+    left: Image = Field(description="left hemisphere: a path beside the file, or {package, file}")
+    right: Image = Field(description="right hemisphere")
+
+
 class AtlasFile(Section):
-    """A volumetric atlas: a label image, a table of its regions, and the space it lies in."""
+    """An atlas: a label image with a table of its regions and its space, labels of fsaverage's vertices, or both.
+
+    One of labels alone takes what lies outside the cortex from the shipped atlas `FALLBACK`.
+    """
 
     name: str = Field(description="name of the atlas")
-    space: str = Field(description="template that the atlas was drawn in")
+    space: str | None = Field(None, description="template that the image was drawn in")
     compatible: Texts = Field((), description="further templates that it may be used with as it is; say why")
-    image: Image = Field(description="integer labels: a path beside the file, or {package, file}")
+    image: Image | None = Field(None, description="integer labels: a path beside the file, or {package, file}")
     extra: Image | None = Field(None, description="a second image on the same grid, used where the first has no label")
-    regions: str = Field(
+    regions: str | None = Field(
+        None,
         description="TSV beside the file: index, name, hemisphere (L, R, B), structure (cortex, ventricle, brainstem "
-        "or any other word); optionally tissue (gm, wm, csf joined by +) and fill (1: inside the white surface)"
+        "or any other word); optionally tissue (gm, wm, csf joined by +) and fill (1: inside the white surface)",
+    )
+    annotation: Annotation | None = Field(
+        None,
+        description="for measures: engine: surface: {left, right}, labels of the vertices of fsaverage, GIfTI or "
+        ".annot; without an image, what lies outside the cortex comes from desikan-killiany",
     )
     citation: str = Field("", description="whom to cite")
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        of_image = ("space", "image", "regions")
+        missing = [key for key in of_image if getattr(self, key) is None]
+        alone = self.annotation is not None and len(missing) == len(of_image) and self.extra is None
+        if missing and not alone:
+            other = "" if self.annotation else ", or annotation for surfaces alone"
+            raise ValueError(f"it needs {', '.join(missing)} beside the rest of the image's keys{other}")
+        return self
+
+    def volume(self) -> tuple[AtlasFile, Path | None]:
+        """The atlas that has the image, and where its file lies where that is another one's."""
+        return (self, None) if self.image is not None else load_atlas_file(FALLBACK)
+
+    def images(self) -> list[Image]:
+        """Every image and label file that it names itself."""
+        sides = [self.annotation.left, self.annotation.right] if self.annotation else []
+        return [image for image in (self.image, self.extra, *sides) if image is not None]
+
     def check_space(self, template: str) -> None:
         """Raise InputError unless the atlas may be used with `template`."""
-        check_space(self.name, self.space, self.compatible, template)
+        atlas, _ = self.volume()
+        check_space(atlas.name, str(atlas.space), atlas.compatible, template)
 
 
 def check_space(name: str, space: str, compatible: Sequence[str], template: str) -> None:
@@ -113,13 +150,14 @@ def load_atlas_file(name: str | Path) -> tuple[AtlasFile, Path]:
 
 def check_files(atlas: AtlasFile, path: Path) -> None:
     """Raise InputError where an image that lies beside the file does not exist, or the table of regions is wrong."""
-    for image in (atlas.image, *([atlas.extra] if atlas.extra else [])):
+    for image in atlas.images():
         file = image_file(image, path)
         if file is None:  # the environment of the jobs may have it
             log.warning("%s: the package of the atlas's image is not installed here; the measures need it.", path)
         elif not file.is_file():
             raise InputError("the atlas's image does not exist.", file, f"Correct its path in {path}.")
-    read_regions(beside(path, atlas.regions))
+    if atlas.regions is not None:
+        read_regions(beside(path, atlas.regions))
 
 
 def beside(path: Path, file: str) -> Path:

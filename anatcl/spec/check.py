@@ -16,6 +16,7 @@ from anatcl.spec.atlas import check_files, load_atlas_file
 from anatcl.spec.config import Config, FeatureTable
 from anatcl.spec.corrections import read_corrections
 from anatcl.spec.encoders import check_encoder
+from anatcl.spec.engines import check_surface_engine
 from anatcl.spec.layout import METHOD_PATTERN
 from anatcl.spec.names import BASELINES, TUNED, UNTRAINED, methods
 from anatcl.spec.overlaps import overlaps_file
@@ -29,10 +30,19 @@ Found = Iterator[tuple[Place, InputError]]
 JOINED_BY = frozenset({"scan", "participant_id"})  # columns of a table of features
 
 
-def check_files_and_names(config: Config) -> Found:
-    """Everything that can be said of a configuration without its dataset."""
+def check_files_and_names(config: Config, environments: bool = False) -> Found:
+    """Everything that can be said of a configuration without its dataset.
+
+    Parameters
+    ----------
+    config : Config
+    environments : bool
+        Jobs run in environments of their own, so that what is installed here says nothing of them.
+    """
     for check in (_imaging, _measures, _training, _features, _encoders, _finetune, _tasks):
         yield from check(config)
+    if config.measures.engine == "surface" and not environments:
+        yield from _tried(("measures", "engine"), check_surface_engine)
 
 
 def _tried(place: Place, call: Callable[[], object]) -> Found:
@@ -56,6 +66,7 @@ def _measures(config: Config) -> Found:
     settings = config.measures
     yield from _tried(("measures", "atlas"), lambda: check_files(*load_atlas_file(settings.atlas)))
     yield from _tried(("measures", "atlas"), lambda: _same_space(config))
+    yield from _tried(("measures", "atlas"), lambda: _fits_engine(config))
     told = settings.thickness_options
     yield from _tried(("measures", "thickness_options"), lambda: load_options(_thickness(config), told))
     folder = Path(settings.freesurfer)
@@ -81,6 +92,20 @@ def _same_space(config: Config) -> None:
     except InputError:
         return
     atlas.check_space(space)
+
+
+def _fits_engine(config: Config) -> None:
+    """Raise where the engine cannot measure the atlas; silent where the atlas is wrong in itself."""
+    try:
+        atlas, path = load_atlas_file(config.measures.atlas)
+    except InputError:
+        return
+    if config.measures.engine == "volume" and atlas.image is None:
+        remedy = "Set measures: engine: surface, or take an atlas with an image."
+        raise InputError(f"atlas {atlas.name} has no image, only labels of fsaverage.", path, remedy)
+    if config.measures.engine == "surface" and atlas.annotation is None:
+        remedy = "Name two label files of fsaverage under `annotation`, or set measures: engine: volume."
+        raise InputError(f"atlas {atlas.name} has no annotation of fsaverage for surfaces.", path, remedy)
 
 
 def _thickness(config: Config) -> str:

@@ -26,13 +26,14 @@ from pydantic import (
 from anatcl.base.errors import InputError
 from anatcl.spec.bids import Bids, Participants
 from anatcl.spec.encoders import Encoder, FineTuning
-from anatcl.spec.names import BASELINES, MAPS, QUALITY, RIVALS, THICKNESS, methods
+from anatcl.spec.names import BASELINES, MAPS, QUALITY, RIVALS, SURFACE_QUALITY, THICKNESS, methods
 from anatcl.spec.protocol import Design
 from anatcl.spec.section import (
     MAPPING,
     TEXT,
     Count,
     NotNegative,
+    Positive,
     Section,
     Texts,
     Whole,
@@ -160,6 +161,26 @@ class Measures(Section):
         "auto", description="how thickness is estimated; auto: what the recipe says"
     )
     thickness_options: dict[str, Any] = Field({}, description="parameters of that method, see below")
+    engine: Literal["volume", "surface"] = Field(
+        "volume",
+        description="volume: from the tissue maps; surface: from white and pial surfaces, made by cat-surf (extra "
+        "`surfaces`, GPL-2.0-or-later)",
+    )
+    surface_mm: Annotated[Positive, Field(ge=0.4, le=2)] = Field(
+        0.7, description="engine surface: voxel size of the grid that surfaces are made on, in mm"
+    )
+    surface_qc: dict[Annotated[str, _known(SURFACE_QUALITY)], Limits] = Field(
+        {
+            "euler": (1, 3),
+            "intersections": (None, 200),
+            "defects": (None, 150),
+            "contrast": (8.0, None),
+            "area_cm2": (450, 1500),
+            "thickness_mm": (1.5, 4.5),
+        },
+        description="engine surface: quality number of a hemisphere: [lowest, highest]; a scan with a hemisphere "
+        "beyond a limit is left out at aggregation, unless `preprocess: accept` names it",
+    )
     freesurfer: str = Field("", description="FreeSurfer or FastSurfer derivatives whose stats replace our rows")
     chunk: Count = Field(100, description="scans in one chunk of the two-level aggregation")
 

@@ -58,8 +58,31 @@ STEPS = {
     "measure": "measures/{scan}_atlas-{atlas}_measures.tsv",
 }
 
+# What `surfaces` leaves of each hemisphere (`{scan}_hemi-L_...gii`), and its numbers and picture of the scan.
+SURFACE_FILES = (
+    "white.surf",
+    "midthickness.surf",
+    "pial.surf",
+    "sphere.surf",
+    "desc-reg_sphere.surf",
+    "thickness.shape",
+    "curv.shape",
+)
+SURFACE_NUMBERS = "desc-surfaces_qc.json"
+SURFACE_PICTURE = "desc-surfaces_qc.png"
+
 # All rules that end at the scans, and the folders of their results: with them nothing is trained or scored.
-OF_SCANS = ("bids", "template", *STEPS, "participant", "preprocess_chunk", "preprocess", "measures_chunk", "measures")
+OF_SCANS = (
+    "bids",
+    "template",
+    *STEPS,
+    "surfaces",
+    "participant",
+    "preprocess_chunk",
+    "preprocess",
+    "measures_chunk",
+    "measures",
+)
 FOLDERS_OF_SCANS = (INDEX, PREPROCESS, MEASURES)
 
 # What is said of a scan that is left out; in the report's table also where the log is.

@@ -22,6 +22,7 @@ PACKAGES = {
     "SimpleITK": ("picsl-greedy",),  # which requires it
     "abagen": ("abagen",),
     "ants": ("ants",),  # its programs come before those of antspyx, which is imported only without them
+    "cat_surf": ("cat-surf",),
     "contourpy": ("matplotlib-base",),  # which requires it
     "matplotlib": ("matplotlib-base",),
     "nibabel": ("nibabel",),
@@ -39,6 +40,7 @@ PACKAGES = {
 
 # Packages that only an option of the configuration needs.
 OPTIONS = {
+    "cat-surf": "measures: engine: surface",
     "combatlearn": "harmonise: combat of a task",
     "monai": "pretrain: encoder: densenet121",
     "onnxruntime": "evaluate: encoders: an ONNX model",

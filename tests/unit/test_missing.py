@@ -42,7 +42,7 @@ def test_other_errors_stay():
     assert sentence("anatcl.nothing") is None
 
 
-@pytest.mark.parametrize("extra", ["slurm", "generic", "greedy"])
+@pytest.mark.parametrize("extra", ["slurm", "generic", "greedy", "surfaces"])
 def test_an_extra_brings_what_it_needs(extra):
     """A plugin of Snakemake comes with Snakemake, greedy with the imaging that calls it."""
     needs = PROJECT["optional-dependencies"][extra]

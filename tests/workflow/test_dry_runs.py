@@ -197,6 +197,33 @@ def test_a_persons_word_reaches_its_scan_alone(snakemake, heads, tmp_path):
     assert all("--engine greedy" in command for step, command in commands if step == "register")
 
 
+def test_the_engine_surface_makes_surfaces_first(snakemake, heads, tmp_path):
+    """`measure` gets the surfaces of its scan and their limits; the engine volume plans none."""
+    pytest.importorskip("cat_surf", reason="the optional engine surface is not installed")
+    options = (
+        "-n",
+        "-p",
+        "--until",
+        "measures",
+        "--config",
+        f"bids_dir={heads}",
+        "preprocess={accept: [sub-003/anat/sub-003]}",
+    )
+    done = snakemake(tmp_path, *options)
+    assert "surfaces" not in jobs(done.stdout + done.stderr)
+    done = snakemake(tmp_path, *options, "measures={engine: surface, surface_mm: 0.8, surface_qc: {euler: [1, 3]}}")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    text = done.stdout + done.stderr
+    assert jobs(text)["surfaces"] == jobs(text)["measure"] == 9
+    commands = dict(
+        re.findall(r"python -m anatcl measures (surfaces|measure) --scan (?:sub-003/anat/sub-003) (.*)", text)
+    )
+    assert "--voxel-mm 0.8" in commands["surfaces"]
+    assert "--stem results/measures/sub-003/anat/sub-003 " in commands["surfaces"]
+    assert "--surfaces results/measures/sub-003/anat/sub-003 " in commands["measure"]
+    assert '"euler": [1.0, 3.0]' in commands["measure"] and '"accept": ["sub-003/anat/sub-003"]' in commands["measure"]
+
+
 def test_a_label_with_a_plus_is_a_scan_like_any_other(snakemake, heads, tmp_path):
     """BIDS allows ``+`` in labels."""
     stem = "bids/sub-a+b/anat/sub-a+b"

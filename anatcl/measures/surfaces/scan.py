@@ -1,0 +1,105 @@
+"""The surfaces of one scan, from tissue maps to GIfTI files, quality numbers and a picture."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from anatcl.base.files import sha256, write_json
+from anatcl.base.provenance import peak_memory_mb, versions
+from anatcl.images import load
+from anatcl.measures import labels as labelling
+from anatcl.measures.atlas import load_atlas
+from anatcl.measures.surfaces import annotation, engine, filling, gifti, shape
+from anatcl.measures.surfaces.picture import picture
+from anatcl.measures.surfaces.quality import quality
+from anatcl.measures.tissues import load_tissues
+from anatcl.spec.atlas import FALLBACK
+
+HEMISPHERES = ("L", "R")
+
+
+def run(
+    maps: dict[str, Path],
+    image: Path,
+    transform: Path,
+    *,
+    template: str,
+    voxel_mm: float,
+    stem: Path,
+    out_quality: Path,
+    out_picture: Path,
+    threads: int = 1,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    """Make the surfaces of one scan.
+
+    Parameters
+    ----------
+    maps : dict
+        Paths ``gm``, ``wm``, ``csf``, ``dseg``, ``icv``, on one grid.
+    image : path
+        The bias-corrected T1w image.
+    transform : path
+        Template to T1w.
+    template : str
+        Space that `transform` comes from.
+    voxel_mm : float
+        Voxel size of the grid that the surfaces are made on.
+    stem : path
+        Folder and name of the scan for the GIfTI files.
+    out_quality, out_picture : path
+        JSON and PNG.
+
+    Returns
+    -------
+    dict
+        Quality numbers of each hemisphere.
+
+    Raises
+    ------
+    InputError
+        cat-surf is not installed, or no surface can be made of these tissues.
+    """
+    start, program = time.monotonic(), engine.version()
+    atlas = load_atlas(FALLBACK)  # hemispheres and deep structures are the same whatever atlas is measured
+    atlas.check_space(template)
+    tissues, scan = load_tissues(**maps), load(image)
+    warped = labelling.warp(atlas, maps["dseg"], transform, threads, seed)
+    found = filling.structures(warped.data[tissues.box], tissues, atlas)
+    cortex = annotation.load_annotations(FALLBACK)
+    templates = {side: annotation.fsaverage5(side) for side in HEMISPHERES}
+    surfaces, numbers, seconds = {}, {}, {}
+    for side in HEMISPHERES:
+        labels = filling.finer(filling.hemisphere_map(tissues, found, side), voxel_mm)
+        with tempfile.TemporaryDirectory() as folder:
+            surfaces[side], said = engine.make(labels, templates[side], Path(folder), side)
+        inside = annotation.carried(cortex[side], surfaces[side].registered) > 0
+        numbers[side] = quality(surfaces[side], said, scan, inside)
+        seconds[side] = said["seconds"]
+        _write(stem, side, surfaces[side])
+    from anatcl.preprocess.qc import canonical
+
+    picture(canonical(scan), surfaces, templates, out_picture)
+    record = _record(maps, transform, program, voxel_mm)
+    record |= {"Seconds": round(time.monotonic() - start, 2), "PeakMemoryMB": peak_memory_mb()}
+    write_json(out_quality, {"hemispheres": numbers, "ProcessorSeconds": seconds} | record)
+    return numbers
+
+
+def _write(stem: Path, side: str, surfaces: engine.Surfaces) -> None:
+    k1, k2 = shape.curvatures(surfaces.white, surfaces.faces)
+    gifti.write_surfaces(stem, side, surfaces, (k1 + k2) / 2)
+
+
+def _record(maps: dict[str, Path], transform: Path, program: str, voxel_mm: float) -> dict[str, Any]:
+    return {
+        "Sources": {name: {"file": str(p), "sha256": sha256(p)} for name, p in maps.items()}
+        | {"transform": {"file": str(transform)}},
+        "Engine": program,
+        "EngineOptions": engine.OPTIONS,
+        "GridMm": voxel_mm,
+        "Versions": versions(),
+    }

@@ -1,0 +1,19 @@
+"""What an engine needs beside this package, asked before the first job."""
+
+from __future__ import annotations
+
+from anatcl.base.errors import InputError
+from anatcl.base.packages import package_folder
+
+SURFACES = "cat_surf"
+
+
+def check_surface_engine() -> None:
+    """Raise InputError unless the package that makes surfaces is installed."""
+    if package_folder(SURFACES) is None:
+        raise InputError(
+            "the engine surface was asked for, but cat-surf is not installed.",
+            None,
+            "pip install 'anatcl-workflow[surfaces]' (GPL-2.0-or-later, run as a program of its own), "
+            "or set measures: engine: volume.",
+        )
