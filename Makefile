@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, e.g. make PYTHON=python3.12." % v)'
 	@echo 'Installing into $(VENV): minutes, by the network, and 3 GB. pip is quiet unless something fails.'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[workflow,dev,docs,options,greedy,slurm,generic]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[workflow,dev,docs,options,greedy,deepbet,slurm,generic]'
 	@touch $(READY)
 
 # An interrupted simulation goes on where it stopped.

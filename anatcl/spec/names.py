@@ -35,6 +35,7 @@ QUALITY = (
     "jacobian_max",
     "jacobian_nonpositive_share",
     "modulation_ratio",
+    "mask_dice",
 )
 # Metrics by the kind of a task.
 METRICS = {

