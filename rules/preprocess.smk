@@ -94,6 +94,10 @@ rule skullstrip:
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.imaging.recipe_part("skullstrip"),
         method=skullstrip_method,
+        retry=PLAN.config.preprocess.skullstrip.retry,
+        compare=PLAN.config.preprocess.skullstrip.compare,
+        limits=PLAN.imaging.mask_limits(),
+        device=PLAN.config.device,
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
         code=code_digest("preprocess", "skullstrip"),
@@ -107,6 +111,10 @@ rule skullstrip:
         " --seed {params.seed}"
         " --method {params.method}"
         " --mask {input.mask:q}"
+        " --retry {params.retry}"
+        " --compare {params.compare}"
+        " --limits {params.limits:q}"
+        " --device {params.device}"
         " --image {input.image:q}"
         " --template-dir {params.template_dir:q}"
         " --out-brain {output.brain:q}"

@@ -19,6 +19,7 @@ EXTRAS = {
         "psutil",
         "snakemake",
     ),
+    "deepbet": ("cc3d", "deepbet", "fill_voids"),
     "greedy": ("SimpleITK", "picsl_greedy"),
     "surfaces": ("cat_surf",),
     "options": ("combatlearn", "monai", "onnx", "tensorboard"),

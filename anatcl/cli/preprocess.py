@@ -78,12 +78,24 @@ def _skullstrip(steps: Any) -> None:
         out_icv="intracranial mask; its volume is TIV",
         out_affine="affine from template to scan, where the registration starts (ITK text)",
     )
-    parser.add_argument("--method", choices=["ants", "mask", "none"], default="ants", help="where the masks come from")
+    parser.add_argument(
+        "--method",
+        choices=["auto", "ants", "deepbet", "mask", "none"],
+        default="auto",
+        help="where the masks come from; auto: what the recipe says",
+    )
     parser.add_argument("--mask", type=Path, nargs="?", metavar="PATH", help="given brain mask, for --method mask")
+    parser.add_argument("--retry", choices=["none", "deepbet"], default="none", help="what mends implausible masks")
+    parser.add_argument("--compare", choices=["none", "deepbet"], default="none", help="second opinion on the masks")
+    parser.add_argument("--limits", default="{}", metavar="JSON", help="limits of quality numbers, for --retry")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where deepbet runs")
 
 
 def _run_skullstrip(args: argparse.Namespace) -> None:
+    import json
+
     from anatcl.base.errors import InputError
+    from anatcl.preprocess.second_opinion import Ask
     from anatcl.preprocess.sidecar import described
     from anatcl.preprocess.skullstrip import skullstrip
     from anatcl.preprocess.template import Template
@@ -104,6 +116,7 @@ def _run_skullstrip(args: argparse.Namespace) -> None:
             settings=settings,
             method=args.method,
             given=args.mask,
+            ask=Ask(args.compare, args.retry, json.loads(args.limits), args.device),
             threads=args.threads,
             seed=args.seed,
         )

@@ -94,6 +94,11 @@ class Imaging:
         folder = self.config.measures.freesurfer
         return ["--freesurfer", folder] if folder else []
 
+    def mask_limits(self) -> str:
+        """QC limits that bring a second try of the masks, as JSON text; none where there is no second try."""
+        settings = self.config.preprocess
+        return json.dumps(settings.qc if settings.skullstrip.retry != "none" else {}, sort_keys=True)
+
     def limits(self) -> str:
         """QC limits and manual decisions as JSON text."""
         settings, table = self.config.preprocess, self.cohort.corrections

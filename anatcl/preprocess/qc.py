@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def qc(
         the warped brain); ``cjv`` (coefficient of joint variation of GM and WM, lower is better); ``cnr`` (contrast
         of WM and GM over the noise); ``jacobian_min``, ``jacobian_max``, ``jacobian_nonpositive_share``;
         ``modulation_ratio`` (sum of the VBM map over native GM volume); ``cut_cm2`` (how much of the intracranial
-        mask lies on a face of the field of view: a brain stem is some 10 cm2, a vertex that was not scanned 100).
+        mask lies on a face of the field of view: a brain stem is some 10 cm2, a vertex that was not scanned 100);
+        ``mask_dice`` where deepbet gave a second opinion on the intracranial mask.
     """
     scan, mask, skull, tissue = load(image), load(brain), load(icv), load(dseg)
     with workspace(threads, seed) as room:
@@ -55,16 +57,22 @@ def qc(
     numbers["cut_cm2"] = cut_area(scan, skull)
     numbers |= agreement(warped.data, warped_mask, template)
     facts = read_json(sidecar_path(vbm))
+    numbers |= second_opinion(read_json(sidecar_path(icv)) if sidecar_path(icv).is_file() else {})
     numbers |= {
         "jacobian_min": facts["JacobianMin"],
         "jacobian_max": facts["JacobianMax"],
         "jacobian_nonpositive_share": facts["JacobianNonPositiveShare"],
         "modulation_ratio": facts["ModulatedToNativeVolume"],
     }
-    numbers = {key: round(float(numbers[key]), 5) for key in QUALITY}
+    numbers = {key: round(float(numbers[key]), 5) for key in QUALITY if key in numbers}
     picture(scan, mask, skull, tissue, warped, template.volume("gm"), out=out_png)
     write_json(out_json, numbers)
     return numbers
+
+
+def second_opinion(facts: Mapping[str, Any]) -> dict[str, float]:
+    """The quality number ``mask_dice`` out of what a mask's sidecar says; empty where there was no second opinion."""
+    return {"mask_dice": facts["SecondOpinion"]["Dice"]} if "SecondOpinion" in facts else {}
 
 
 def volumes(mask: Volume, icv: Volume, tissue: Volume) -> dict[str, float]:

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from anatcl.images import Volume
-from anatcl.preprocess.geometry import close_mm, dilate_mm, largest_component
+from anatcl.preprocess.geometry import close_mm, dilate_mm, erode_mm, largest_component
 
 # Intensity between CSF and bone, and the half-width of doubt around it, as fractions of white matter.
 BONE, DOUBT = 0.15, 0.06
 REACH_MM = 2.0
 SMOOTH_MM = 1.6
-# CSF and meninges that a brain mask keeps around grey and white matter, so that it never cuts the cortex.
-RIM_MM = 5.0
+# Half the thickness of a sheet that is no brain; how far a brain mask reaches beyond tissue, so that it never cuts the
+# cortex; half the width of a sulcus that it closes.
+PEEL_MM, RIM_MM, CLOSE_MM = 2.0, 2.0, 6.0
 
 
 def to_inner_table(scan: Volume, icv: NDArray, white: float) -> NDArray:
@@ -47,12 +48,32 @@ def to_inner_table(scan: Volume, icv: NDArray, white: float) -> NDArray:
     return ndimage.binary_fill_holes(largest_component(ndimage.binary_opening(inside)))
 
 
+def brain_within(classes: NDArray, icv: NDArray, scan: Volume) -> NDArray:
+    """The brain in the cranium: grey and white matter without dura and veins, and the CSF next to it.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (X, Y, Z)
+        Three classes by intensity, dark to bright (1, 2, 3).
+    icv : ndarray of bool, shape (X, Y, Z)
+        Intracranial mask.
+    """
+    return with_rim(peeled((classes >= 2) & icv, scan), icv, scan)
+
+
+def peeled(tissue: NDArray, scan: Volume) -> NDArray:
+    """Tissue without the sheets and strings around it that are thinner than twice `PEEL_MM` (dura, veins, nerves)."""
+    core = largest_component(erode_mm(tissue, scan, PEEL_MM))
+    return largest_component(tissue & dilate_mm(core, scan, PEEL_MM + float(scan.spacing.max())))
+
+
 def with_rim(brain: NDArray, icv: NDArray, scan: Volume) -> NDArray:
-    """Tissue with the CSF within `RIM_MM` of it, inside the skull; fissures are closed.
+    """Tissue with a rim of one voxel, `RIM_MM` at least, inside the skull; sulci and fissures are closed.
 
     Parameters
     ----------
     brain, icv : ndarray of bool, shape (X, Y, Z)
         Grey and white matter; intracranial mask.
     """
-    return ndimage.binary_fill_holes(close_mm(dilate_mm(brain, scan, RIM_MM), scan, 6.0) & icv)
+    rim = max(RIM_MM, float(scan.spacing.max()))
+    return ndimage.binary_fill_holes(close_mm(dilate_mm(brain, scan, rim), scan, CLOSE_MM) & icv)

@@ -3,14 +3,15 @@
 ``ants``: a robust start, affine and a coarse SyN on the template's head inside the dilated intracranial region; the
 template's two masks carried to the scan in one interpolation; the intracranial mask moved to the inner table of the
 skull by intensity, the brain mask to the tissue classes (Atropos) and the CSF around them, by largest component and
-closing in the manner of antsBrainExtraction. ``mask``: a mask that somebody else made.
-``none``: the scan is already stripped.
+closing in the manner of antsBrainExtraction. ``deepbet``: the intracranial mask by a network, the brain mask as before.
+``mask``: a mask that somebody else made. ``none``: the scan is already stripped.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,22 @@ from scipy import ndimage
 
 from anatcl.base.errors import InputError
 from anatcl.images import Volume, load, save
-from anatcl.preprocess import registration
+from anatcl.preprocess import deepbet, registration
 from anatcl.preprocess.alignment import SCALP_MM, find_pose, write_itk
 from anatcl.preprocess.ants import Workspace, workspace
 from anatcl.preprocess.bias_correct import head_mask
 from anatcl.preprocess.defects import refuse_stripped
 from anatcl.preprocess.geometry import bounding_box, close_mm, coarsen, crop, dilate_mm, erode_mm, largest_component
+from anatcl.preprocess.deepbet import LOOK
 from anatcl.preprocess.plausible import refuse_phantom
-from anatcl.preprocess.skull_edge import to_inner_table, with_rim
+from anatcl.preprocess.second_opinion import Ask, broken, overlap
+from anatcl.preprocess.skull_edge import brain_within, to_inner_table
 from anatcl.preprocess.template import Template
 
 # Linear scale between two adult heads; outside it the affine has collapsed.
 SCALE_LIMITS = (0.6, 1.6)
+CORE_MM = 3.0  # so deep in the carried brain mask all is brain, dark lesions too
 SPACE = 50_000_000  # bytes free, below which a program may have failed for want of it
-LOOK = "Look at the scan; give its brain mask in the table preprocess: corrections (column mask), or leave it out."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +58,22 @@ def skullstrip(
     settings: dict[str, Any],
     method: str = "ants",
     given: str | Path | None = None,
+    ask: Ask = Ask(),
     threads: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Write both masks, and the affine (template to scan) that the registration starts from.
+
+    Parameters
+    ----------
+    settings : dict
+        The recipe's ``skullstrip``.
+    method : str
+        ``ants``, ``deepbet``, ``mask``, ``none``, or ``auto`` for what `settings` say (``ants`` where they say nothing).
+    given : path, optional
+        The mask of the method ``mask``.
+    ask : Ask
+        Whether deepbet gives a second opinion, and whether it tries again where ANTs' mask is implausible.
 
     Returns
     -------
@@ -71,15 +86,17 @@ def skullstrip(
         The scan is stripped already, the given mask does not fit, or no plausible brain was found.
     """
     scan = load(image)
+    method = settings.get("method", "ants") if method == "auto" else method
     with workspace(threads, seed) as room:
-        if method == "ants":
+        if method in ("ants", "deepbet"):
             _refuse_stripped(scan, template, image)
-            masks = _found(room, scan, template, settings, image)
-        else:
-            masks = from_mask(scan, template, given if method == "mask" else None)
-        check_size(masks, scan, image)
-        if method != "mask":  # a person's word beats the numbers
-            refuse_phantom(scan, masks.brain, masks.matrix, template, image, LOOK)
+        make = {
+            "ants": lambda: _found(room, scan, template, settings, image),
+            "deepbet": lambda: by_network(room, scan, template, settings, ask.device),
+            "mask": lambda: from_mask(scan, template, given),
+            "none": lambda: from_mask(scan, template, None),
+        }
+        masks, facts = _twice(room, scan, make, method, ask, template, image)
         write_itk(room.folder / "affine.txt", masks.matrix)
         room.take("affine.txt", out_affine)
         calls = room.calls
@@ -88,6 +105,7 @@ def skullstrip(
     millilitres = scan.voxel_volume / 1000
     return {
         "Method": method,
+        **facts,
         "Calls": calls,
         "BrainMl": float(masks.brain.sum() * millilitres),
         "IntracranialMl": float(masks.icv.sum() * millilitres),
@@ -102,6 +120,60 @@ def _refuse_stripped(scan: Volume, template: Template, path: str | Path) -> None
         masks = _masks(scan, template, head_mask(scan))
         refuse_phantom(scan, masks.brain, masks.matrix, template, path, LOOK)
         raise
+
+
+def _twice(
+    room: Workspace,
+    scan: Volume,
+    make: dict[str, Callable[[], Masks]],
+    method: str,
+    ask: Ask,
+    template: Template,
+    path: str | Path,
+) -> tuple[Masks, dict[str, Any]]:
+    """Masks by `method`, and by deepbet where they are implausible and `ask` says so; with facts for the sidecar."""
+    facts: dict[str, Any] = {}
+    try:
+        masks = _believed(make[method](), method, scan, template, path)
+        if ask.compare == "deepbet":
+            dice = overlap(masks.icv, deepbet.cranium(room, scan, ask.device))
+            facts["SecondOpinion"] = {"Method": deepbet.version(), "Dice": dice}
+        wrong = broken(masks.brain, masks.icv, scan, facts, ask.limits)
+    except InputError as error:
+        if ask.retry == "none":
+            raise
+        wrong = error.reason
+    if ask.retry != "none" and wrong:
+        masks = _believed(make[ask.retry](), ask.retry, scan, template, path)
+        facts["Retry"] = {"Method": deepbet.version(), "Because": wrong}
+    if method == "deepbet":
+        facts["Network"] = deepbet.version()
+    return masks, facts
+
+
+def _believed(masks: Masks, method: str, scan: Volume, template: Template, path: str | Path) -> Masks:
+    """Return masks that hold a brain by their size and, but for a mask that a person gave, by what is in them."""
+    checked(masks, scan, path)
+    if method != "mask":
+        refuse_phantom(scan, masks.brain, masks.matrix, template, path, LOOK)
+    return masks
+
+
+def by_network(room: Workspace, scan: Volume, template: Template, settings: dict[str, Any], device: str) -> Masks:
+    """The inside of the skull by deepbet, the brain in it by its tissue classes."""
+    icv = deepbet.cranium(room, scan, device)
+    box = bounding_box(icv, margin=2)
+    cut = crop(scan, box)
+    classes = tissue_classes(room, cut, icv[box], settings["segment_iterations"])
+    brain = np.zeros_like(icv)
+    brain[box] = brain_within(classes, icv[box], cut)
+    return Masks(brain, icv, _pose(scan, icv, template))
+
+
+def _pose(scan: Volume, icv: NDArray, template: Template) -> NDArray:
+    """RAS matrix (template to scan) by which what lies in a scan's mask fits the template's brain best."""
+    head, inside = template.volume("brain"), template.volume("icv_mask")
+    return find_pose(scan.like(scan.data * icv), icv, head, inside.data > 0.5)
 
 
 def _found(room: Workspace, scan: Volume, template: Template, settings: dict[str, Any], path: str | Path) -> Masks:
@@ -175,8 +247,8 @@ def refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iteratio
     white = float(np.median(cut.data[(classes == 3) & brain[box]]))
     cranium = to_inner_table(cut, icv[box], white)
     # Grey and white matter near the carried mask; its core whatever the classes say.
-    tissue = (classes >= 2) & dilate_mm(brain[box], cut, 4.0) | erode_mm(brain[box], cut, 1.0)
-    found = with_rim(largest_component(tissue & cranium), cranium, cut), cranium
+    near, core = dilate_mm(brain[box], cut, 4.0), erode_mm(brain[box], cut, CORE_MM)
+    found = brain_within(np.where(core, 3, classes * near), cranium, cut), cranium
     masks = np.zeros((2, *icv.shape), bool)
     masks[(slice(None), *box)] = found
     return masks[0], masks[1]
@@ -223,8 +295,8 @@ def _masks(scan: Volume, template: Template, brain: NDArray) -> Masks:
     return Masks(brain, icv, find_pose(scan.like(scan.data * brain), icv, head, inside.data > 0.5))
 
 
-def check_size(masks: Masks, scan: Volume, path: str | Path) -> None:
-    """Raise when what was found cannot be a human brain."""
+def checked(masks: Masks, scan: Volume, path: str | Path) -> Masks:
+    """Return the masks; raise when what was found cannot be a human brain."""
     millilitres = masks.brain.sum() * scan.voxel_volume / 1000
     scale = np.linalg.det(masks.matrix[:3, :3])
     low, high = SCALE_LIMITS
@@ -234,6 +306,7 @@ def check_size(masks: Masks, scan: Volume, path: str | Path) -> None:
             path,
             LOOK,
         )
+    return masks
 
 
 def read_matrix(path: Path) -> NDArray:

@@ -57,9 +57,23 @@ def _imaging(config: Config) -> Found:
     yield from _tried(("preprocess", "recipe"), lambda: load_recipe(settings.recipe))
     yield from _tried(("preprocess", "template"), lambda: load_spec(settings.template))
     yield from _tried(("preprocess", "corrections"), lambda: read_corrections(settings.corrections))
+    yield from _tried(("preprocess", "skullstrip"), lambda: _second_look(config))
     for scan in sorted({*settings.accept} & {*settings.reject}):
         reason = f"{scan!r} is accepted and rejected at once."
         yield (("preprocess", "reject"), InputError(reason, None, "Name it once."))
+
+
+def _second_look(config: Config) -> None:
+    """Raise where deepbet is to judge or mend its own masks; silent where the recipe is wrong in itself."""
+    strip = config.preprocess.skullstrip
+    try:
+        chosen = load_recipe(config.preprocess.recipe, "skullstrip").get("method", "ants")
+    except InputError:
+        return
+    for key, value in (("retry", strip.retry), ("compare", strip.compare)):
+        if strip.method == "auto" and value == chosen:
+            reason = f"{key} is {value!r}, which by the recipe makes the masks itself."
+            raise InputError(reason, None, f"Write {key}: none, or method: ants.")
 
 
 def _measures(config: Config) -> Found:

@@ -111,10 +111,18 @@ class Failures(Section):
 class Skullstrip(Section):
     """Where the brain mask comes from."""
 
-    method: Literal["ants", "mask", "none"] = Field(
-        "ants", description="ants: template by registration; mask: given masks; none: scans are stripped already"
+    method: Literal["auto", "ants", "deepbet", "mask", "none"] = Field(
+        "auto",
+        description="ants: template by registration; deepbet: a network (extra deepbet); mask: given masks; none: scans "
+        "are stripped already; auto: what the recipe says",
     )
     masks: str = Field("", description="for method mask: path of a scan's mask, with {scan} for the BIDS stem")
+    retry: Literal["none", "deepbet"] = Field(
+        "none", description="what makes the masks where those of ants are implausible or break a limit of qc"
+    )
+    compare: Literal["none", "deepbet"] = Field(
+        "none", description="a second opinion on the intracranial mask: their overlap is the quality number mask_dice"
+    )
 
     @model_validator(mode="after")
     def _pattern(self) -> Self:
@@ -122,6 +130,14 @@ class Skullstrip(Section):
             raise ValueError("method 'mask' needs masks: a path with {scan} in it")
         if self.masks and self.method != "mask":
             raise ValueError(f"masks are given and method is {self.method!r}: write method: mask, or remove masks")
+        return self
+
+    @model_validator(mode="after")
+    def _asked(self) -> Self:
+        if self.retry != "none" and self.method not in ("auto", "ants"):
+            raise ValueError(f"retry is for masks by ants, and method is {self.method!r}: write retry: none")
+        if self.compare != "none" and self.method in ("deepbet", "none"):
+            raise ValueError(f"compare has nothing to compare where method is {self.method!r}: write compare: none")
         return self
 
 
@@ -151,6 +167,12 @@ class Preprocess(Section):
     )
     accept: Texts = Field((), description="scans taken back although a quality number failed")
     reject: Texts = Field((), description="scans left out after somebody looked at them")
+
+    @model_validator(mode="after")
+    def _second_opinion(self) -> Self:
+        if "mask_dice" in self.qc and self.skullstrip.compare == "none":
+            raise ValueError("a limit on mask_dice needs skullstrip: {compare: deepbet}")
+        return self
 
 
 class Measures(Section):

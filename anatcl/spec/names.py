@@ -41,6 +41,7 @@ QUALITY = (
     "jacobian_max",
     "jacobian_nonpositive_share",
     "modulation_ratio",
+    "mask_dice",
 )
 # Of these, those that tell how good an image is, not how large a brain.
 QUALITY_CONFOUNDS = ("cjv", "cnr", "cut_cm2", "template_correlation", "template_dice")

@@ -42,8 +42,9 @@ class BiasCorrect(BiasField):
 
 
 class Skullstrip(Section):
-    """Step ``skullstrip``: the brain mask by registration."""
+    """Step ``skullstrip``: the brain mask by registration, or by a network."""
 
+    method: Literal["ants", "deepbet"] = Field("ants", description="what finds the inside of the skull")
     work_mm: Positive = Field(description="voxel side of the registration, in mm")
     linear: Levels = Field(description="iterations of the rigid and affine levels")
     deformable: Levels = Field(description="iterations of the deformable levels")

