@@ -74,8 +74,8 @@ def expected(left: Mapping[str, int], recorded: pd.DataFrame) -> Expected:
     for rule, count in left.items():
         known = rule in recorded.index
         if known:
-            one, off = float(recorded.loc[rule, "mean"]), float(recorded.loc[rule, "spread"])
-            off = off if recorded.loc[rule, "count"] >= FEW else max(off, 0.3)
+            one, off, jobs = recorded.loc[[rule], ["mean", "spread", "count"]].to_numpy(dtype=float)[0].tolist()
+            off = off if jobs >= FEW else max(off, 0.3)
         elif rule in SHARES:
             one, off = SHARES[rule] * scale, 0.5
         elif rule in OF_SCANS or rule in ("tables", "report", "all"):
@@ -118,7 +118,7 @@ def _taken(finished: Sequence[str]) -> float:
 def _by_size(plan: Plan) -> float:
     """Bytes that a scan of this dataset will take, by the voxels of its first scans and the recipe's grid."""
     counts = [_voxels(plan.cohort.image(scan)) for scan in plan.cohort.scans[:20]]
-    grid = TEMPLATE_MM3 / load_recipe(plan.config.preprocess.recipe, "template_mm") ** 3
+    grid = TEMPLATE_MM3 / float(load_recipe(plan.config.preprocess.recipe)["template_mm"]) ** 3
     return BYTES_VOXEL * float(np.mean(counts)) + BYTES_WARP * grid + BYTES_MAPS
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pandas as pd
 
@@ -89,7 +89,7 @@ class Display:
         if self.live:
             self.live.stop()
             self.live = None
-        if self.progress.known and sum(self.progress.finished.values()):
+        if self.progress.known and self.progress.finished:
             self.say(self.line())
 
     # -- what is shown --------------------------------------------------------------------------------------------
@@ -126,11 +126,8 @@ class Display:
     def at_a_time(self, found: Expected) -> float:
         """Jobs that ran side by side on average so far, else as many as may."""
         spent = time.monotonic() - self.start
-        work = (
-            sum(self.recorded["mean"].get(rule, 0.0) * n for rule, n in self.progress.finished.items())
-            if len(self.recorded)
-            else 0.0
-        )
+        seconds = dict(self.recorded["mean"]) if len(self.recorded) else {}
+        work = sum(float(seconds.get(rule, 0.0)) * n for rule, n in self.progress.finished.items())
         mean = work / spent if spent > 10 else 0.0
         jobs = sum(self.progress.left.values())
         return float(min(max(mean, 0.5 * self.cores), self.cores, max(jobs, 1)))
@@ -171,7 +168,7 @@ class Display:
             f"failed: {r.scan}: {r.stage}: {str(r.reason).splitlines()[0]} (log: {r.log})" for r in rows.itertuples()
         ]
 
-    def _live(self) -> object:
+    def _live(self) -> Any:
         from rich.console import Console
         from rich.live import Live
 

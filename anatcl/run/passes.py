@@ -50,9 +50,11 @@ def _start(
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), *options]
     if not any(o.startswith(("--cores", "-c", "--jobs", "-j", "--profile", "--workflow-profile")) for o in options):
         command += ["--cores", "all"]
-    said = {"stdout": pipe, "stderr": subprocess.STDOUT} if pipe else {}
     around = os.environ | (environment or {}) | ({SILENT: "1"} if pipe else {})
-    return subprocess.Popen(command, env=around, preexec_fn=_die_with_parent, text=True, errors="replace", **said)
+    both = subprocess.STDOUT if pipe else None
+    return subprocess.Popen(
+        command, env=around, preexec_fn=_die_with_parent, text=True, errors="replace", stdout=pipe, stderr=both
+    )
 
 
 def watched(options: Sequence[str], environment: dict[str, str] | None, folder: Path) -> int:

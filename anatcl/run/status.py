@@ -101,7 +101,7 @@ def _times(steps: list[tuple[str, int, int]]) -> str:
     made = [path for path in MEASURES.rglob("*_measures.tsv") if path.stat().st_mtime >= begun]
     rate = f", {3600 * len(made) / so_far:.1f} scans an hour" if made else ""
     recorded = durations()
-    work = float(recorded["mean"] @ recorded["count"]) if len(recorded) else 0.0
+    work = float((recorded["mean"] * recorded["count"]).sum())
     left = expected({rule: of - done for rule, done, of in steps if done < of}, recorded)
     words = f", {left_in_words(left, max(1.0, work / so_far))}" if left.seconds or left.unknown else ""
     return f"{in_words(so_far)} so far{rate}{words}"

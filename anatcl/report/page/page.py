@@ -158,7 +158,7 @@ def results_context(sources: Sources, out: Path) -> dict[str, Any]:
     return {
         "groups": groups,
         "headlines": best,
-        "verdict": verdict(best, results.table(results.beside(sources.evaluate, "comparisons.tsv"))),
+        "verdict": verdict(best, results.beside(sources.evaluate, "comparisons.tsv")),
         "baselines": [name for name in words.BASELINES if name in run],
         "skipped": results.skipped(sources.evaluate),
         "audit": results.records(results.beside(sources.evaluate, "audit.tsv")),

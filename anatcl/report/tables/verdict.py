@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -55,11 +56,11 @@ def _against(rival: str, headline: Headline, comparisons: pd.DataFrame) -> pd.Da
     return pd.DataFrame([row for row in rows if row["method"] not in words.BASELINES])
 
 
-def _turned(row: dict[str, object], rival: str, metric: words.Metric) -> dict[str, object]:
+def _turned(row: Mapping[Any, Any], rival: str, metric: words.Metric) -> dict[str, Any]:
     """One comparison as method minus rival."""
     first = row["method_a"] != rival
-    low, high = float(str(row["low"])), float(str(row["high"]))
-    difference = float(str(row["difference"])) * (1 if first else -1)
+    low, high = float(row["low"]), float(row["high"])
+    difference = float(row["difference"]) * (1 if first else -1)
     ends = (low, high) if first else (-high, -low)
     return {
         "method": row["method_a"] if first else row["method_b"],
@@ -67,7 +68,7 @@ def _turned(row: dict[str, object], rival: str, metric: words.Metric) -> dict[st
         "low": ends[0],
         "high": ends[1],
         "gain": -metric.loss(difference),
-        "p": float(str(row["p_holm"])),
+        "p": float(row["p_holm"]),
         "note": "" if pd.isna(row["note"]) else str(row["note"]),
     }
 
