@@ -22,8 +22,9 @@ from anatcl.preprocess.template import Template
 
 GRID_MM = 4.0
 EDGE_MM = 6.0  # left out below the mask's edge, where any object differs from what is around it
-# Share of the variance that tissue has to explain. Heads of three scanners, at 1 and 2 mm, have .32 to .45 by their
-# affine, .28 to .39 by a mere pose, and .15 and more with noise of half their brightness; phantoms have .02 at most.
+# Share of the variance that tissue has to explain. 25 heads of two scanners (2 and 1 mm) have .30 to .45 by their
+# affine; seven of them have .29 to .39 by a mere pose, and .15 or more with noise of half their brightness. Phantoms
+# have .02 at most.
 LEAST = 0.1
 
 

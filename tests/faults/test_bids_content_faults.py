@@ -82,7 +82,7 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
 # accepted, with what is said of it
 ACCEPTED: dict[str, tuple[bytes, str]] = {
     "four axes, one volume": (packed(image((17, 18, 19, 1)).to_bytes()), "single volume"),
-    "6 mm by rounding": (packed(image(voxel=6.0000002).to_bytes()), ""),
+    "6 mm by rounding": (packed(image(voxel=6.0004).to_bytes()), ""),
     "signed 8-bit": (packed(image(dtype="int8").to_bytes()), "may have wrapped"),
     "sform and qform differ": (packed(edited(qform_code=1, qoffset_x=40)), "sform and qform differ"),
     "huge float64 values": (packed(of(image().get_fdata() * 1e300)), ""),
