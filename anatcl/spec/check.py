@@ -16,7 +16,7 @@ from anatcl.spec.atlas import check_files, load_atlas_file
 from anatcl.spec.config import Config, FeatureTable
 from anatcl.spec.corrections import read_corrections
 from anatcl.spec.layout import METHOD_PATTERN
-from anatcl.spec.names import BASELINES, UNTRAINED
+from anatcl.spec.names import BASELINES, RIVALS, UNTRAINED
 from anatcl.spec.recipe import load_recipe
 from anatcl.spec.task import Task, load_task
 from anatcl.spec.template import load_spec
@@ -115,7 +115,7 @@ def _training(config: Config) -> Found:
 
 
 def _features(config: Config) -> Found:
-    taken = {*config.pretrain.methods, *BASELINES, UNTRAINED}
+    taken = {*config.pretrain.methods, *BASELINES, *RIVALS, UNTRAINED}
     for name, given in config.evaluate.features.items():
         place: Place = ("evaluate", "features", name)
         if name in taken or not re.fullmatch(METHOD_PATTERN, name):
