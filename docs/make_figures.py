@@ -19,6 +19,7 @@ ASKED = {
     "index_scans": ["bids"],
     "index_excluded": ["bids"],
     "raw_image": ["bids"],
+    "embedding_files": ["embed", "embed_untrained", "rival"],
     "PLAN.tasks.maps": ["interpret", "interpret_measures"],
 }
 ROW, CHARACTER, HIGH, GAP, MARGIN = 34, 7.4, 24, 46, 12

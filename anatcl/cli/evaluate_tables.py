@@ -49,7 +49,7 @@ def register(steps: argparse._SubParsersAction) -> None:
     step.add_argument("--folds", default="", metavar="FILE", help="folds.tsv, for protocol folds")
     step.add_argument("--shuffles", type=int, default=-1, metavar="N", help="repetitions with shuffled labels")
     step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of folds and bootstrap (default 0)")
-    step.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples of people (default 1000)")
+    step.add_argument("--bootstrap", type=int, default=1500, metavar="N", help="resamples of people (default 1500)")
     step.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
     step.add_argument("--out", required=True, metavar="DIR", help="folder of join.tsv, evaluate/ and report/index.html")
     step.set_defaults(function=_run)

@@ -18,7 +18,7 @@ from anatcl.spec.corrections import read_corrections
 from anatcl.spec.encoders import check_encoder
 from anatcl.spec.engines import check_surface_engine
 from anatcl.spec.layout import METHOD_PATTERN
-from anatcl.spec.names import BASELINES, TUNED, UNTRAINED, methods
+from anatcl.spec.names import BASELINES, RIVALS, TUNED, UNTRAINED, methods
 from anatcl.spec.overlaps import overlaps_file
 from anatcl.spec.recipe import load_recipe
 from anatcl.spec.task import Task, load_task
@@ -166,7 +166,7 @@ def _name(place: Place, name: str, taken: Container[str]) -> Found:
 
 def _encoders(config: Config) -> Found:
     tuned = {f"{name}{TUNED}" for name in config.evaluate.finetune.methods}
-    taken = {*methods(), *config.pretrain.methods, *BASELINES, *config.evaluate.features, *tuned}
+    taken = {*methods(), *config.pretrain.methods, *BASELINES, *RIVALS, *config.evaluate.features, *tuned}
     for name, given in config.evaluate.encoders.items():
         place: Place = ("evaluate", "encoders", name)
         yield from _name(place, name, taken)
@@ -188,7 +188,7 @@ def _finetune(config: Config) -> Found:
 
 
 def _features(config: Config) -> Found:
-    taken = {*config.pretrain.methods, *BASELINES, UNTRAINED}
+    taken = {*config.pretrain.methods, *BASELINES, *RIVALS, UNTRAINED}
     for name, given in config.evaluate.features.items():
         place: Place = ("evaluate", "features", name)
         yield from _name(place, name, taken)

@@ -360,7 +360,7 @@ class Evaluate(Section):
     untrained_seeds: Count = Field(
         5, description="initialisations of the untrained encoder: one says little of another"
     )
-    bootstrap: Annotated[Whole, Field(ge=0)] = Field(1000, description="resamples of participants for the intervals")
+    bootstrap: Annotated[Whole, Field(ge=0)] = Field(1500, description="resamples of participants for the intervals")
     site_column: str = Field("site", description="column that names the site")
     interpret: bool = Field(True, description="show where predictions come from (gradient maps, regional importances)")
     interpret_people: Count = Field(6, description="unseen scans that a gradient map is the mean of")

@@ -11,13 +11,13 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from anatcl.spec.augmentation import Augmentation
 from anatcl.spec.layout import METHOD_PATTERN
-from anatcl.spec.names import BASELINES, encoders, methods, trained_methods
+from anatcl.spec.names import BASELINES, RIVALS, encoders, methods, trained_methods
 from anatcl.spec.section import Count, NotNegative, Positive, Real, Section, Whole, one_of, shown, texts
 
 
 def _joint_name(name: str) -> str:
     """A name that can stand in paths and is nobody else's."""
-    if not re.fullmatch(METHOD_PATTERN, name) or name in (*methods(), *BASELINES):
+    if not re.fullmatch(METHOD_PATTERN, name) or name in (*methods(), *BASELINES, *RIVALS):
         raise ValueError(f"{name!r} is another method's name, or more than letters, digits and -; rename it")
     return name
 

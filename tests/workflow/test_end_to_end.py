@@ -148,7 +148,7 @@ def planned(done: subprocess.CompletedProcess) -> set[str]:
 
 
 AFTER_TRAIN = {"train", "pretrain", "embed", "audit", "probe", "evaluate", "tables", "runtime", "methods_text"}
-AFTER_TRAIN |= {"interpret", "report"}
+AFTER_TRAIN |= {"embed_untrained", "interpret", "report"}
 PER_SCAN = {"bias_correct", "skullstrip", "register", "segment", "qc"}
 
 

@@ -192,6 +192,16 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "probe of a protocol": (protocol(kind="folds", probe="kn"), ("protocols[1].probe is 'kn'", "'knn'")),
     "subgroup": ({"evaluate": {"subgroups": ["sexx"]}}, ("evaluate.subgroups[0]", "'sexx'", "'sex'")),
     "site column": ({"evaluate": {"site_column": "scaner"}}, ("evaluate.site_column", "'scanner'")),
+    "confound": ({"evaluate": {"confounds": ["scaner"]}}, ("evaluate.confounds[0]", "'scanner'")),
+    "shuffles within": ({"evaluate": {"shuffle_within": "scaner"}}, ("evaluate.shuffle_within", "'scanner'")),
+    "rival": ({"evaluate": {"rivals": ["voxel-pcs"]}}, ("evaluate.rivals[0]", "'voxel-pca'")),
+    "name of a rival": ({"evaluate": {"features": {"voxel-pca": {"table": "feet.csv"}}}}, ("another method's name",)),
+    "shuffles": ({"evaluate": {"shuffles": -2}}, ("evaluate.shuffles is -2",)),
+    "untrained seeds": ({"evaluate": {"untrained_seeds": 0}}, ("evaluate.untrained_seeds is 0",)),
+    "rows that teach covariates": (
+        task(covariates=["sex"], covariates_query="diagnosi == 'HC'"),
+        ("covariates_query", "diagnosi", "'diagnosis'"),
+    ),
     "bootstrap": ({"evaluate": {"bootstrap": -1}}, ("evaluate.bootstrap is -1",)),
     "threshold of another kind": (task(kind="regression", target="age"), ("does not read positives", "binary")),
     "threshold that is no number": (

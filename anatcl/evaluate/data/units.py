@@ -94,14 +94,14 @@ def pool_share(table: pd.DataFrame) -> float:
 
     A draw of m people out of a pool of n (of each of k folds) is scored as the mean of k models. The mean over all
     draws still depends on the pool: to first order (Hoeffding 1948) by m / n of the variance of a single model, which
-    draws from one pool show but for the share m / n.
+    draws from one pool show but for the share m / n. Two folds' pools have k - 2 of k - 1 parts in common.
     """
     size = FEW_SHOT.match(str(table["protocol"].iloc[0])) if "protocol" in table and len(table) else None
     if size is None:
         return 0.0
     folds = table["fold"].nunique()
     part = min(int(size[1]) / max(count(table) * (1 - 1 / max(folds, 2)), 1), 0.9)
-    return folds * part / (1 - part)
+    return max(folds - 1, 1) * part / (1 - part)
 
 
 def count(table: pd.DataFrame) -> int:

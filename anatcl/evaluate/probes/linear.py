@@ -6,8 +6,7 @@ says how much each training row moves each prediction per unit of its residual; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import linalg
@@ -16,7 +15,7 @@ from scipy.special import expit, log_softmax, softmax
 from anatcl.evaluate.data.split import inner_folds
 from anatcl.evaluate.probes.logistic import ROUGH, LogisticPath, balanced_weights
 
-# Half decades; whole ones are tried first, then the neighbours of the best.
+# Half decades.
 RIDGE_PENALTIES = tuple(10.0 ** (k / 2) for k in range(9))
 LOGISTIC_C = tuple(10.0 ** (k / 2) for k in range(-8, 1))
 STRONG, WEAK = "strongest", "weakest"
@@ -106,7 +105,7 @@ class RidgeProbe:
         self.inner_prediction_ = np.full(len(y), np.nan)
         if folds is not None:
             inner = self._inner_predictions(x, y, folds)
-            chosen = np.where(np.isfinite(inner), (inner - y) ** 2, np.inf).sum(1).argmin(0)
+            chosen = ((inner - y) ** 2).sum(1).argmin(0)
             self.inner_prediction_ = inner[chosen[0], :, 0]
         self.end_ = at_end(int(chosen[0]), len(self.penalties), (WEAK, STRONG)) if folds is not None else ""
         self.penalty_ = np.asarray(self.penalties)[chosen]
@@ -120,25 +119,15 @@ class RidgeProbe:
         return self
 
     def _inner_predictions(self, x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        """Out-of-fold predictions, shape (p, n, t); NaN for penalties far from the best of every target."""
-        found = np.full((len(self.penalties), *y.shape), np.nan)
-        parts = []
+        """Out-of-fold predictions for every penalty, shape (p, n, t)."""
+        found = np.empty((len(self.penalties), *y.shape))
         for k in np.unique(folds):
             train, test = folds != k, folds == k
             scaler = Standardise().fit(x[train])
-            parts.append((train, test, Ridge(scaler.transform(x[train])), scaler.transform(x[test])))
-        coarse = range(0, len(self.penalties), 2)
-        self._try(coarse, parts, y, found)
-        best = 2 * ((found[::2] - y) ** 2).sum(1).argmin(0)
-        fine = {int(i) for b in np.unique(best) for i in (b - 1, b + 1) if 0 <= i < len(self.penalties)}
-        self._try(sorted(fine), parts, y, found)
+            ridge, new = Ridge(scaler.transform(x[train])), scaler.transform(x[test])
+            for i, penalty in enumerate(self.penalties):
+                found[i, test] = new @ ridge.coefficients(y[train], penalty) + y[train].mean(0)
         return found
-
-    def _try(self, which: Iterable[int], parts: list[Any], y: np.ndarray, found: np.ndarray) -> None:
-        """Fill in the predictions of some penalties."""
-        for train, test, ridge, new in parts:
-            for i in which:
-                found[i, test] = new @ ridge.coefficients(y[train], self.penalties[i]) + y[train].mean(0)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Predictions for `x` (m, d), shape (m, t)."""
@@ -195,7 +184,7 @@ class LogisticProbe:
         self.scaler_ = Standardise().fit(x)
         self.x_, self.y_ = self.scaler_.transform(x), y
         path = LogisticPath(self.x_, y, n_classes)
-        for strength in self.strengths[max(chosen - 1, 0) : chosen + 1]:  # the smaller one is a warm start
+        for strength in (self.strengths[max(chosen - 2, 0)], self.strengths[chosen]):  # the smaller one is a warm start
             self.coefficient_, self.intercept_ = path.solve(strength)
         self.log_prior_ = np.log(np.bincount(y, minlength=n_classes) / len(y))
         return self
@@ -204,13 +193,10 @@ class LogisticProbe:
         """Log loss of each strength, summed over the folds; NaN for those beyond what is worth trying."""
         parts = [_InnerFold(x, y, folds == k, n_classes) for k in np.unique(folds)]
         losses = np.full(len(self.strengths), np.nan)
-        for i in range(0, len(self.strengths), 2):
-            losses[i] = sum(part.loss(self.strengths[i]) for part in parts)
+        for i, strength in enumerate(self.strengths):
+            losses[i] = sum(part.loss(strength) for part in parts)
             if losses[i] > HOPELESS * np.nanmin(losses):
                 break
-        best = int(np.nanargmin(losses))
-        for i in (j for j in (best - 1, best + 1) if 0 <= j < len(losses)):
-            losses[i] = sum(part.loss(self.strengths[i]) for part in parts)
         return losses
 
     def decision(self, x: np.ndarray) -> np.ndarray:

@@ -27,9 +27,7 @@ COLUMNS = ["task", "protocol", "metric", "method_a", "method_b", "difference", "
 UNTRAINED, ONE_SEED = "untrained", "one initialisation of the untrained encoder"
 # Methods that see the same scans err partly alike. Chosen so that six metrics keep the level in 400 simulated cohorts.
 SHARED = 0.2
-POWER = 0.8
-# Resamples for each pair of a family of tests, so that Holm's correction of the smallest p value can fall below 5 %.
-PER_PAIR = 40
+POWER, LEVEL = 0.8, 0.05
 Pairs = dict[tuple[str, str, str, str], float]
 
 
@@ -60,9 +58,19 @@ def compare_all(
     for (task, protocol), part in pd.concat(tables).groupby(["task", "protocol"], sort=True) if tables else ():
         lacking = {k[2:]: v for k, v in (pairs or {}).items() if k[:2] == (task, protocol)}
         for metric, found in _compare_task(part, kinds[str(task)], n_bootstrap, seed, lacking).items():
-            for row, p in zip(found, holm(np.array([r["p"] for r in found])), strict=True):
-                rows.append({"task": task, "protocol": protocol, "metric": metric, **row, "p_holm": p})
+            corrected, few = holm(np.array([r["p"] for r in found])), _too_few(found, n_bootstrap)
+            for row, p in zip(found, corrected, strict=True):
+                noted = {"p_holm": p, "note": row["note"] or few}
+                rows.append({"task": task, "protocol": protocol, "metric": metric, **row, **noted})
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _too_few(found: list[dict[str, Any]], n_bootstrap: int) -> str:
+    """A note where so many pairs are tested that no p value of so few resamples can stay below 5 % corrected."""
+    pairs = sum(np.isfinite(row["p"]) for row in found)
+    if pairs < LEVEL * (n_bootstrap + 1):
+        return ""
+    return f"{n_bootstrap} resamples are too few for {pairs} pairs: at least {int(pairs / LEVEL)}"
 
 
 @dataclasses.dataclass
@@ -101,9 +109,7 @@ def _compare_task(
     part: pd.DataFrame, kind: str, n_bootstrap: int, seed: int, lacking: dict[tuple[str, str], float]
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows by metric: every pair of methods on the scans that these two predicted."""
-    tables = {str(m): t for m, t in part.groupby("method", sort=True)}
-    resamples = max(n_bootstrap, PER_PAIR * len(tables) * (len(tables) - 1) // 2) if n_bootstrap else 0
-    shared = _Shared(tables, kind, resamples, seed)
+    shared = _Shared({str(m): t for m, t in part.groupby("method", sort=True)}, kind, n_bootstrap, seed)
     scans = {m: frozenset(t["scan"]) for m, t in shared.tables.items()}
     folds = part["fold"].nunique()
     rows: dict[str, list[dict[str, Any]]] = {}

@@ -24,7 +24,7 @@ MOST = 2**17  # block means of a volume
 COMPONENTS = 100
 # Ridge penalties as shares of the mean eigenvalue of the voxels' Gram matrix.
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-6, 7))
-FEWEST = 5
+FEWEST = 2
 
 
 def run_rival(
@@ -134,10 +134,11 @@ def measures_of_voxels(x: np.ndarray, train: np.ndarray, y: np.ndarray) -> np.nd
     a = x[rows] - centre
     values, vectors = linalg.eigh((a @ a.T).astype(float))
     values = np.maximum(values, 0.0)
+    scale = max(float(values.mean()), 1e-12)  # volumes that are all alike say nothing
     turned = vectors.T @ target
-    left = {p: _without(values, vectors, turned, target, p * values.mean()) for p in PENALTIES}
+    left = {p: _without(values, vectors, turned, target, p * scale) for p in PENALTIES}
     best = min(PENALTIES, key=lambda p: float(((left[p] - target) ** 2).sum()))
-    dual = vectors @ (turned / (values + best * values.mean())[:, None])
+    dual = vectors @ (turned / (values + best * scale)[:, None])
     found = ((x - centre) @ a.T).astype(float) @ dual
     found[rows] = left[best]
     return found

@@ -79,7 +79,7 @@ class Given:
     cohort: str = ""
     folds: str = ""
     seed: int = 0
-    bootstrap: int = 1000
+    bootstrap: int = 1500
     shuffles: int = -1
     confounds: Sequence[str] = ()
 

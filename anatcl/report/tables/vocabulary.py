@@ -20,8 +20,8 @@ GROUPS = {
 TRAINED = {name: declared.label for name, declared in declared_methods().items() if declared.loss}
 # Methods that learn nothing from volumes: they stand below a line in every table.
 _NOTHING_LEARNT = {name: declared.label for name, declared in declared_methods().items() if not declared.loss} | {
-    "voxel-pca": "Voxels, principal components",
-    "voxel-ridge": "Voxels, ridge to measures",
+    "voxel-pca": "Voxel components",
+    "voxel-ridge": "Voxel ridge",
     "regional-measures": "Regional measures",
     "tissue-volumes": "Tissue volumes",
     "age-sex-tiv": "Age, sex, head size",

@@ -89,9 +89,18 @@ def test_block_means_equal_a_loop(rng):
     np.testing.assert_allclose(found[2, 0, 1], volume[6:7, 0:3, 3:6].mean(), rtol=1e-5)
 
 
+def test_volumes_that_are_all_alike_say_nothing(cohort):
+    folder, _ = cohort
+    volumes = np.load(folder / "arrays" / "volumes.npy", mmap_mode="r+")
+    volumes[:] = 1.0
+    volumes.flush()
+    assert run(folder, "voxel-pca").shape == (N, 0)
+    assert np.isfinite(run(folder, "voxel-ridge")).all()
+
+
 def test_too_few_people_are_a_sentence(cohort):
     folder, _ = cohort
     people = [f"sub-{i:02d}" for i in range(N)]
-    write_tsv(folder / "folds.tsv", pd.DataFrame({"participant_id": people, "fold": np.where(np.arange(N) < 27, 0, 1)}))
-    with pytest.raises(InputError, match="3 people to learn from"):
+    write_tsv(folder / "folds.tsv", pd.DataFrame({"participant_id": people, "fold": np.where(np.arange(N) < 29, 0, 1)}))
+    with pytest.raises(InputError, match="1 people to learn from"):
         run(folder, "voxel-pca")

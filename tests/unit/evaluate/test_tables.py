@@ -69,7 +69,14 @@ def test_freesurfer_tables_go_to_the_page(people, rng, tmp_path, caplog):
         run("--features", *files, "--people", tmp_path / "people.tsv", "--tasks", "age", "sex", "score",
             "--bootstrap", "20", "--shuffles", "1", "--out", out)  # fmt: skip
     scores = read_tsv(out / "evaluate" / "scores.tsv")
-    assert set(scores["method"]) == {"regional-measures", "net", "tissue-volumes", "age-sex-tiv", "majority-median"}
+    assert set(scores["method"]) == {
+        "regional-measures",
+        "net",
+        "tissue-volumes",
+        "age-sex-tiv",
+        "confounds",
+        "majority-median",
+    }
     assert set(scores["task"]) == {"age", "sex", "score"}
     mae = scores[(scores["task"] == "age") & (scores["metric"] == "mae")].set_index("method")["value"]
     assert mae["regional-measures"] < 0.8 * mae["majority-median"]

@@ -178,7 +178,10 @@ def test_draws_widen_intervals_and_tests(rng):
     names, counts = bootstrap.draw(units.of(few), 100, 0)
     found = bootstrap.replicate_draws(few, lambda run, w: metrics.evaluate(run, "regression", w), names, counts)["mae"]
     by_draw = [np.abs(run["y_pred"] - run["y_true"]).mean() for _, run in few.groupby("repeat")]
-    assert found.draw_variance == (pytest.approx(np.var(by_draw, ddof=1) / 6), pytest.approx(5))
+    assert found.draw_variance == (
+        pytest.approx(np.var(by_draw, ddof=1) * (1 / 6 + units.pool_share(few))),
+        pytest.approx(5),
+    )
     row = rows[(rows["protocol"] == "few-shot-8") & (rows["metric"] == "mae")].iloc[0]
     plain = bootstrap.interval(found.values, n=100)
     assert row["high"] - row["low"] > np.ptp(plain)
