@@ -119,8 +119,8 @@ def _openbhb(parser: argparse.ArgumentParser) -> None:
 
 
 def _import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", required=True, help="file, URL, or published name such as anatcl-global/fold-0")
-    parser.add_argument("--sha256", default="", help="digest the file must have (needed for a download)")
+    parser.add_argument("--weights", required=True, help="file, URL, or published name such as anatcl-g3/global/fold-0")
+    parser.add_argument("--sha256", default="", help="digest the file must have (needed for a URL)")
     parser.add_argument("--cache", default="~/.cache/anatcl", metavar="DIR", help="folder of downloads")
     parser.add_argument("--encoder", default="resnet18", help="network of the weights")
     parser.add_argument(

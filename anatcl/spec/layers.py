@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from anatcl.base.errors import InputError
+from anatcl.spec.encoders import OFFICIAL, PUBLISHED
 from anatcl.spec.task import FILES
 from anatcl.spec.yaml_file import read_yaml
 
@@ -210,6 +211,8 @@ def each_path(encoder: Mapping[str, Any], change: Callable[[str], Any]) -> dict[
         return f"{change(file)}:{name}"
 
     def paths(item: Any) -> Any:
+        if isinstance(item, str) and (item in OFFICIAL or PUBLISHED.fullmatch(item)):
+            return item
         return [paths(part) for part in item] if isinstance(item, list | tuple) else change(item)
 
     found = dict(encoder)

@@ -52,9 +52,10 @@ def test_single_maps_give_what_packed_volumes_give(bundle, tmp_path):
     table = embed_images(folder, paths, tmp_path / "e.tsv", device)
     arrays = open_arrays(tmp_path / "arrays")
     packed = embed_arrays(load_encoder(folder, arrays)[0], arrays, device=device)
-    np.testing.assert_allclose(table.iloc[:, 1:].to_numpy(float), packed, atol=1e-5)
+    np.testing.assert_allclose(table.filter(regex=r"^e\d+$").to_numpy(), packed, atol=1e-5)
     written = read_tsv(tmp_path / "e.tsv")
-    assert written["image"].tolist() == [str(p) for p in paths] and written.shape == (4, 65)
+    assert written["image"].tolist() == [str(p) for p in paths] and written.shape == (4, 67)
+    assert written["scan"].is_unique
 
 
 def test_maps_in_another_axis_order_are_turned(bundle, tmp_path):
