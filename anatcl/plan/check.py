@@ -21,6 +21,7 @@ from anatcl.spec.check import Found, Place, can_be_read, check_files_and_names, 
 from anatcl.spec.config import Config, Evaluate
 from anatcl.spec.layers import Layers
 from anatcl.spec.mend import Mended
+from anatcl.spec.names import methods as known_methods
 from anatcl.spec.names import needs_age
 from anatcl.spec.protocol import load_design
 from anatcl.spec.section import dotted
@@ -188,7 +189,7 @@ def _ages(plan: Plan, table: pd.DataFrame) -> Found:
         return
     for number, method in enumerate(settings.methods):
         parts = settings.joint.get(method, (method,))
-        if any(needs_age(part, settings.alpha_age) for part in parts):
+        if any(part in known_methods() and needs_age(part, settings.alpha_age) for part in parts):
             reason = f"{method!r} trains on ages, and {known} scans of the dataset have one."
             remedy = "Name the column by bids: columns: {age: ...}, take simclr, or AnatCL with alpha_age: 0."
             yield (("pretrain", "methods", number), InputError(reason, None, remedy))

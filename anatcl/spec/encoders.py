@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from anatcl.base.errors import InputError
-from anatcl.base.named import NAMED
+from anatcl.base.named import NAMED, named
 from anatcl.base.words import hint, nearest
 from anatcl.spec.names import encoders
 from anatcl.spec.section import Count, NotNegative, Positive, Real, Section, Texts, shown
@@ -47,12 +47,6 @@ def _percentiles(span: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= span[0] < span[1] <= 100:
         raise ValueError(f"it must be [lowest, highest] between 0 and 100, not {list(span)}")
     return span
-
-
-def _named(text: str) -> str:
-    if text and not NAMED.fullmatch(text):
-        raise ValueError(f"it must be module:Class or file.py:Class, not {shown(text)}")
-    return text
 
 
 class Input(Section):
@@ -97,7 +91,7 @@ class Encoder(Section):
     )
     arguments: dict[str, Any] = Field({}, description="keyword arguments of that class, or of the adapter")
     prefix: str = Field("", description="what the names of the weights begin with, and the network's do not: backbone.")
-    adapter: Annotated[str, AfterValidator(_named)] = Field(
+    adapter: Annotated[str, AfterValidator(named)] = Field(
         "", description="module:Class (or file.py:Class) with transform and forward_embeddings, as brainmarks-smri has"
     )
     input: Input | None = Field(None, description="what the network takes, see below; a folder of ours says it itself")
@@ -229,7 +223,7 @@ def check_encoder(one: Encoder) -> Iterator[tuple[str, InputError]]:
         yield ("participants", InputError("the list does not exist.", one.participants, "Correct its path."))
     for key in ("architecture", "adapter"):
         if ":" in getattr(one, key):
-            yield from ((key, error) for error in _class(getattr(one, key)))
+            yield from ((key, error) for error in class_errors(getattr(one, key)))
     if any(kind(path) == "onnx" for path in one.weights) and importlib.util.find_spec("onnxruntime") is None:
         remedy = "pip install 'anatcl-workflow[encoders]'"
         yield ("weights", InputError("an ONNX model needs the package onnxruntime.", None, remedy))
@@ -248,7 +242,7 @@ def _file(path: Path) -> Iterator[InputError]:
         yield InputError(f"{path.suffix!r} is no kind of weights.", path, f"Known: {', '.join(WEIGHTS)}.")
 
 
-def _class(text: str) -> Iterator[InputError]:
+def class_errors(text: str) -> Iterator[InputError]:
     """What is wrong with ``module:Class``, without importing the module."""
     match = NAMED.fullmatch(text)
     if match is None:
