@@ -93,13 +93,23 @@ def _against_index(plan: Plan, scans_alone: bool) -> Found:
     for check in (_decisions, _masks):
         yield from check(plan, table)
     later = [one for check in (_folds, _ages, _columns, _protocols, _features) for one in check(plan, table)]
-    later += check_tasks(plan.config, table)
+    later += _tasks(plan, table)
     if not scans_alone:
         yield from later
     elif later:
         (place, first), more = later[0], len(later) - 1
         rest = f" ({more} more)" if more else ""
         log.warning("Training and evaluation would be refused with these scans%s: %s: %s", rest, dotted(place), first)
+
+
+def _tasks(plan: Plan, table: pd.DataFrame) -> list[tuple[Place, InputError]]:
+    """Tasks that the dataset cannot answer; only said where the user wants them skipped."""
+    found = list(check_tasks(plan.config, table))
+    if plan.config.evaluate.unanswerable == "refuse":
+        return found
+    for place, error in found:
+        log.warning("%s will be skipped: %s", dotted(place), error)
+    return []
 
 
 # -- who takes part -----------------------------------------------------------------------------------------------

@@ -270,6 +270,11 @@ class Evaluate(Section):
     tasks: Annotated[tuple[Written, ...], BeforeValidator(several)] = Field(
         ("age", "sex"), description="shipped task names, paths of YAML files, or tasks written out"
     )
+    unanswerable: Literal["refuse", "skip"] = Field(
+        "refuse",
+        description="a task whose columns or classes the dataset lacks: refuse it before the first job, or skip it "
+        "with a sentence and list it under skipped tasks",
+    )
     baselines: Annotated[
         tuple[Annotated[str, _known(BASELINES)], ...], BeforeValidator(several), AfterValidator(_once)
     ] = Field(BASELINES, description="methods without an encoder that stand in every table")
