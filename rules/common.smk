@@ -303,6 +303,12 @@ def train_options(wildcards):
     return PLAN.training.options(wildcards.method)
 
 
+@ready
+def train_own(wildcards):
+    """Digest of the files of a loss and a network of the user's own."""
+    return PLAN.training.own_code(wildcards.method)
+
+
 def grown(amount):
     """A resource that grows with every retry."""
 

@@ -114,6 +114,7 @@ rule train:
         arrays_dir=subpath(input.arrays, parent=True),
         out_dir=subpath(output.encoder, parent=True),
         options=train_options,
+        own=train_own,
         precision=PLAN.config.pretrain.precision,
         device=PLAN.config.device,
         deterministic=PLAN.training.deterministic_flag(),

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import re
 import sys
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from anatcl.base.errors import InputError
 
 NAMED = re.compile(r"(?P<module>.+):(?P<name>[A-Za-z_]\w*)")
+
+
+@functools.cache
+def plugins(group: str) -> dict[str, str]:
+    """What installed packages offer under an entry point group (``anatcl.encoders``, ``anatcl.losses``): name to class.
+
+    Nothing is imported.
+    """
+    return {point.name: point.value for point in metadata.entry_points(group=group)}
+
+
+def named(text: str) -> str:
+    """Return ``module:Class`` or ``file.py:Class``, for validators.
+
+    Raises
+    ------
+    ValueError
+        It has another form.
+    """
+    if text and not NAMED.fullmatch(text):
+        raise ValueError(f"it must be module:Class or file.py:Class, not {text!r}")
+    return text
 
 
 def call_named(text: str, arguments: Mapping[str, Any]) -> Any:

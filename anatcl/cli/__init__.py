@@ -4,6 +4,13 @@ Parsers are built without importing a stage's code, so that ``--help`` answers a
 when it runs.
 """
 
+import sys
+
+from anatcl.mixed import replaced, why_mixed
+
+if replaced():
+    sys.exit(why_mixed())
+
 from anatcl.cli.main import main
 
 __all__ = ["main"]

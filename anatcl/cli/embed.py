@@ -9,7 +9,8 @@ from anatcl.cli.pretrain import device_flags
 
 DESCRIPTION = """Embed images with a trained encoder. Preprocessed maps (of the preprocess stage, CAT12 mwp1) are
 checked against the encoder's model.json and used as they are; raw T1w scans go through the preprocess stage first.
-An image that cannot be used is named and left out of the table."""
+An image that cannot be used, or fails the quality gate, is listed and left out of the
+table, whose columns scan, participant_id, e000 ... evaluate: features takes as they are."""
 
 
 def register(stages: Any) -> None:
@@ -18,6 +19,15 @@ def register(stages: Any) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="folder with encoder.safetensors and model.json")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="raw T1w scans or preprocessed maps (NIfTI)")
     parser.add_argument("--out", required=True, metavar="TSV", help="table of embeddings to write")
+    parser.add_argument(
+        "--out-excluded", default="", metavar="TSV", help="list of what is left out (default: beside --out)"
+    )
+    parser.add_argument(
+        "--gate",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the workflow's quality limits, for raw scans",
+    )
     parser.add_argument("--recipe", default="fast", help="of raw scans: precise, fast, testing, or a file")
     parser.add_argument("--work-dir", default="", metavar="DIR", help="keep what preprocessing makes (else temporary)")
     device_flags(parser)
@@ -39,5 +49,6 @@ def run_embed(args: argparse.Namespace) -> None:
     device = for_embedding(description["architecture"], args.device, args.precision, args.threads, args.deterministic)
     kept = contextlib.nullcontext(args.work_dir) if args.work_dir else tempfile.TemporaryDirectory()
     with kept as folder, applied(device):
-        prepare = FromRaw(description["input"], folder, args.recipe, max(1, args.threads))
-        embed_images(args.bundle, args.images, args.out, device, prepare)
+        prepare = FromRaw(description["input"], folder, args.recipe, max(1, args.threads), gate=args.gate)
+        listed = args.out_excluded or f"{args.out.removesuffix('.tsv')}_excluded.tsv"
+        embed_images(args.bundle, args.images, args.out, device, prepare, listed)

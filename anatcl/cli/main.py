@@ -12,6 +12,7 @@ from anatcl import __version__
 from anatcl.base import failures
 from anatcl.base.errors import InputError
 from anatcl.cli.missing import sentence
+from anatcl.mixed import why_mixed
 
 STAGES = ("simulate", "bids", "preprocess", "measures", "pretrain", "embed", "evaluate", "report")
 COMMANDS = ("run", "init", "status", "profile")
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(words)
     args.further = further
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s: %(message)s", stream=sys.stderr)
+    if why := why_mixed():
+        log.warning("%s", why)
     marked = getattr(args, "failures", None)
     stage = f"{args.stage} {args.step}" if getattr(args, "step", None) else args.stage
     try:

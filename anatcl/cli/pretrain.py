@@ -119,8 +119,8 @@ def _openbhb(parser: argparse.ArgumentParser) -> None:
 
 
 def _import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", required=True, help="file, URL, or published name such as anatcl-global/fold-0")
-    parser.add_argument("--sha256", default="", help="digest the file must have (needed for a download)")
+    parser.add_argument("--weights", required=True, help="file, URL, or published name such as anatcl-g3/global/fold-0")
+    parser.add_argument("--sha256", default="", help="digest the file must have (needed for a URL)")
     parser.add_argument("--cache", default="~/.cache/anatcl", metavar="DIR", help="folder of downloads")
     parser.add_argument("--encoder", default="resnet18", help="network of the weights")
     parser.add_argument(
@@ -132,8 +132,11 @@ def _import(parser: argparse.ArgumentParser) -> None:
 
 def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="folder with encoder.safetensors and model.json")
-    parser.add_argument("--format", default="safetensors", choices=("safetensors", "onnx"), help="what to write")
-    parser.add_argument("--out", required=True, metavar="FILE", help="file to write")
+    parser.add_argument("--format", default="safetensors", choices=("safetensors", "onnx", "hf"), help="what to write")
+    parser.add_argument("--out", required=True, metavar="FILE", help="file to write; for hf a folder")
+    parser.add_argument(
+        "--with-participants", action="store_true", help="names of the people it has seen, not SHA-256 of them"
+    )
     parser.set_defaults(function=run_export)
 
 
@@ -217,4 +220,4 @@ def run_export(args: argparse.Namespace) -> None:
     """Write an encoder for other programs."""
     from anatcl.pretrain.export import export
 
-    export(args.bundle, args.out, args.format)
+    export(args.bundle, args.out, args.format, args.with_participants)

@@ -2,3 +2,19 @@
 
 Needs only numpy, pandas, scipy, scikit-learn, PyYAML, and torch where an encoder is run.
 """
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Callable(ModuleType):
+    """The package itself, which can be called: ``anatcl.evaluate(features, people, task)``."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from anatcl.api import evaluate
+
+        return evaluate(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -7,3 +7,22 @@ Shapes and words used in every file:
 - ``s_ij = z_i . z_j / temperature``, always in float32 (or float64), whatever the autocast type.
 - Labels are given per subject: ``age`` (B,) in years, ``features`` (B, F) descriptors made once by ``prepare``.
 """
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """The class of a method by its name, imported when it is first used: ``losses.AnatCLLocal``."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    from importlib import import_module
+
+    from anatcl.spec.methods import declared_methods
+
+    for declared in declared_methods().values():
+        if declared.loss == name:
+            return getattr(import_module(f"{__name__}.{declared.module}"), name)
+    known = sorted(d.loss for d in declared_methods().values() if d.loss)
+    raise AttributeError(f"there is no loss {name!r}; there are {', '.join(known)}")

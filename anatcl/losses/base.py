@@ -16,6 +16,12 @@ from anatcl.base.words import does, plural
 Targets = Mapping[str, Tensor]
 # Rows per block of the log-sum-exp: bounds its working memory at BLOCK x N numbers (128 MiB at N = 8,192).
 BLOCK = 4096
+# Labels by name and what they must be.
+SHAPES = {
+    "measures": "a tensor (people, regions, measures): thickness, volume, area of each region",
+    "age": "a tensor (people,) in years",
+    "covariates": "a tensor (people, 3): age in years, sex as 0 or 1, intracranial volume in mm3",
+}
 
 
 class Loss(nn.Module):
@@ -34,6 +40,43 @@ class Loss(nn.Module):
     needs: tuple[str, ...] = ()
     head = "projection"
     parts: Mapping[str, Loss] = MappingProxyType({})
+
+    def __call__(self, z: Any, targets: Targets | None = None, copies: int = 1, **labels: Tensor) -> Any:
+        """Return the terms of `forward`, or with labels by name (``measures=``, ``age=``) the one loss to minimise.
+
+        Labels by name are checked, and what the loss learns of them (`fit`) it learns from this batch.
+
+        Parameters
+        ----------
+        z : Tensor of shape (N, D), rows of length 1
+            View by view: row ``v * B + i`` is view v of person i.
+        targets : mapping, optional
+            What `fit` returned, for training over many batches.
+        copies : int
+            See `forward`.
+        labels : Tensor
+            ``measures`` (B, regions, 3), ``age`` (B,) in years, ``covariates`` (B, 3): age, sex (0, 1), TIV in mm3.
+
+        Raises
+        ------
+        ValueError
+            A label is missing, not finite, or does not fit the rows of `z`.
+        """
+        if targets is not None:
+            return super().__call__(z, targets, copies)
+        given = checked(z, labels, type(self).__name__, self.asks)
+        try:
+            found = self.fit(given)
+        except KeyError as error:
+            name = str(error.args[0])
+            raise ValueError(f"{type(self).__name__} needs {name}=, which was not given: {SHAPES[name]}") from None
+        self.check(found)
+        return super().__call__(z, found, copies)["loss"]
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Labels by name that the loss needs."""
+        return tuple("measures" if name == "features" else name for name in self.needs)
 
     def forward(self, z: Tensor, targets: Targets, copies: int = 1) -> dict[str, Tensor]:
         """Return scalars; ``"loss"`` is the one to minimise, the others are its terms.
@@ -81,6 +124,26 @@ class Loss(nn.Module):
             if bad:
                 what = f"{plural(bad, f'value of {name!r}')} {does(bad, 'is', 'are')}"
                 raise ValueError(f"{type(self).__name__}: {what} missing or not finite")
+
+
+def checked(z: Tensor, labels: Targets, who: str, asks: tuple[str, ...]) -> dict[str, Tensor]:
+    """Labels given by name, on the device of `z`; sentences where something is missing or does not fit."""
+    if z.dim() != 2:
+        raise ValueError(f"z has shape {tuple(z.shape)}, and it must be (rows, dimensions)")
+    if (z.detach().norm(dim=1) - 1).abs().max() > 1e-2:
+        raise ValueError("rows of z must have length 1: z = torch.nn.functional.normalize(z, dim=1)")
+    for name in asks:
+        if name not in labels:
+            raise ValueError(f"{who} needs {name}=, which was not given: {SHAPES.get(name, 'one value per person')}")
+    made = {name: torch.as_tensor(value).to(z.device) for name, value in labels.items() if name in SHAPES}
+    if unknown := sorted(set(labels) - set(SHAPES)):
+        raise ValueError(f"{unknown[0]}= is no label of a loss; known: {', '.join(SHAPES)}")
+    for name, value in made.items():
+        if len(value) == 0 or len(z) % len(value):
+            raise ValueError(f"{name} has {len(value)} rows, and z has {len(z)}: z must be whole views of all people")
+        if value.dim() != 3 and name == "measures":
+            raise ValueError(f"measures have shape {tuple(value.shape)}, and they must be (people, regions, measures)")
+    return made
 
 
 def upcast(x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from anatcl.base.errors import InputError
-from anatcl.base.named import NAMED, call_named
+from anatcl.base.named import NAMED, call_named, plugins
 from anatcl.models.contrastive import ContrastiveModel
 from anatcl.models.conv import guard_convolutions
 from anatcl.models.densenet import densenet121
@@ -42,6 +42,7 @@ def build_encoder(name: str, pooling: str = "average") -> nn.Module:
     ValueError
         A word is unknown.
     """
+    name = plugins("anatcl.encoders").get(name, name)
     for word, known in ((name, ENCODERS), (pooling, POOLINGS)):
         if word not in known and not (word == name and NAMED.fullmatch(word)):
             raise ValueError(f"unknown encoder or pooling {word!r}; choose one of {', '.join(known)}")

@@ -22,6 +22,7 @@ from anatcl.spec.config import Config, Evaluate
 from anatcl.spec.layers import Layers
 from anatcl.spec.mend import Mended
 from anatcl.spec.names import QUALITY, VOLUMES, needs_age
+from anatcl.spec.names import methods as known_methods
 from anatcl.spec.protocol import load_design
 from anatcl.spec.section import dotted
 from anatcl.spec.task import canonical
@@ -94,13 +95,23 @@ def _against_index(plan: Plan, scans_alone: bool) -> Found:
     for check in (_decisions, _masks):
         yield from check(plan, table)
     later = [one for check in (_folds, _ages, _columns, _protocols, _features) for one in check(plan, table)]
-    later += check_tasks(plan.config, table)
+    later += _tasks(plan, table)
     if not scans_alone:
         yield from later
     elif later:
         (place, first), more = later[0], len(later) - 1
         rest = f" ({more} more)" if more else ""
         log.warning("Training and evaluation would be refused with these scans%s: %s: %s", rest, dotted(place), first)
+
+
+def _tasks(plan: Plan, table: pd.DataFrame) -> list[tuple[Place, InputError]]:
+    """Tasks that the dataset cannot answer; only said where the user wants them skipped."""
+    found = list(check_tasks(plan.config, table))
+    if plan.config.evaluate.unanswerable == "refuse":
+        return found
+    for place, error in found:
+        log.warning("%s will be skipped: %s", dotted(place), error)
+    return []
 
 
 # -- who takes part -----------------------------------------------------------------------------------------------
@@ -193,7 +204,7 @@ def _ages(plan: Plan, table: pd.DataFrame) -> Found:
         return
     for number, method in enumerate(settings.methods):
         parts = settings.joint.get(method, (method,))
-        if any(needs_age(part, settings.alpha_age) for part in parts):
+        if any(part in known_methods() and needs_age(part, settings.alpha_age) for part in parts):
             who = f"{plural(int(known), 'scan')} of the dataset {does(known, 'has', 'have')} one"
             reason = f"{method!r} trains on ages, and {who}."
             remedy = "Name the column by bids: columns: {age: ...}, take simclr, or AnatCL with alpha_age: 0."

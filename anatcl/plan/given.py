@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from anatcl.base.errors import InputError
-from anatcl.spec.layers import FILES, each_path
+from anatcl.spec.layers import FILES, class_path, each_path, own_paths
 
 log = logging.getLogger(__name__)
 GIVEN = Path("results") / "given"
@@ -62,6 +62,8 @@ def linked(values: Mapping[str, Any]) -> dict[str, Any]:
     found = _changed(found, ("preprocess", "skullstrip", "masks"), _pattern)
     found = _changed(found, ("evaluate", "tasks"), lambda tasks: [_file(f"task-{_stem(t)}", t) for t in tasks])
     found = _changed(found, ("evaluate", "encoders"), _encoders)
+    found = _changed(found, ("pretrain", "encoder"), lambda text: class_path(text, lambda f: _file("network", f)))
+    found = _changed(found, ("pretrain", "own"), _losses)
     return _changed(found, ("evaluate", "features"), _tables)
 
 
@@ -129,6 +131,11 @@ def _encoders(encoders: Mapping[str, Any]) -> dict[str, Any]:
 
         found[name] = each_path(given, through)
     return found
+
+
+def _losses(losses: Mapping[str, Any]) -> Any:
+    """Losses of the user's own whose files are reached through links."""
+    return own_paths(losses, lambda file: _file(f"loss-{Path(file).stem}", file))
 
 
 def _stem(task: Any) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
+from pathlib import Path
 
+from anatcl.base.named import plugins
 from anatcl.plan.cohort import Cohort
+from anatcl.plan.content import file_content
 from anatcl.spec.atlas import label
 from anatcl.spec.config import Config
 from anatcl.spec.layout import SURFACE_FILES, SURFACE_NUMBERS
 from anatcl.spec.recipe import load_recipe
 from anatcl.spec.template import load_spec
-from anatcl.spec.training import Common
+from anatcl.spec.training import Common, Own
 
 
 class Imaging:
@@ -135,8 +138,19 @@ class Training:
         if further.pop("permuted", False) and settings.options.permutes(method):
             further["permuted"] = True
         joint = {name: parts for name, parts in settings.joint.items() if name == method}
-        own = {"seed": self.config.seed} | ({"joint": joint} if joint else {})
-        return json.dumps(values | own | further, sort_keys=True)
+        own = {name: loss.model_dump(mode="json") for name, loss in self.losses().items() if name == method}
+        told = {"seed": self.config.seed} | ({"joint": joint} if joint else {}) | ({"own": own} if own else {})
+        return json.dumps(values | told | further, sort_keys=True)
+
+    def losses(self) -> dict[str, Own]:
+        """Losses of the user's own by name: those of installed packages, and those of the configuration."""
+        return {name: Own(loss=place) for name, place in plugins("anatcl.losses").items()} | self.config.pretrain.own
+
+    def own_code(self, method: str) -> str:
+        """Digest of the files of a loss and a network of the user's own."""
+        loss = self.losses().get(method)
+        named = [self.config.pretrain.encoder, *([loss.loss] if loss else [])]
+        return "".join(file_content(Path(text.rpartition(":")[0]))[:16] for text in named if ".py:" in text)
 
     def crop_flag(self) -> list[str]:
         """``--crop JSON`` where config crops the packed volumes itself."""

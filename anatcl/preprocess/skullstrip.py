@@ -25,9 +25,9 @@ from anatcl.preprocess import deepbet, registration
 from anatcl.preprocess.alignment import SCALP_MM, find_pose, write_itk
 from anatcl.preprocess.ants import Workspace, workspace
 from anatcl.preprocess.bias_correct import head_mask
+from anatcl.preprocess.deepbet import LOOK
 from anatcl.preprocess.defects import refuse_stripped
 from anatcl.preprocess.geometry import bounding_box, close_mm, coarsen, crop, dilate_mm, erode_mm, largest_component
-from anatcl.preprocess.deepbet import LOOK
 from anatcl.preprocess.plausible import refuse_phantom
 from anatcl.preprocess.second_opinion import Ask, broken, overlap
 from anatcl.preprocess.skull_edge import brain_within, to_inner_table

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from anatcl.base.closure import code_digest, modules_digest
+from anatcl.base.files import sha256
+from anatcl.base.syntax import NAME
 from anatcl.pretrain import checkpoint
 from anatcl.pretrain.augment import Augment
 from anatcl.pretrain.bundle import input_contract
@@ -52,9 +55,19 @@ def _not_shaping(run: Run) -> tuple[str, ...]:
 
 def _code(run: Run) -> dict[str, str]:
     """Digests of the code that computes; how a run reads, probes, logs and saves does not count."""
-    parts = {"of the networks": code_digest("anatcl.models"), "of the training loop": modules_digest(*LOOP)}
+    parts = {
+        "of the networks": _digest({"anatcl.models", type(run.model.encoder).__module__}),
+        "of the training loop": modules_digest(*LOOP),
+    }
     if run.augment:
         parts["of the augmentation"] = code_digest(Augment.__module__)
     if run.loss:
-        parts["of the loss"] = code_digest(*{type(loss).__module__ for loss in (run.loss, *run.loss.parts.values())})
+        parts["of the loss"] = _digest({type(loss).__module__ for loss in (run.loss, *run.loss.parts.values())})
     return parts
+
+
+def _digest(modules: set[str]) -> str:
+    """Digest of modules of this package by what they say, and of a user's own by their bytes."""
+    ours = {name for name in modules if name.partition(".")[0] == NAME}
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in sorted(modules - ours)]
+    return code_digest(*sorted(ours)) + "".join(sha256(file)[:12] for file in files if file)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from anatcl.base.errors import InputError
+from anatcl.base.named import call_named
 from anatcl.base.words import nearest
 from anatcl.losses.base import Loss
 from anatcl.losses.joint import Joint
 from anatcl.spec.methods import Declaration, declared_methods
-from anatcl.spec.training import Options
+from anatcl.spec.training import Options, Own
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,27 @@ METHODS: dict[str, Method] = {name: _method(declared) for name, declared in decl
 
 def find_method(name: str, options: Options | None = None) -> Method:
     """Return method `name`, declared or a joint objective of the options, or raise InputError that lists them."""
-    joint = options.joint if options else {}
+    joint, own = (options.joint, options.own) if options else ({}, {})
     if name in joint:
         return _joint(joint[name])
+    if name in own:
+        return _own(own[name])
     if name not in METHODS:
-        raise InputError(f"pretraining method {name!r} is unknown.", remedy=nearest(name, [*METHODS, *joint]))
+        raise InputError(f"pretraining method {name!r} is unknown.", remedy=nearest(name, [*METHODS, *joint, *own]))
     return METHODS[name]
+
+
+def _own(told: Own) -> Method:
+    """A loss of the user's own."""
+
+    def loss(options: Options) -> Loss:
+        made = call_named(told.loss, told.arguments)
+        if not isinstance(made, Loss):
+            remedy = "Derive it from anatcl.losses.base.Loss, or see extend.md."
+            raise InputError(f"{told.loss} makes no loss of this package.", None, remedy)
+        return made
+
+    return Method(loss, told.views, told.augment)
 
 
 def _joint(weights: Mapping[str, float]) -> Method:

@@ -14,6 +14,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import sha256
 from anatcl.pretrain.bundle import load_encoder
 from anatcl.pretrain.checkpoint_file import read_checkpoint
+from anatcl.pretrain.official import official_model
 from anatcl.pretrain.wrapped import Outside, built, first_line, load_script
 from anatcl.spec.encoders import UNKNOWN, Encoder, is_script, kind
 
@@ -68,6 +69,10 @@ def open_encoder(given: Encoder) -> tuple[nn.Module, dict[str, Any]]:
     InputError
         A file or class cannot be used; no code of a file of weights is executed.
     """
+    if kind(given.weights[0]) == "official":
+        digest = given.sha256[0] if given.sha256 else ""
+        official, about = official_model(given.weights[0], digest)
+        return official, about | _seen(given, about)
     path = Path(given.weights[0])
     _check_digest(path, given)
     if kind(str(path)) == "bundle":

@@ -41,6 +41,23 @@ def is_map(path: str | Path, contract: Mapping[str, Any]) -> bool:
     return packed or shape == tuple(contract.get("source_shape") or ())
 
 
+def template_of(contract: Mapping[str, Any]) -> str:
+    """Name of the template of an encoder's maps: its own where it is shipped, else the default.
+
+    Maps that others made (OpenBHB's by CAT12) are in an MNI152 space whose template is not among ours. Their grid is,
+    so the map is made with our template and on that grid.
+    """
+    from anatcl.spec.template import load_spec
+
+    name = str(contract.get("template") or DEFAULT_TEMPLATE)
+    try:
+        load_spec(name)
+    except InputError:
+        log.warning("the encoder's maps are in %s; raw scans go to %s, on the same grid", name, DEFAULT_TEMPLATE)
+        return DEFAULT_TEMPLATE
+    return name
+
+
 class FromRaw:
     """Preprocess raw T1w scans one by one: bias field, masks, registration, tissue maps.
 
@@ -55,13 +72,21 @@ class FromRaw:
     threads : int
         ITK threads; 1 gives equal bytes on every run.
     seed : int
+    gate : bool
+        Refuse a scan whose quality numbers break the workflow's usual limits.
     """
 
     def __init__(
-        self, contract: Mapping[str, Any], folder: str | Path, recipe: str = "fast", threads: int = 1, seed: int = 0
+        self,
+        contract: Mapping[str, Any],
+        folder: str | Path,
+        recipe: str = "fast",
+        threads: int = 1,
+        seed: int = 0,
+        gate: bool = True,
     ) -> None:
         self.contract, self.folder, self.recipe = contract, Path(folder), recipe
-        self.threads, self.seed = threads, seed
+        self.threads, self.seed, self.gate = threads, seed, gate
         self.template: Any = None
 
     def __call__(self, image: Path) -> Path:
@@ -79,15 +104,40 @@ class FromRaw:
             raise InputError(f"a raw scan needs the preprocess stage ({error}).", file=image, remedy=remedy) from error
         recipe = load_recipe(self.recipe)
         if self.template is None:
-            name = self.contract.get("template") or DEFAULT_TEMPLATE
-            self.template = prepare(name, recipe["template_mm"], self.folder / "template")
+            self.template = prepare(template_of(self.contract), recipe["template_mm"], self.folder / "template")
         log.info("%s is a raw scan: preprocessing with recipe %s", image, self.recipe)
         here = self._scan_folder(image)
         try:
             self._steps(image, here, recipe)
         except RuntimeError as error:  # a program of ANTs failed
             raise InputError(f"preprocessing failed ({error}).", file=image, remedy="Look at the scan.") from error
+        if self.gate:
+            self._gate(image, here)
         return here / f"{self.contract['map']}.nii.gz"
+
+    def _gate(self, image: Path, here: Path) -> None:
+        """Measure the quality of what was made, and refuse what breaks the workflow's usual limits."""
+        from anatcl.preprocess.gate import broken_limits
+        from anatcl.preprocess.qc import qc
+        from anatcl.spec.config import Preprocess
+
+        made = {name: here / f"{name}.nii.gz" for name in ("scan", "brain", "icv", "dseg", "vbm")}
+        numbers = qc(
+            made["scan"],
+            made["brain"],
+            made["icv"],
+            dseg=made["dseg"],
+            forward=here / "forward.h5",
+            vbm=made["vbm"],
+            template=self.template,
+            out_json=here / "qc.json",
+            out_png=here / "qc.png",
+            threads=self.threads,
+            seed=self.seed,
+        )
+        if broken := broken_limits(numbers, Preprocess().qc):
+            remedy = "Look at the scan. Where it is good, run the workflow with preprocess: accept, or give its map."
+            raise InputError(f"the quality gate left it out ({'; '.join(broken)}).", file=image, remedy=remedy)
 
     def _steps(self, image: Path, here: Path, recipe: Mapping[str, Any]) -> None:
         from anatcl.preprocess.bias_correct import bias_correct

@@ -15,7 +15,7 @@ from anatcl.base.words import nearest, plural
 from anatcl.spec.atlas import check_files, load_atlas_file
 from anatcl.spec.config import Config, FeatureTable
 from anatcl.spec.corrections import read_corrections
-from anatcl.spec.encoders import check_encoder
+from anatcl.spec.encoders import check_encoder, class_errors
 from anatcl.spec.engines import check_surface_engine
 from anatcl.spec.layout import METHOD_PATTERN
 from anatcl.spec.names import BASELINES, RIVALS, TUNED, UNTRAINED, methods
@@ -147,6 +147,11 @@ def _training(config: Config) -> Found:
         if name not in settings.methods:
             error = InputError(f"{name!r} is not among the methods.", None, nearest(name, settings.methods))
             yield (("pretrain", "options", "permuted"), error)
+    for key, named in (
+        ("encoder", settings.encoder),
+        *((f"own.{n}.loss", one.loss) for n, one in settings.own.items()),
+    ):
+        yield from ((("pretrain", *key.split(".")), error) for error in class_errors(named))
     if settings.options.chunk and processes > 1:
         reason = f"chunks work in one process, and {processes} are to share each batch."
         yield (("pretrain", "options", "chunk"), InputError(reason, None, "Set chunk: 0, or gpus and processes to 1."))

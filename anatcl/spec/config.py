@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from anatcl.base.errors import InputError
+from anatcl.base.named import plugins
 from anatcl.spec.bids import Bids, Participants
 from anatcl.spec.encoders import Encoder, FineTuning
 from anatcl.spec.names import BASELINES, MAPS, QUALITY, RIVALS, SURFACE_QUALITY, THICKNESS, methods
@@ -44,7 +45,7 @@ from anatcl.spec.section import (
     wrongs,
 )
 from anatcl.spec.task import Task
-from anatcl.spec.training import Common, Further, Joint
+from anatcl.spec.training import Common, Further, Joint, JointName, Own
 
 
 def _number(value: Any) -> int | float:
@@ -209,8 +210,9 @@ class Measures(Section):
 
 def _method(name: str, info: ValidationInfo) -> str:
     """A declared method or a joint objective; any name where the joint objectives are wrong themselves."""
-    joint = info.data.get("joint")
-    return name if joint is None else str(one_of(name, (*methods(), *joint)))
+    joint, own = info.data.get("joint"), info.data.get("own")
+    known = (*methods(), *(joint or ()), *(own or ()), *plugins("anatcl.losses"))
+    return name if joint is None or own is None else str(one_of(name, known))
 
 
 class Packed(Section):
@@ -220,6 +222,10 @@ class Packed(Section):
         {},
         description="joint objectives, trained as methods of their own: name to {method: weight, ...}, whose weighted "
         "losses are added",
+    )
+    own: dict[JointName, Own] = Field(
+        {},
+        description="losses of your own, trained as methods: name to {loss: module:Class, arguments, views, augment}",
     )
     methods: Annotated[
         tuple[Annotated[str, AfterValidator(_method)], ...], BeforeValidator(several), AfterValidator(_once)
@@ -307,6 +313,11 @@ class Evaluate(Section):
 
     tasks: Annotated[tuple[Written, ...], BeforeValidator(several)] = Field(
         ("age", "sex"), description="shipped task names, paths of YAML files, or tasks written out"
+    )
+    unanswerable: Literal["refuse", "skip"] = Field(
+        "refuse",
+        description="a task whose columns or classes the dataset lacks: refuse it before the first job, or skip it "
+        "with a sentence and list it under skipped tasks",
     )
     baselines: Annotated[
         tuple[Annotated[str, _known(BASELINES)], ...], BeforeValidator(several), AfterValidator(_once)

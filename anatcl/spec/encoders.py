@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,8 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from anatcl.base.errors import InputError
-from anatcl.base.named import NAMED
-from anatcl.base.words import nearest
+from anatcl.base.named import NAMED, named
+from anatcl.base.words import hint, nearest
 from anatcl.spec.names import encoders
 from anatcl.spec.section import Count, NotNegative, Positive, Real, Section, Texts, shown
 
@@ -25,6 +26,13 @@ TENSORS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
 WEIGHTS = (*TENSORS, *TORCHSCRIPT, ONNX)
 BUNDLE = "model.json"
 OURS = ("average", "grid")
+# The authors' published weights: five folds of their OpenBHB, not of ours, so five encoders of one method.
+PUBLISHED = re.compile(r"anatcl-g3(-old)?/(global|local)/fold-[0-4]")
+OFFICIAL = {
+    f"official-anatcl-{kind}{old}": [f"anatcl-g3{old}/{kind}/fold-{fold}" for fold in range(5)]
+    for kind in ("global", "local")
+    for old in ("", "-old")
+}
 
 
 def _axes(text: str) -> str:
@@ -39,12 +47,6 @@ def _percentiles(span: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= span[0] < span[1] <= 100:
         raise ValueError(f"it must be [lowest, highest] between 0 and 100, not {list(span)}")
     return span
-
-
-def _named(text: str) -> str:
-    if text and not NAMED.fullmatch(text):
-        raise ValueError(f"it must be module:Class or file.py:Class, not {shown(text)}")
-    return text
 
 
 class Input(Section):
@@ -80,7 +82,8 @@ class Encoder(Section):
     weights: Texts = Field(
         (),
         description="file (.safetensors; .pt, .pth, .ckpt with a state dict or TorchScript; .onnx), a folder that this "
-        "project wrote (model.json), or a list of them: encoders of one method, whose scores are averaged",
+        "project wrote (model.json), or a list of them: encoders of one method, whose scores are averaged. "
+        "official-anatcl-global and official-anatcl-local are the authors' five folds, fetched when first used",
     )
     sha256: Texts = Field((), description="digests that the files must have, in the same order")
     architecture: str = Field(
@@ -88,7 +91,7 @@ class Encoder(Section):
     )
     arguments: dict[str, Any] = Field({}, description="keyword arguments of that class, or of the adapter")
     prefix: str = Field("", description="what the names of the weights begin with, and the network's do not: backbone.")
-    adapter: Annotated[str, AfterValidator(_named)] = Field(
+    adapter: Annotated[str, AfterValidator(named)] = Field(
         "", description="module:Class (or file.py:Class) with transform and forward_embeddings, as brainmarks-smri has"
     )
     input: Input | None = Field(None, description="what the network takes, see below; a folder of ours says it itself")
@@ -104,6 +107,15 @@ class Encoder(Section):
     participants: str = Field(
         "", description="text file of the people that it has seen, a name or SHA-256 of a name a line, for the audit"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _official(cls, values: Any) -> Any:
+        """A word for all folds of the authors' weights."""
+        word = values.get("weights") if isinstance(values, dict) else None
+        if isinstance(word, str) and word.startswith("official-") and word not in OFFICIAL:
+            raise ValueError(f"weights is {word!r}, which is unknown ({hint(word, OFFICIAL)})")
+        return {**values, "weights": OFFICIAL[word]} if isinstance(word, str) and word in OFFICIAL else values
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -161,6 +173,8 @@ def _lacking(one: Encoder) -> Iterator[str]:
         yield f"architecture is {one.architecture!r}, which is unknown ({nearest(one.architecture, encoders())})"
     if one.pooling in OURS and one.architecture not in encoders():
         yield f"pooling: {one.pooling} is of our networks; of others it is mean, tokens or first"
+    if kinds == {"official"}:
+        return
     if one.input is None and one.weights and kinds != {"bundle"}:
         yield "input is missing: say what the network takes, e.g. input: {map: vbm, shape: [121, 128, 121]}"
     elif one.weights and one.input is not None and one.input.shape is None:
@@ -170,7 +184,9 @@ def _lacking(one: Encoder) -> Iterator[str]:
 
 
 def kind(path: str) -> str:
-    """``onnx``, ``torchscript``, ``tensors``, or ``bundle`` for a folder: by the end of the name."""
+    """``onnx``, ``torchscript``, ``tensors``, ``bundle`` for a folder, or ``official``: by the name."""
+    if PUBLISHED.fullmatch(path):
+        return "official"
     suffix = Path(path).suffix.lower()
     if suffix == ONNX:
         return "onnx"
@@ -207,13 +223,15 @@ def check_encoder(one: Encoder) -> Iterator[tuple[str, InputError]]:
         yield ("participants", InputError("the list does not exist.", one.participants, "Correct its path."))
     for key in ("architecture", "adapter"):
         if ":" in getattr(one, key):
-            yield from ((key, error) for error in _class(getattr(one, key)))
+            yield from ((key, error) for error in class_errors(getattr(one, key)))
     if any(kind(path) == "onnx" for path in one.weights) and importlib.util.find_spec("onnxruntime") is None:
         remedy = "pip install 'anatcl-workflow[encoders]'"
         yield ("weights", InputError("an ONNX model needs the package onnxruntime.", None, remedy))
 
 
 def _file(path: Path) -> Iterator[InputError]:
+    if PUBLISHED.fullmatch(path.as_posix()):
+        return
     if path.is_dir() and not (path / BUNDLE).is_file():
         yield InputError(
             f"the folder has no {BUNDLE}.", path, "Give a folder that `pretrain import` or training wrote."
@@ -224,7 +242,7 @@ def _file(path: Path) -> Iterator[InputError]:
         yield InputError(f"{path.suffix!r} is no kind of weights.", path, f"Known: {', '.join(WEIGHTS)}.")
 
 
-def _class(text: str) -> Iterator[InputError]:
+def class_errors(text: str) -> Iterator[InputError]:
     """What is wrong with ``module:Class``, without importing the module."""
     match = NAMED.fullmatch(text)
     if match is None:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from anatcl.base.errors import InputError
+from anatcl.spec.encoders import OFFICIAL, PUBLISHED
 from anatcl.spec.task import FILES
 from anatcl.spec.yaml_file import read_yaml
 
@@ -195,25 +196,44 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     changes = [(k, path) for k in PATHS] + [(k, name) for k in NAMES] + [(("evaluate", "features"), tables)]
     changes += [(("evaluate", "encoders"), brought)]
+    changes += [(("pretrain", "encoder"), lambda text: class_path(text, path))]
+    changes += [(("pretrain", "own"), lambda items: own_paths(items, path))]
     for keys, change in changes:
         values = _change(values, keys, change)
     return values
 
 
+def class_path(text: Any, change: Callable[[str], Any]) -> Any:
+    """``file.py:Class`` with a change of the file; anything else as it is."""
+    if not isinstance(text, str) or ".py:" not in text:
+        return text
+    file, _, name = text.rpartition(":")
+    return f"{change(file)}:{name}"
+
+
+def own_paths(losses: Any, change: Callable[[str], Any]) -> Any:
+    """Losses of the user's own with a change of the files that hold them."""
+    if not isinstance(losses, Mapping):
+        return losses
+    return {
+        name: {**one, "loss": class_path(one["loss"], change)} if isinstance(one, Mapping) and "loss" in one else one
+        for name, one in losses.items()
+    }
+
+
 def each_path(encoder: Mapping[str, Any], change: Callable[[str], Any]) -> dict[str, Any]:
     """Copy of an encoder that a user brings, with a change of every path in it: weights, people, files of classes."""
 
-    def file_of(text: Any) -> Any:
-        if not isinstance(text, str) or ".py:" not in text:
-            return text
-        file, _, name = text.rpartition(":")
-        return f"{change(file)}:{name}"
-
     def paths(item: Any) -> Any:
+        if isinstance(item, str) and (item in OFFICIAL or PUBLISHED.fullmatch(item)):
+            return item
         return [paths(part) for part in item] if isinstance(item, list | tuple) else change(item)
 
+    def named(text: Any) -> Any:
+        return class_path(text, change)
+
     found = dict(encoder)
-    for key, convert in (("weights", paths), ("participants", change), ("architecture", file_of), ("adapter", file_of)):
+    for key, convert in (("weights", paths), ("participants", change), ("architecture", named), ("adapter", named)):
         if found.get(key):
             found[key] = convert(found[key])
     return found

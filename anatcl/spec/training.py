@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from anatcl.base.named import NAMED, named, plugins
 from anatcl.spec.augmentation import Augmentation
 from anatcl.spec.layout import METHOD_PATTERN
 from anatcl.spec.names import BASELINES, RIVALS, encoders, methods, trained_methods
@@ -33,7 +34,21 @@ JointName = Annotated[str, AfterValidator(_joint_name)]
 Parts = dict[Part, Positive]
 # In a configuration an objective may be empty until `anatcl.spec.check`, which says so after any wrong part.
 Joint = dict[JointName, Parts]
-Encoder = Annotated[str, AfterValidator(lambda name: one_of(name, encoders()))]
+Encoder = Annotated[str, AfterValidator(lambda name: _encoder(name))]
+
+
+def _encoder(name: str) -> str:
+    """One of our networks, of an installed package's, or ``module:Class``."""
+    return name if NAMED.fullmatch(name) else str(one_of(name, (*encoders(), *plugins("anatcl.encoders"))))
+
+
+class Own(Section):
+    """A loss of the user's own, trained as a method."""
+
+    loss: Annotated[str, AfterValidator(named)] = Field(description="module:Class or file.py:Class, see extend.md")
+    arguments: dict[str, Any] = Field({}, description="keyword arguments of that class")
+    views: Count = Field(2, description="views of each person in a batch")
+    augment: bool = Field(False, description="whether views are augmented")
 
 
 def _compile(value: bool | str) -> bool | str:
@@ -58,7 +73,9 @@ Compile = Annotated[bool | str, BeforeValidator(_compile)]
 class Common(Section):
     """Options that stand in the section ``pretrain`` itself."""
 
-    encoder: Encoder = Field("resnet18", description=f"network: {', '.join(encoders())}")
+    encoder: Encoder = Field(
+        "resnet18", description=f"network: {', '.join(encoders())}, or module:Class of a network of your own"
+    )
     epochs: Count = Field(300, description="passes over the training scans")
     batch_size: Annotated[Whole, Field(ge=2)] = Field(32, description="subjects in a batch, over all processes")
     learning_rate: Positive = Field(1e-4, description="the optimiser's learning rate")
@@ -143,6 +160,7 @@ class Options(Further, Common):
     joint: dict[JointName, Annotated[Parts, AfterValidator(_some)]] = Field(
         {}, description="joint objectives by name: methods and their weights"
     )
+    own: dict[JointName, Own] = Field({}, description="losses of the user's own by name")
 
     @classmethod
     def names(cls) -> list[str]:

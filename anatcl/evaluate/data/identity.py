@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
+from anatcl.base.people import hashed as digest
 from anatcl.base.words import does, plural
 
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -16,11 +16,6 @@ PARTS = re.compile(r"[^\W\d_]+|\d+")
 WORDS = ("sub", "subj", "subject", "participant")
 # A number with so many digits is no chance agreement of two cohorts that count from one.
 LONG_NUMBER = 5
-
-
-def digest(participant: str) -> str:
-    """SHA-256 of a participant's identifier, for cohorts that share hashes only."""
-    return hashlib.sha256(participant.encode()).hexdigest()
 
 
 def parts(name: str) -> tuple[str, ...]:

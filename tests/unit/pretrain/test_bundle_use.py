@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 
 import numpy as np
@@ -52,9 +53,10 @@ def test_single_maps_give_what_packed_volumes_give(bundle, tmp_path):
     table = embed_images(folder, paths, tmp_path / "e.tsv", device)
     arrays = open_arrays(tmp_path / "arrays")
     packed = embed_arrays(load_encoder(folder, arrays)[0], arrays, device=device)
-    np.testing.assert_allclose(table.iloc[:, 1:].to_numpy(float), packed, atol=1e-5)
+    np.testing.assert_allclose(table.filter(regex=r"^e\d+$").to_numpy(), packed, atol=1e-5)
     written = read_tsv(tmp_path / "e.tsv")
-    assert written["image"].tolist() == [str(p) for p in paths] and written.shape == (4, 65)
+    assert written["image"].tolist() == [str(p) for p in paths] and written.shape == (4, 67)
+    assert written["scan"].is_unique
 
 
 def test_maps_in_another_axis_order_are_turned(bundle, tmp_path):
@@ -98,6 +100,26 @@ def test_safetensors_export_is_the_encoder_alone(bundle, tmp_path):
     encoder.load_state_dict(found)
     with pytest.raises(InputError, match="format"):
         export(folder, tmp_path / "x.h5", "keras")
+
+
+def test_exports_hold_hashes_of_people_unless_names_are_asked_for(bundle, tmp_path):
+    folder, _ = bundle
+    names = read_json(folder / "model.json")["train_participants"]
+    export(folder, tmp_path / "hf", "hf")
+    config = read_json(tmp_path / "hf" / "config.json")
+    assert config["train_participants"] == [hashlib.sha256(n.encode()).hexdigest() for n in names]
+    assert not any(n in (tmp_path / "hf" / f).read_bytes().decode("latin-1") for n in names
+                   for f in ("config.json", "README.md", "model.safetensors"))  # fmt: skip
+    assert "untrained" in (tmp_path / "hf" / "README.md").read_text()
+    load_encoder(folder)[0].encoder.load_state_dict(load_file(tmp_path / "hf" / "model.safetensors"))
+    export(folder, tmp_path / "named", "hf", with_participants=True)
+    assert read_json(tmp_path / "named" / "config.json")["train_participants"] == names
+
+
+def test_an_export_that_gives_something_else_is_refused(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("anatcl.pretrain.export._again", lambda *_: torch.zeros(2, 64))
+    with pytest.raises(InputError, match="differs from ours"):
+        export(bundle[0], tmp_path / "x.safetensors")
 
 
 def test_others_may_read_a_bundle_where_the_umask_lets_them(bundle, tmp_path):

@@ -17,7 +17,8 @@ from anatcl.base.files import read_json, sha256
 from anatcl.models import build_model
 from anatcl.pretrain.bundle import load_encoder
 from anatcl.pretrain.checkpoint_file import read_checkpoint
-from anatcl.pretrain.official import PUBLISHED, fetch, import_weights
+from anatcl.pretrain.official import DIGESTS, PUBLISHED, fetch, import_weights
+from anatcl.spec.encoders import Encoder, check_encoder
 
 
 @pytest.fixture
@@ -168,7 +169,41 @@ def test_folds_of_one_base_name_are_cached_apart(tmp_path):
         found[kind] = fetch(source.as_uri(), sha256(source), tmp_path / "cache")
     assert found["g"] != found["l"]
     assert read_checkpoint(found["g"])["x"][0] != read_checkpoint(found["l"])["x"][0]
-    assert len(set(PUBLISHED.values())) == 10
+    assert len(set(PUBLISHED.values())) == 20
+
+
+def test_both_generations_have_names_and_the_newer_one_is_what_the_authors_fetch():
+    new, old = PUBLISHED["anatcl-g3/local/fold-4"], PUBLISHED["anatcl-g3-old/local/fold-4"]
+    assert "normTrue_subsetTrue_local_lambd1.0_fold4_splits5" in new and new.endswith("/weights.pth")
+    assert old.endswith("/resnet18-anatcl-l3/fold4.pth")
+    assert all(len(digest) == 64 and name in PUBLISHED for name, digest in DIGESTS.items())
+
+
+def test_a_digest_that_is_not_public_is_noted_on_first_use_and_compared_afterwards(tmp_path, monkeypatch, caplog):
+    source, cache, name = tmp_path / "weights.pth", tmp_path / "cache", "anatcl-g3/local/fold-1"
+    torch.save({"model": {"x": torch.ones(2)}}, source)
+    monkeypatch.setitem(PUBLISHED, name, source.as_uri())
+    path = fetch(name, cache=cache)
+    assert read_json(cache / "first_use.json") == {name: sha256(path)} and "no digest is public" in caplog.text
+    caplog.clear()
+    assert fetch(name, cache=cache) == path and not caplog.text
+    path.unlink()
+    torch.save({"model": {"x": torch.zeros(2)}}, source)
+    with pytest.raises(InputError, match="thrown away"):
+        fetch(name, cache=cache)
+    assert not path.exists()
+    monkeypatch.setitem(PUBLISHED, "anatcl-g3/global/fold-0", source.as_uri())  # its digest is public
+    with pytest.raises(InputError, match="thrown away"):
+        fetch("anatcl-g3/global/fold-0", cache=cache)
+
+
+def test_the_words_of_the_workflow_are_five_encoders():
+    given = Encoder.parse({"weights": "official-anatcl-global"})
+    assert given.members == 5 and given.member(3).weights == ("anatcl-g3/global/fold-3",)
+    old = Encoder.parse({"weights": "official-anatcl-local-old"})
+    assert old.weights[0] == "anatcl-g3-old/local/fold-0" and list(check_encoder(old)) == []
+    with pytest.raises(InputError, match=r"official-anatcl-globl.*'official-anatcl-global"):
+        Encoder.parse({"weights": "official-anatcl-globl"})
 
 
 def test_missing_files_and_foreign_schemes(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.evaluate.data.features import load_table
 from anatcl.models import build_model
 from anatcl.pretrain.arrays import array_meta
 from anatcl.pretrain.bundle import save_encoder
@@ -16,7 +18,8 @@ from anatcl.pretrain.device import resolve
 from anatcl.pretrain.embed_images import embed_images
 from anatcl.pretrain.official import published_input
 from anatcl.pretrain.pack import CAT12_SHAPE, plan_grid
-from anatcl.pretrain.raw import FromRaw, is_map
+from anatcl.pretrain.raw import DEFAULT_TEMPLATE, FromRaw, is_map, template_of
+from anatcl.spec.config import Preprocess
 
 nib = pytest.importorskip("nibabel")
 AFFINE = np.array([[1.5, 0, 0, -90], [0, 1.5, 0, -126], [0, 0, 1.5, -72], [0, 0, 0, 1.0]])
@@ -56,8 +59,6 @@ def test_maps_are_told_from_scans(tmp_path, contract):
 @pytest.fixture
 def steps(monkeypatch):
     """Stand-ins for the imaging steps, called as the real ones are: they check the arguments and write the outputs."""
-    import importlib
-
     calls = []
 
     def stand_in(module, name, outputs):
@@ -88,7 +89,7 @@ def test_scans_pass_through_all_steps_and_maps_through_none(tmp_path, bundle, co
     scan, one = write(tmp_path / "head.nii.gz", (30, 32, 28)), write(tmp_path / "mwp1.nii.gz", CAT12_SHAPE)
     (tmp_path / "other").mkdir()
     twin, broken = (write(tmp_path / n, (30, 32, 28)) for n in ("other/head.nii.gz", "broken.nii.gz"))
-    prepare = FromRaw(contract, tmp_path / "work", "testing")
+    prepare = FromRaw(contract, tmp_path / "work", "testing", gate=False)
     device = resolve("cpu", "fp32", threads=1)
     table = embed_images(bundle, [scan, one, broken, twin], None, device, prepare)
     assert table["image"].tolist() == [str(scan), str(one), str(twin)]
@@ -96,9 +97,34 @@ def test_scans_pass_through_all_steps_and_maps_through_none(tmp_path, bundle, co
     assert steps == ["prepare", *whole, "bias_correct", *whole]
     assert (tmp_path / "work/head/vbm.nii.gz").exists() and (tmp_path / "work/head-1/vbm.nii.gz").exists()
     assert "N4 ended with 1" in caplog.text
-    np.testing.assert_array_equal(table.iloc[0, 1:], table.iloc[1, 1:])  # the stand-in's map is that map
+    numbers = table.filter(regex=r"^e\d+$")
+    np.testing.assert_array_equal(numbers.iloc[0], numbers.iloc[1])  # the stand-in's map is that map
     with pytest.raises(InputError, match="does not exist"):
         embed_images(bundle, [tmp_path / "none.nii.gz"], None, device, prepare)
+
+
+def test_a_scan_that_fails_the_gate_is_listed(tmp_path, bundle, contract, steps, monkeypatch):
+    numbers = dict.fromkeys(Preprocess().qc, 1.0) | {"icv_ml": 1500.0, "cjv": 0.5, "cut_cm2": 0.0}
+    numbers |= {"jacobian_nonpositive_share": 0.0}
+    qc = importlib.import_module("anatcl.preprocess.qc")
+    good, bad = (write(tmp_path / f"sub-{n}_ses-1_T1w.nii.gz", (30, 32, 28)) for n in ("1", "2"))
+    monkeypatch.setattr(qc, "qc", lambda image, *_, **__: numbers | ({"cjv": 9.0} if "sub-2" in str(image) else {}))
+    prepare = FromRaw(contract, tmp_path / "work", "testing")
+    listed = tmp_path / "excluded.tsv"
+    table = embed_images(bundle, [good, bad], tmp_path / "e.tsv", resolve("cpu", "fp32", threads=1), prepare, listed)
+    assert table[["scan", "participant_id", "session_id"]].to_numpy().tolist() == [
+        ["sub-1/ses-1/anat/sub-1_ses-1", "sub-1", "ses-1"]
+    ]
+    (left_out,) = read_tsv(listed).to_dict("records")
+    assert left_out["participant_id"] == "sub-2" and "cjv 9 is above 2" in left_out["reason"] and left_out["remedy"]
+    scans = table[["scan", "participant_id"]].assign(age=30.0)
+    found = load_table(tmp_path / "e.tsv", "all", scans)  # as evaluate: features takes it
+    assert found.present.all() and found.names == [c for c in table if c.startswith("e0")]
+
+
+def test_maps_of_an_unknown_template_are_made_with_ours(contract, caplog):
+    assert template_of(contract | {"template": "MNI152"}) == DEFAULT_TEMPLATE
+    assert template_of(contract | {"template": DEFAULT_TEMPLATE}) == DEFAULT_TEMPLATE
 
 
 @pytest.mark.slow
@@ -110,10 +136,20 @@ def test_a_simulated_head_gives_what_its_own_map_gives(tmp_path, bundle):
 
     simulate_dataset(tmp_path / "bids", 1, 5.0, 0, 1, False)
     scan = next((tmp_path / "bids").rglob("*T1w.nii.gz"))
-    flags = ["--device", "cpu", "--threads", "1", "--recipe", "testing", "--work-dir", str(tmp_path / "work")]
+    flags = [
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--recipe",
+        "testing",
+        "--no-gate",
+        "--work-dir",
+        str(tmp_path / "work"),
+    ]
     assert main(["embed", str(bundle), str(scan), "--out", str(tmp_path / "raw.tsv"), *flags]) == 0
     made = next((tmp_path / "work").rglob("vbm.nii.gz"))
     assert main(["embed", str(bundle), str(made), "--out", str(tmp_path / "map.tsv"), *flags]) == 0
-    raw, mapped = (read_tsv(tmp_path / f"{n}.tsv").iloc[:, 1:].to_numpy(float) for n in ("raw", "map"))
+    raw, mapped = (read_tsv(tmp_path / f"{n}.tsv").filter(regex=r"^e\d+$").to_numpy() for n in ("raw", "map"))
     np.testing.assert_array_equal(raw, mapped)
     assert np.isfinite(raw).all()
