@@ -86,6 +86,7 @@ def _measure(args: argparse.Namespace) -> None:
         args.scan,
         {"gm": args.gm, "wm": args.wm, "csf": args.csf, "dseg": args.dseg, "icv": args.icv_mask},
         args.xfm,
+        image=args.t1w,
         atlas_name=args.atlas,
         template=args.atlas_space_template,
         method=args.thickness,
