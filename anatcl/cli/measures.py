@@ -145,6 +145,7 @@ def _measure(args: argparse.Namespace) -> None:
         args.scan,
         _maps(args),
         args.xfm,
+        image=args.t1w,
         atlas_name=args.atlas,
         template=args.atlas_space_template,
         method=args.thickness,

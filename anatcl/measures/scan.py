@@ -21,8 +21,9 @@ from anatcl.measures import labels as labelling
 from anatcl.measures.atlas import Atlas, load_atlas
 from anatcl.measures.distance import thickness_map
 from anatcl.measures.regions import global_volumes, region_table
+from anatcl.measures.structures import follow
 from anatcl.measures.surface import Mesh, labels_at, white_surface
-from anatcl.measures.tissues import Tissues, load_tissues
+from anatcl.measures.tissues import Tissues, load_tissues, on_grid
 from anatcl.spec.names import THICKNESS
 
 log = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ def run(
     maps: dict[str, Path],
     transform: Path,
     *,
+    image: Path,
     atlas_name: str,
     template: str,
     method: str,
@@ -152,6 +154,8 @@ def run(
         Paths ``gm``, ``wm``, ``csf``, ``dseg``, ``icv``, on one grid.
     transform : path
         Template to T1w.
+    image : path
+        Bias-corrected scan on the same grid: the borders of deep structures are read off it.
     atlas_name : str
         Name of a packaged atlas or path of a YAML file.
     template : str
@@ -167,7 +171,9 @@ def run(
     atlas.check_space(template)
     tissues = load_tissues(**maps)
     warped = labelling.warp(atlas, maps["dseg"], transform, threads, seed)
-    labels = labelling.fit(warped.data[tissues.box], tissues.dseg, tissues.spacing, atlas)
+    maps_of = np.stack([tissues.csf, tissues.gm, tissues.wm])
+    followed = follow(warped.data[tissues.box], on_grid(image, tissues), maps_of, tissues.spacing, atlas)
+    labels = labelling.fit(followed, tissues.dseg, tissues.spacing, atlas)
     names = dict(zip(atlas.regions["index"], atlas.regions["key"], strict=True))
     painted = labels.fitted
     if surfaces is None:
@@ -181,7 +187,7 @@ def run(
     save(outputs["labels"], tissues.uncut(painted), np.int16)
     save(outputs["thickness"], tissues.uncut(thickness), np.float32)
     write_tsv(outputs["measures"], table)
-    record = _record(maps, transform, atlas, method, options, threads, seed)
+    record = _record(maps | {"image": image}, transform, atlas, method, options, threads, seed)
     record |= {"Seconds": round(time.monotonic() - start, 2), "PeakMemoryMB": peak_memory_mb()}
     _sidecars(outputs, record, names, tissues)
     return table

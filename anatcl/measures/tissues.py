@@ -78,6 +78,26 @@ def load_tissues(gm: Path, wm: Path, csf: Path, dseg: Path, icv: Path) -> Tissue
     )  # fmt: skip
 
 
+def on_grid(path: Path, tissues: Tissues) -> NDArray:
+    """Read an image on the grid of the tissue maps, cut as they are, shape (X, Y, Z).
+
+    Raises
+    ------
+    InputError
+        It lies on another grid, or holds values that are not finite where there is tissue.
+    """
+    volume = load(path)
+    grid = tissues.grid
+    if volume.data.shape != grid.data.shape or not np.allclose(volume.affine, grid.affine, atol=1e-3):
+        raise InputError("the image does not lie on the grid of the tissue maps.", path, "Run `segment` again for it.")
+    data = volume.data[tissues.box]
+    if not np.isfinite(data[tissues.dseg > 0]).all():
+        raise InputError(
+            "the image has values that are not finite inside the brain.", path, "Run `bias_correct` again."
+        )
+    return np.nan_to_num(data)
+
+
 def bounding_box(mask: NDArray, margin: int) -> tuple[slice, ...]:
     """Slices of the smallest box around `mask`, `margin` voxels larger on each side where the array allows."""
     box = []
