@@ -10,7 +10,7 @@ from types import FrameType
 
 from anatcl.base import failures
 from anatcl.plan.plan import Plan
-from anatcl.spec.layout import FAILURES, LOGS, STEPS, result
+from anatcl.spec.layout import FAILURES, LOGS, STEPS, result, steps
 
 log = logging.getLogger(__name__)
 STOPPED = "Stopped. Nothing that was finished is lost: the same command goes on from here."
@@ -46,7 +46,7 @@ def mark_missing(plan: Plan, since: float) -> list[str]:
 
 def _unfinished(plan: Plan, scan: str, since: float) -> str:
     """The first step of a scan that began after `since` and left no result; empty when there is none."""
-    for step in STEPS:
+    for step in steps(plan.config.measures.engine):
         record = LOGS / step / f"{scan}.log"
         if not result(step, scan, plan.imaging.template, plan.imaging.atlas).exists():
             return step if record.exists() and record.stat().st_mtime >= since else ""
