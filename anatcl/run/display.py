@@ -20,7 +20,7 @@ PARTS = 5  # and at each fifth of the jobs
 STAGES = {  # bars: rules by stage
     "index": ("bids", "template"),
     "preprocess": ("bias_correct", "skullstrip", "register", "segment", "qc", "preprocess_chunk", "preprocess"),
-    "measures": ("measure", "measures_chunk", "measures"),
+    "measures": ("surfaces", "measure", "measures_chunk", "measures"),
     "pretrain": ("folds", "pack", "train"),
     "evaluate": (),  # every other rule but those of the report
     "report": ("tables", "report", "all"),

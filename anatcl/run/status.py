@@ -15,7 +15,7 @@ from anatcl.plan.plan import Plan
 from anatcl.run.costs import durations, expected, in_words, left_in_words
 from anatcl.run.failed import stopped_steps
 from anatcl.run.places import LOCK, Inside, at_work
-from anatcl.spec.layout import EVALUATE, INDEX, MEASURES, PAGE, PREPROCESS, PRETRAIN, REPORT, SAVED, STEPS, result
+from anatcl.spec.layout import EVALUATE, INDEX, MEASURES, PAGE, PREPROCESS, PRETRAIN, REPORT, SAVED, result, steps
 
 TABLES = tuple(folder / "excluded.tsv" for folder in (REPORT, PREPROCESS, INDEX))  # the first one that is there
 
@@ -118,7 +118,7 @@ def _per_scan(plan: Plan) -> list[tuple[str, int, int]]:
     """Finished scans of each rule that works on scans."""
     scans = plan.cohort.index["scan"].tolist()
     found = []
-    for step in STEPS:
+    for step in steps(plan.config.measures.engine):
         paths = [result(step, scan, plan.imaging.template, plan.imaging.atlas) for scan in scans]
         found.append((step, sum(path.exists() for path in paths), len(scans)))
     return found

@@ -55,8 +55,10 @@ STEPS = {
     "register": "preprocess/{scan}_from-{template}_to-T1w_mode-image_xfm.h5",
     "segment": "preprocess/{scan}_dseg.nii.gz",
     "qc": "preprocess/{scan}_desc-qc.json",
+    "surfaces": "measures/{scan}_desc-surfaces_qc.json",
     "measure": "measures/{scan}_atlas-{atlas}_measures.tsv",
 }
+ONLY_WITH = {"surfaces": "surface"}  # rules that one engine of the measures has
 
 # What `surfaces` leaves of each hemisphere (`{scan}_hemi-L_...gii`), and its numbers and picture of the scan.
 SURFACE_FILES = (
@@ -88,6 +90,11 @@ FOLDERS_OF_SCANS = (INDEX, PREPROCESS, MEASURES)
 # What is said of a scan that is left out; in the report's table also where the log is.
 EXCLUDED = ("scan", "participant_id", "stage", "reason", "file", "remedy")
 EXCLUDED_WITH_LOG = (*EXCLUDED, "log")
+
+
+def steps(engine: str) -> list[str]:
+    """Rules that work on scans with an engine of the measures, in the order of the data."""
+    return [step for step in STEPS if ONLY_WITH.get(step, engine) == engine]
 
 
 def result(step: str, scan: str, template: str, atlas: str) -> Path:
