@@ -10,9 +10,10 @@ Beside the truth of a simulated cohort::
     python -m benchmarks.masks --results results/preprocess --truth demo/bids/sourcedata/truth --out masks_demo.md
 
 Figures: Dice of ``desc-icv_mask`` and ``desc-brain_mask``; the share of reference brain tissue inside each mask; from
-the truth also Dice of grey and white matter. A brain mask of this project holds brain tissue and the CSF within 5 mm
-of it, so beside the truth it is compared with the same region made from the true mask. The last line is one JSON
-object of means and worst values.
+the truth also Dice of grey and white matter. A brain mask of this project holds tissue and a rim of a voxel or two,
+so beside the truth it is compared with the same region made from the true mask. ``icv_volume`` and ``brain_to_icv`` are
+ratios of volumes, ``tissue_of_brain`` the share of the brain mask that is tissue in the reference. The last line is one
+JSON object of means and worst values. Methods side by side, with their cost: ``benchmarks.mask_methods``.
 """
 
 from __future__ import annotations
@@ -52,13 +53,20 @@ def scans(results: Path) -> Iterator[str]:
 
 def beside_labels(results: Path, stem: str, args: argparse.Namespace) -> dict[str, Any]:
     """Compare one scan's masks with a label image."""
-    labels = read(args.labels / f"{stem}_{args.suffix}.nii.gz")
+    labels = load(args.labels / f"{stem}_{args.suffix}.nii.gz")
     icv, brain = (read(results / f"{stem}_desc-{kind}_mask.nii.gz") > 0 for kind in ("icv", "brain"))
-    tissue = (labels > 0) & ~np.isin(labels, args.csf)
-    upper = _upper_third(load(args.labels / f"{stem}_{args.suffix}.nii.gz").affine, tissue)
+    return against(icv, brain, labels.data > 0, (labels.data > 0) & ~np.isin(labels.data, args.csf), labels.affine)
+
+
+def against(icv: NDArray, brain: NDArray, cranium: NDArray, tissue: NDArray, affine: NDArray) -> dict[str, float]:
+    """Figures of two masks beside a reference: its intracranial mask and its tissue, all boolean, of one shape."""
+    upper = _upper_third(affine, tissue)
     return {
-        "icv_dice": dice(icv, labels > 0),
-        "brain_dice": dice(brain, labels > 0),
+        "icv_dice": dice(icv, cranium),
+        "icv_volume": float(icv.sum() / cranium.sum()),
+        "brain_dice": dice(brain, cranium),
+        "brain_to_icv": float(brain.sum() / icv.sum()),
+        "tissue_of_brain": share(brain, tissue),
         "tissue_in_icv": share(tissue, icv),
         "tissue_in_brain": share(tissue, brain),
         "vertex_tissue_in_brain": share(tissue & upper, brain),

@@ -90,6 +90,8 @@ class Scan:
     threads : int
     engine : str
         Of the deformable registration.
+    method : str
+        Of the masks.
     """
 
     raw: Path
@@ -98,6 +100,7 @@ class Scan:
     recipe: str
     threads: int = 1
     engine: str = "auto"
+    method: str = "auto"
 
     def path(self, name: str) -> Path:
         """Where an output lies; `name` with its suffix."""
@@ -133,7 +136,8 @@ class Scan:
         head, vbm, dseg = self.path("head.txt"), self.path("vbm.nii.gz"), self.path("dseg.nii.gz")
         known: dict[str, dict[str, Path | str]] = {
             "bias_correct": {"image": self.raw, "out": image},
-            "skullstrip": {"image": image, "out_brain": brain, "out_icv": icv, "out_affine": head},
+            "skullstrip": {"image": image, "method": self.method, "out_brain": brain, "out_icv": icv}
+            | {"out_affine": head},
             "register": {"image": image, "mask": brain, "start": head, "engine": self.engine, "out_affine": affine}
             | {"out_forward": forward, "out_inverse": inverse},
             "segment": {"image": image, "brain": brain, "icv": icv, "affine": affine, "forward": forward}

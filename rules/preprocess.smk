@@ -97,7 +97,7 @@ rule skullstrip:
         retry=PLAN.config.preprocess.skullstrip.retry,
         compare=PLAN.config.preprocess.skullstrip.compare,
         limits=PLAN.imaging.mask_limits(),
-        device=PLAN.config.device,
+        device=PLAN.imaging.mask_device(),
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
         code=code_digest("preprocess", "skullstrip"),

@@ -97,6 +97,13 @@ class Imaging:
         folder = self.config.measures.freesurfer
         return ["--freesurfer", folder] if folder else []
 
+    def mask_device(self) -> str:
+        """Where deepbet runs; the same for all configurations that do not ask it, so that masks are not made again."""
+        strip = self.config.preprocess.skullstrip
+        chosen = load_recipe(self.config.preprocess.recipe, "skullstrip").get("method", "ants")
+        asked = {chosen if strip.method == "auto" else strip.method, strip.retry, strip.compare}
+        return self.config.device if "deepbet" in asked else "auto"
+
     def mask_limits(self) -> str:
         """QC limits that bring a second try of the masks, as JSON text; none where there is no second try."""
         settings = self.config.preprocess

@@ -36,6 +36,9 @@ class Ask:
     device: str = "auto"
 
 
+NOBODY = Ask()
+
+
 def overlap(one: NDArray, other: NDArray) -> float:
     """Dice of two boolean masks of one shape; 0 where both are empty."""
     return float(2 * (one & other).sum() / max(one.sum() + other.sum(), 1))

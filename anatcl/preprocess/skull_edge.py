@@ -1,11 +1,20 @@
 """Where the skull begins in the very scan: the carried masks' edges moved to what the intensities say.
 
-A template's intracranial mask lands within 2 mm of the inner table of the skull; the scan itself shows where CSF
-(brighter) meets bone (dark). Both are weighed: distance to the carried edge against intensity, the edge moving by no
-more than `REACH_MM`. The numbers were set on 16 IXI scans beside the DLMUSE segmentation (see docs/results).
+A template's intracranial mask lands within a few millimetres of the inner table of the skull; the scan itself shows
+where CSF meets bone. Every level is taken from the scan, none is a constant of a scanner:
+
+- The shell around the carried mask holds bone, fluid and brighter things (`shell_levels`).
+- CSF that lies outside the carried mask, thick as it is over the vertex of older people, is joined to it; marrow and
+  scalp are not, since they are brighter and have bone before them (`with_fluid`).
+- The edge then moves to where the intensity is `EDGE` of the way from bone to what lies inside, both measured nearby;
+  distance to the edge is weighed against it (`moved`).
+
+The numbers below are lengths and shares, set on 16 IXI scans beside the DLMUSE segmentation (see docs/results).
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,38 +23,140 @@ from scipy import ndimage
 from anatcl.images import Volume
 from anatcl.preprocess.geometry import close_mm, dilate_mm, erode_mm, largest_component
 
-# Intensity between CSF and bone, and the half-width of doubt around it, as fractions of white matter.
-BONE, DOUBT = 0.15, 0.06
-REACH_MM = 2.0
-SMOOTH_MM = 1.6
+# The carried edge is that far off at most where fluid lies beyond it; what is joined is thicker than `SKIN_MM`.
+FLUID_MM, SKIN_MM, OPEN_MM = 8.0, 3.0, 4.0
+AWAY_MM = 2.5  # from what is brighter than fluid: between bone and marrow a voxel looks like fluid
+LOW = 0.3  # share of the way from bone to fluid at which fluid begins
+# Share of the way from bone to what lies inside at which the edge is, and the half-width of doubt around it.
+EDGE, DOUBT = 0.8, 0.25
+REACH_MM = 1.5
+SMOOTH_MM = 2.4
+INSIDE_MM, OUTSIDE_MM = 4.0, 9.0  # how far from the edge levels are measured
+NEAR_MM = 10.0  # SD of the neighbourhood in which they are
+BLOCK_MM = 4.0  # grid on which they are averaged
+FAR = 1e-3  # weight of the plain mean
+SAMPLE = 20_000  # intensities that a level is estimated from
 # Half the thickness of a sheet that is no brain; how far a brain mask reaches beyond tissue, so that it never cuts the
 # cortex; half the width of a sulcus that it closes.
 PEEL_MM, RIM_MM, CLOSE_MM = 2.0, 2.0, 6.0
 
 
-def to_inner_table(scan: Volume, icv: NDArray, white: float) -> NDArray:
+def to_inner_table(scan: Volume, icv: NDArray) -> NDArray:
     """Move the edge of a carried intracranial mask to the inner table of the skull.
 
     Parameters
     ----------
     scan : Volume
-        Bias-corrected scan.
+        Bias-corrected scan; a factor on its intensities changes nothing.
     icv : ndarray of bool, shape (X, Y, Z)
         Carried mask.
-    white : float
-        Intensity of white matter.
 
     Returns
     -------
     ndarray of bool, shape (X, Y, Z)
-        One component without holes.
+        One component without holes; the carried mask where nothing lies inside or outside of it.
     """
-    outward = ndimage.distance_transform_edt(~icv, sampling=scan.spacing)
-    inward = ndimage.distance_transform_edt(icv, sampling=scan.spacing)
-    bright = np.clip((scan.data / white - BONE) / DOUBT, -1, 1)
-    inside = ndimage.gaussian_filter(bright - (outward - inward) / REACH_MM, SMOOTH_MM / scan.spacing) > 0
+    distance = signed_distance(icv, scan)
+    levels = shell_levels(scan.data, distance)
+    if levels is None:
+        return icv
+    return moved(scan, with_fluid(scan, icv, distance, levels), levels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Levels:
+    """Intensities between which bone, fluid and what is brighter lie."""
+
+    bone_to_fluid: float
+    fluid_to_bright: float
+
+
+def shell_levels(data: NDArray, distance: NDArray) -> Levels | None:
+    """Levels in the shell around the carried edge, from the scan alone.
+
+    Parameters
+    ----------
+    data, distance : ndarray of shape (X, Y, Z)
+        Intensities; signed distance (mm) to the carried edge, negative inside.
+    """
+    brain = means_of_three(data[distance < -3])
+    if brain is None:
+        return None
+    shell = data[(distance > -2) & (distance < FLUID_MM)]
+    found = means_of_three(shell[shell < brain[1]])
+    if found is None:
+        return None
+    bone, fluid, bright = found
+    return Levels(bone + LOW * (fluid - bone), (fluid + bright) / 2)
+
+
+def means_of_three(values: NDArray) -> NDArray | None:
+    """Means of three classes of intensities, dark to bright (k-means); None where there are not three."""
+    if np.unique(values[:SAMPLE]).size < 3:
+        return None
+    values = values[:: max(1, len(values) // SAMPLE)].astype(np.float64)
+    means = np.percentile(values, [10, 50, 90])
+    for _ in range(30):
+        nearest = np.abs(values[:, None] - means).argmin(axis=1)
+        means = np.array([values[nearest == k].mean() if (nearest == k).any() else means[k] for k in range(3)])
+    return means
+
+
+def with_fluid(scan: Volume, icv: NDArray, distance: NDArray, levels: Levels) -> NDArray:
+    """The mask with the fluid that lies against it from outside, as far as it is thicker than `SKIN_MM`."""
+    bright = (scan.data > levels.fluid_to_bright) & (distance > AWAY_MM)
+    fluid = (scan.data > levels.bone_to_fluid) & (scan.data < levels.fluid_to_bright) & (distance < FLUID_MM)
+    fluid &= ~dilate_mm(bright, scan, AWAY_MM)
+    joined = whole(opened(icv | fluid, scan, OPEN_MM)) & ~icv
+    thick = joined & (distance > SKIN_MM)
+    return icv | joined & dilate_mm(thick, scan, SKIN_MM + float(scan.spacing.max()))
+
+
+def moved(scan: Volume, icv: NDArray, levels: Levels) -> NDArray:
+    """The mask with its edge where the intensity falls to bone, by no more than `REACH_MM` from where it was."""
+    distance = signed_distance(icv, scan)
+    inside = local_mean(scan, (distance < 0) & (distance > -INSIDE_MM))
+    outside = local_mean(scan, (distance > 0) & (distance < OUTSIDE_MM) & (scan.data < levels.bone_to_fluid))
+    contrast = np.maximum(inside - outside, 1e-6 * max(float(inside.max()), 1e-6))
+    bright = np.clip((scan.data - outside - EDGE * contrast) / (DOUBT * contrast), -1, 1)
+    balance = ndimage.gaussian_filter(bright - distance / REACH_MM, SMOOTH_MM / scan.spacing)
     # Opened, so that no marrow or vein hangs on by a thread.
-    return ndimage.binary_fill_holes(largest_component(ndimage.binary_opening(inside)))
+    return whole(ndimage.binary_opening(balance > 0))
+
+
+def signed_distance(mask: NDArray, scan: Volume) -> NDArray:
+    """Distance (mm) of every voxel to the nearest one across the mask's edge, negative inside."""
+    outward = ndimage.distance_transform_edt(~mask, sampling=scan.spacing)
+    return (outward - ndimage.distance_transform_edt(mask, sampling=scan.spacing)).astype(np.float32)
+
+
+def local_mean(scan: Volume, where: NDArray) -> NDArray:
+    """Mean intensity of the voxels `where`, weighted by a Gaussian of SD `NEAR_MM`; their plain mean far from any.
+
+    It is computed on blocks of about `BLOCK_MM`, each of which holds one value.
+    """
+    from skimage.measure import block_reduce
+
+    factors = tuple(int(f) for f in np.maximum(1, np.round(BLOCK_MM / scan.spacing)))
+    total = block_reduce(np.where(where, scan.data, 0).astype(np.float32), factors, np.mean)
+    weight = block_reduce(where.astype(np.float32), factors, np.mean)
+    plain = float(total.sum() / max(weight.sum(), 1e-6))
+    sigma = NEAR_MM / (scan.spacing * factors)
+    total, weight = (ndimage.gaussian_filter(v, sigma, truncate=3) for v in (total, weight))
+    mean = (total + FAR * plain) / (weight + FAR)
+    for axis, factor in enumerate(factors):
+        mean = np.repeat(mean, factor, axis=axis)
+    return mean[tuple(slice(0, n) for n in where.shape)]
+
+
+def opened(mask: NDArray, scan: Volume, radius_mm: float) -> NDArray:
+    """The mask without what is thinner than twice `radius_mm`."""
+    return dilate_mm(erode_mm(mask, scan, radius_mm), scan, radius_mm) & mask
+
+
+def whole(mask: NDArray) -> NDArray:
+    """The largest component, its holes filled."""
+    return ndimage.binary_fill_holes(largest_component(mask))
 
 
 def brain_within(classes: NDArray, icv: NDArray, scan: Volume) -> NDArray:

@@ -3,7 +3,7 @@
 ``ants``: a robust start, affine and a coarse SyN on the template's head inside the dilated intracranial region; the
 template's two masks carried to the scan in one interpolation; the intracranial mask moved to the inner table of the
 skull by intensity, the brain mask to the tissue classes (Atropos) and the CSF around them, by largest component and
-closing in the manner of antsBrainExtraction. ``deepbet``: the intracranial mask by a network, the brain mask as before.
+closing in the manner of antsBrainExtraction. ``deepbet``: the intracranial mask by a network, the brain mask as there.
 ``mask``: a mask that somebody else made. ``none``: the scan is already stripped.
 """
 
@@ -29,7 +29,7 @@ from anatcl.preprocess.deepbet import LOOK
 from anatcl.preprocess.defects import refuse_stripped
 from anatcl.preprocess.geometry import bounding_box, close_mm, coarsen, crop, dilate_mm, erode_mm, largest_component
 from anatcl.preprocess.plausible import refuse_phantom
-from anatcl.preprocess.second_opinion import Ask, broken, overlap
+from anatcl.preprocess.second_opinion import NOBODY, Ask, broken, overlap
 from anatcl.preprocess.skull_edge import brain_within, to_inner_table
 from anatcl.preprocess.template import Template
 
@@ -58,7 +58,7 @@ def skullstrip(
     settings: dict[str, Any],
     method: str = "ants",
     given: str | Path | None = None,
-    ask: Ask = Ask(),
+    ask: Ask = NOBODY,
     threads: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def skullstrip(
     settings : dict
         The recipe's ``skullstrip``.
     method : str
-        ``ants``, ``deepbet``, ``mask``, ``none``, or ``auto`` for what `settings` say (``ants`` where they say nothing).
+        ``ants``, ``deepbet``, ``mask``, ``none``, or ``auto`` for what `settings` say (else ``ants``).
     given : path, optional
         The mask of the method ``mask``.
     ask : Ask
@@ -244,8 +244,7 @@ def refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iteratio
     box = bounding_box(icv, margin=int(np.ceil(12.0 / scan.spacing.min())))
     cut = crop(scan, box)
     classes = tissue_classes(room, cut, icv[box], iterations)
-    white = float(np.median(cut.data[(classes == 3) & brain[box]]))
-    cranium = to_inner_table(cut, icv[box], white)
+    cranium = to_inner_table(cut, icv[box])
     # Grey and white matter near the carried mask; its core whatever the classes say.
     near, core = dilate_mm(brain[box], cut, 4.0), erode_mm(brain[box], cut, CORE_MM)
     found = brain_within(np.where(core, 3, classes * near), cranium, cut), cranium

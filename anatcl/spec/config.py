@@ -114,8 +114,8 @@ class Skullstrip(Section):
 
     method: Literal["auto", "ants", "deepbet", "mask", "none"] = Field(
         "auto",
-        description="ants: template by registration; deepbet: a network (extra deepbet); mask: given masks; none: scans "
-        "are stripped already; auto: what the recipe says",
+        description="ants: template by registration; deepbet: a network (extra deepbet); mask: given masks; none: "
+        "scans are stripped already; auto: what the recipe says",
     )
     masks: str = Field("", description="for method mask: path of a scan's mask, with {scan} for the BIDS stem")
     retry: Literal["none", "deepbet"] = Field(

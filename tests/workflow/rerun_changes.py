@@ -24,6 +24,8 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "preprocess: recipe": ({"preprocess": {"recipe": "testing"}}, ("bias_correct", "template")),
     "preprocess: template": ({"preprocess": {"template": "MNI152NLin2009aSym"}}, ("template",)),
     "preprocess: corrections": ({"preprocess": {"corrections": ""}}, ("skullstrip",)),
+    "preprocess: skullstrip: retry": ({"preprocess": {"skullstrip": {"retry": "deepbet"}}}, ("skullstrip",)),
+    "preprocess: skullstrip: compare": ({"preprocess": {"skullstrip": {"compare": "deepbet"}}}, ("skullstrip",)),
     "preprocess: skullstrip: method": ({"preprocess": {"skullstrip": {"method": "none"}}}, ("skullstrip",)),
     "preprocess: deformable": ({"preprocess": {"deformable": "greedy"}}, ("register",)),
     "preprocess: qc": ({"preprocess": {"qc": {"cjv": [None, 1.9]}}}, ("preprocess",)),
