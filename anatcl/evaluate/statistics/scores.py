@@ -263,10 +263,11 @@ def _with_tests(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     table["_column"] = table["subgroup"].str.split("=").str[0]
     table["p_differ"] = np.nan
     for _, of_metric in table.groupby("metric", sort=False):
-        p = of_metric.groupby("_column").apply(_heterogeneity, include_groups=False)
-        corrected = pd.Series(holm(p.to_numpy(float)), index=p.index)
+        columns = {str(name): _heterogeneity(part) for name, part in of_metric.groupby("_column")}
+        corrected = dict(zip(columns, holm(np.array(list(columns.values()))), strict=True))
         table.loc[of_metric.index, "p_differ"] = of_metric["_column"].map(corrected)
-    return table.drop(columns=["_variance", "_column"]).to_dict("records")
+    kept = table.drop(columns=["_variance", "_column"]).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in kept]
 
 
 def _heterogeneity(part: pd.DataFrame) -> float:

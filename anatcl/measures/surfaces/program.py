@@ -15,6 +15,7 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,8 +106,9 @@ def run(job):
     import cat_surf
     import nibabel as nib
 
-    options, clock = job["options"], {}
-    image = nib.load(job["labels"])
+    options = job["options"]
+    clock: dict[str, float] = {}
+    image = nib.nifti1.load(job["labels"])
     labels, affine = np.asarray(image.dataobj, np.float32), image.affine
     timed = _timer(clock)
     depth, place = timed("thickness", positions, labels, np.linalg.norm(affine[:3, :3], axis=0), options)
@@ -117,7 +119,8 @@ def run(job):
     found = {"faces": faces, "central": central, "white": white, "pial": pial, "thickness": thickness, "sphere": sphere}
     with np.load(job["template"]) as template:
         found["registered"] = timed("register", registered, central, faces, sphere, dict(template), options)
-    np.savez(job["out"], **{name: np.asarray(data) for name, data in found.items()})
+    kept: Any = {name: np.asarray(data) for name, data in found.items()}
+    np.savez(job["out"], **kept)
     return {
         "defects": int(defects),
         "intersections": {n: int(cat_surf.count_intersections(found[n], faces)) for n in ("central", "white", "pial")},
