@@ -252,9 +252,9 @@ def _every_seed(
 
 
 def _at_end(ends: Sequence[str]) -> str:
-    """A sentence on penalties at an end of their grid; the strongest is usual where there is nothing to learn."""
-    found = [f"{ends.count(end)} of {len(ends)} at the {end}" for end in ("strongest", "weakest") if end in ends]
-    return f"penalty at an end of its grid: {', '.join(found)}" if found else ""
+    """A sentence on penalties of which most are at one end of their grid; the strongest says that little was learnt."""
+    found = [end for end in ("strongest", "weakest") if 2 * ends.count(end) > len(ends)]
+    return f"penalty at the {found[0]} end of its grid" if found else ""
 
 
 def _joined(*marks: str | None) -> str:
