@@ -16,7 +16,8 @@ from anatcl.pretrain.bundle import load_encoder
 from anatcl.pretrain.checkpoint_file import read_checkpoint
 from anatcl.pretrain.official import official_model
 from anatcl.pretrain.wrapped import Outside, built, first_line, load_script
-from anatcl.spec.encoders import UNKNOWN, Encoder, is_script, kind
+from anatcl.spec.encoders import Encoder, is_script, kind
+from anatcl.spec.names import UNKNOWN
 
 
 class Onnx(nn.Module):

@@ -19,7 +19,6 @@ from anatcl.base.words import hint, nearest
 from anatcl.spec.names import encoders
 from anatcl.spec.section import Count, NotNegative, Positive, Real, Section, Texts, shown
 
-UNKNOWN = "unknown"
 TORCHSCRIPT = (".ts", ".torchscript")
 ONNX = ".onnx"
 TENSORS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
