@@ -20,7 +20,8 @@ EXTRAS = {
         "snakemake",
     ),
     "greedy": ("SimpleITK", "picsl_greedy"),
-    "options": ("combatlearn", "monai", "onnx", "tensorboard"),
+    "encoders": ("onnx", "onnxruntime"),
+    "options": ("combatlearn", "monai", "tensorboard"),
 }
 
 

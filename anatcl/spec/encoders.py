@@ -70,8 +70,8 @@ class Input(Section):
     intensity: Literal["none", "brain-mean", "mean", "z-score", "standardise", "percentiles"] = Field(
         "none",
         description="none; brain-mean (divided by the mean of voxels above 0); mean (of all voxels); z-score (of "
-        "voxels that are not 0, the others stay 0); standardise (z-score of all voxels); percentiles (two percentiles of "
-        "voxels that are not 0 become 0 and 1, clipped)",
+        "voxels that are not 0, the others stay 0); standardise (z-score of all voxels); percentiles (two "
+        "percentiles of voxels that are not 0 become 0 and 1, clipped)",
     )
     percentiles: Annotated[tuple[Real, Real], AfterValidator(_percentiles)] = Field(
         (1.0, 99.0), description="for intensity: percentiles"
