@@ -115,7 +115,14 @@ def _task(steps: argparse._SubParsersAction) -> None:
         metavar="N",
         help="repetitions with shuffled labels (default: by cohort size)",
     )
-    step.add_argument("--shuffle-within", default="", metavar="NAME", help="column within which labels are shuffled")
+    step.add_argument(
+        "--shuffle-within",
+        nargs="?",
+        const="",
+        default="",
+        metavar="NAME",
+        help="column within which labels are shuffled",
+    )
     step.add_argument("--site-column", default="site", metavar="NAME", help="column of the site (default site)")
     step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of folds and bootstrap (default 0)")
     step.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples of people (default 1000)")

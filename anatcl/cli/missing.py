@@ -22,7 +22,8 @@ EXTRAS = {
     "deepbet": ("cc3d", "deepbet", "fill_voids"),
     "greedy": ("SimpleITK", "picsl_greedy"),
     "surfaces": ("cat_surf",),
-    "options": ("combatlearn", "monai", "onnx", "tensorboard"),
+    "encoders": ("onnx", "onnxruntime"),
+    "options": ("combatlearn", "monai", "tensorboard"),
 }
 
 

@@ -19,10 +19,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     from importlib import import_module
 
-    from anatcl.spec.methods import declared_methods
-
-    for declared in declared_methods().values():
-        if declared.loss == name:
-            return getattr(import_module(f"{__name__}.{declared.module}"), name)
-    known = sorted(d.loss for d in declared_methods().values() if d.loss)
+    declared = import_module("anatcl.spec.methods").declared_methods().values()
+    for one in declared:
+        if one.loss == name:
+            return getattr(import_module(f"{__name__}.{one.module}"), name)
+    known = sorted(one.loss for one in declared if one.loss)
     raise AttributeError(f"there is no loss {name!r}; there are {', '.join(known)}")

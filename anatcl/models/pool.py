@@ -35,7 +35,8 @@ class MeanPool3d(nn.Module):
         if self.cells == 1:
             return x.mean(dim=SIDES)
         for axis in SIDES:
-            x = torch.stack([x.narrow(axis, *span).mean(axis) for span in _spans(x.shape[axis], self.cells)], axis)
+            side = int(x.shape[axis])  # a traced size would be divided as ONNX does it, towards zero
+            x = torch.stack([x.narrow(axis, *span).mean(axis) for span in _spans(side, self.cells)], axis)
         return x.flatten(1)
 
 

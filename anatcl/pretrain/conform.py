@@ -148,7 +148,11 @@ def _overlap(have: int, want: int) -> tuple[slice, slice]:
 
 
 def scaled(volume: np.ndarray, intensity: str, percentiles: Sequence[float] = (1, 99)) -> np.ndarray:
-    """Scale intensities: ``z-score`` or ``percentiles`` of the voxels that are not 0; the others stay 0."""
+    """Scale intensities, see `anatcl.spec.encoders.Input`; ``none`` and ``brain-mean`` change nothing here."""
+    if intensity == "mean":
+        return volume / max(float(volume.mean()), 1e-8)
+    if intensity == "standardise":
+        return (volume - volume.mean()) / max(float(volume.std()), 1e-8)
     inside = volume != 0
     if intensity not in ("z-score", "percentiles") or not inside.any():
         return volume

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from anatcl.pretrain.bundle import load_encoder
 from anatcl.pretrain.checkpoint_file import read_checkpoint
 from anatcl.pretrain.official import official_model
 from anatcl.pretrain.wrapped import Outside, built, first_line, load_script
-from anatcl.spec.encoders import UNKNOWN, Encoder, is_script, kind
+from anatcl.spec.encoders import Encoder, is_script, kind
+from anatcl.spec.names import UNKNOWN
 
 
 class Onnx(nn.Module):
@@ -125,7 +127,7 @@ def _network(path: Path, given: Encoder) -> nn.Module:
     if kind(str(path)) == "torchscript" or is_script(path):
         return load_script(path)
     body = built(given.architecture, given.arguments, given.pooling)
-    return load_state(body, read_state(path), given.prefix, path)
+    return load_state(body, read_state(path), given.prefix, path, given.may_lack)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -141,7 +143,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise InputError(f"is no safetensors file ({first_line(error)}).", path, "Fetch it again.") from error
 
 
-def load_state(body: nn.Module, state: Mapping[str, Tensor], prefix: str, path: Path) -> nn.Module:
+def load_state(body: nn.Module, state: Mapping[str, Tensor], prefix: str, path: Path, may_lack: str = "") -> nn.Module:
     """Fill a network with tensors; without a prefix, the usual ones are tried. Tensors of heads may be left over.
 
     Raises
@@ -155,7 +157,7 @@ def load_state(body: nn.Module, state: Mapping[str, Tensor], prefix: str, path: 
     )
     tries = [{k.removeprefix(p): v for k, v in state.items() if k.startswith(p)} for p in prefixes]
     best = max(tries, key=lambda found: len(wanted.keys() & found.keys()))
-    missing = [name for name in wanted if name not in best]
+    missing = [name for name in wanted if name not in best and not (may_lack and re.fullmatch(may_lack, name))]
     wrong = [name for name in wanted if name in best and best[name].shape != wanted[name].shape]
     for names, what in ((missing, "no tensor"), (wrong, "a tensor of another shape")):
         if names:
@@ -165,5 +167,5 @@ def load_state(body: nn.Module, state: Mapping[str, Tensor], prefix: str, path: 
                 path,
                 f"The file has {have} ...: name the right architecture, or what its names begin with (prefix).",
             )
-    body.load_state_dict({name: best[name] for name in wanted})
+    body.load_state_dict({name: best.get(name, value) for name, value in wanted.items()})
     return body

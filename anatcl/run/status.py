@@ -131,6 +131,7 @@ def _per_method(plan: Plan) -> list[tuple[str, int, int]]:
     wanted = {
         "train": [PRETRAIN / pair / "encoder.safetensors" for pair in pairs],
         "embed": [EVALUATE / pair / "embeddings.npz" for pair in pairs],
+        "embed_given": [Path(file) for name in plan.methods.brought for file in plan.methods.embeddings(name)],
         "probe": [EVALUATE / name for name in scored],
         "interpret": [Path(name) for name in plan.tasks.maps],
         "report": [PAGE],

@@ -18,14 +18,16 @@ from anatcl.base.named import NAMED, named
 from anatcl.base.words import hint, nearest
 from anatcl.spec.names import encoders
 from anatcl.spec.section import Count, NotNegative, Positive, Real, Section, Texts, shown
+from anatcl.spec.shipped import shipped_names
+from anatcl.spec.yaml_file import read_yaml
 
-UNKNOWN = "unknown"
 TORCHSCRIPT = (".ts", ".torchscript")
 ONNX = ".onnx"
 TENSORS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
 WEIGHTS = (*TENSORS, *TORCHSCRIPT, ONNX)
 BUNDLE = "model.json"
 OURS = ("average", "grid")
+KNOWN = Path(__file__).resolve().parent / "known"
 # The authors' published weights: five folds of their OpenBHB, not of ours, so five encoders of one method.
 PUBLISHED = re.compile(r"anatcl-g3(-old)?/(global|local)/fold-[0-4]")
 OFFICIAL = {
@@ -65,10 +67,11 @@ class Input(Section):
     fit: Literal["pad", "resize"] = Field(
         "pad", description="pad: crop or pad about the centre; resize: the whole map is resized to the shape"
     )
-    intensity: Literal["none", "brain-mean", "z-score", "percentiles"] = Field(
+    intensity: Literal["none", "brain-mean", "mean", "z-score", "standardise", "percentiles"] = Field(
         "none",
-        description="none; brain-mean (divided by the mean of voxels above 0); z-score (of voxels that are not 0, the "
-        "others stay 0); percentiles (two percentiles of these voxels to 0 and 1, clipped)",
+        description="none; brain-mean (divided by the mean of voxels above 0); mean (of all voxels); z-score (of "
+        "voxels that are not 0, the others stay 0); standardise (z-score of all voxels); percentiles (two "
+        "percentiles of voxels that are not 0 become 0 and 1, clipped)",
     )
     percentiles: Annotated[tuple[Real, Real], AfterValidator(_percentiles)] = Field(
         (1.0, 99.0), description="for intensity: percentiles"
@@ -79,6 +82,10 @@ class Input(Section):
 class Encoder(Section):
     """An encoder beside ours."""
 
+    like: str = Field(
+        "",
+        description=f"a known encoder, whose keys you then need not write: {', '.join(shipped_names(KNOWN, '.yaml'))}",
+    )
     weights: Texts = Field(
         (),
         description="file (.safetensors; .pt, .pth, .ckpt with a state dict or TorchScript; .onnx), a folder that this "
@@ -91,6 +98,7 @@ class Encoder(Section):
     )
     arguments: dict[str, Any] = Field({}, description="keyword arguments of that class, or of the adapter")
     prefix: str = Field("", description="what the names of the weights begin with, and the network's do not: backbone.")
+    may_lack: str = Field("", description="regular expression of parameters of the network that the file may lack")
     adapter: Annotated[str, AfterValidator(named)] = Field(
         "", description="module:Class (or file.py:Class) with transform and forward_embeddings, as brainmarks-smri has"
     )
@@ -107,6 +115,17 @@ class Encoder(Section):
     participants: str = Field(
         "", description="text file of the people that it has seen, a name or SHA-256 of a name a line, for the audit"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _like(cls, values: Any) -> Any:
+        """The keys of a known encoder, under those that the user writes."""
+        word = values.get("like") if isinstance(values, dict) else None
+        if not word:
+            return values
+        if word not in shipped_names(KNOWN, ".yaml"):
+            raise ValueError(f"like is {word!r}, which is unknown ({hint(word, shipped_names(KNOWN, '.yaml'))})")
+        return {**read_yaml(KNOWN / f"{word}.yaml", "known encoder"), **values}
 
     @model_validator(mode="before")
     @classmethod

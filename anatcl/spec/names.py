@@ -9,6 +9,7 @@ from pathlib import Path
 REGISTRY = Path(__file__).resolve().parents[1] / "models" / "registry.py"
 
 UNTRAINED = "untrained"
+UNKNOWN = "unknown"  # of an encoder, whom it has seen
 TUNED = "-finetuned"  # ends the name of a method that is trained on, task by task
 # Methods that need no encoder.
 REGIONAL, TISSUE, DEMOGRAPHIC, GUESS = "regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median"

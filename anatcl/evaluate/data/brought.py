@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from anatcl.base.files import read_json
-from anatcl.spec.encoders import UNKNOWN
+from anatcl.spec.names import UNKNOWN
 
 
 @dataclasses.dataclass(frozen=True)

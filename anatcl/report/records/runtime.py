@@ -28,6 +28,8 @@ FLOW = (
     "pretrain",
     "train",
     "embed",
+    "embed_given",
+    "finetune",
     "probe",
     "baseline",
     "evaluate",
