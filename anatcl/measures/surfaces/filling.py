@@ -62,8 +62,9 @@ def structures(warped: NDArray, tissues: Tissues, atlas: Atlas) -> Structures:
     def of(rows: NDArray) -> NDArray:
         return np.isin(nearest, regions.loc[rows, "index"])
 
-    fluid = of((regions["fill"] & (regions["structure"] == "ventricle")).to_numpy())
-    deep = of((regions["fill"] & (regions["structure"] != "ventricle")).to_numpy())
+    # Hippocampus and amygdala, too: half of them grey and half white would make a border of the white surface there.
+    fluid = of((regions["structure"] == "ventricle").to_numpy())
+    deep = of(~regions["structure"].isin(("ventricle", "cortex", *CUT)).to_numpy())
     filled = (deep & (distance == 0)) | (fluid & (distance <= REACH_MM) & (tissues.dseg == 1))
     cut = of(regions["structure"].isin(CUT).to_numpy())
     cortical = of((regions["structure"] == "cortex").to_numpy())

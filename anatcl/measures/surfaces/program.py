@@ -55,13 +55,14 @@ def handles(grid):
     from scipy import sparse
 
     vertices, faces = cat_surf.vol_marching_cubes(grid, threshold=0.5, fast=True)
-    ends = (np.concatenate([faces[:, 0], faces[:, 1]]), np.concatenate([faces[:, 1], faces[:, 2]]))
-    near = sparse.coo_array((np.ones(len(ends[0])), ends), shape=(len(vertices),) * 2)
+    size = len(vertices)
+    pairs = np.sort(np.concatenate([faces[:, :2], faces[:, 1:], faces[:, ::2]]).astype(np.int64), axis=1)
+    edges = np.unique(pairs[:, 0] * size + pairs[:, 1])
+    near = sparse.coo_array((np.ones(len(edges)), (edges // size, edges % size)), shape=(size, size))
     _, part = sparse.csgraph.connected_components(near, directed=False)
-    mine = faces[part[faces[:, 0]] == np.bincount(part[faces[:, 0]]).argmax()]
-    pairs = np.sort(np.concatenate([mine[:, :2], mine[:, 1:], mine[:, ::2]]), axis=1)
-    euler = len(np.unique(mine)) - len(np.unique(pairs, axis=0)) + len(mine)
-    return max(0, 1 - euler // 2)
+    largest = np.bincount(part).argmax()
+    count = [int((part[which] == largest).sum()) for which in (np.arange(size), edges // size, faces[:, 0])]
+    return max(0, 1 - (count[0] - count[1] + count[2]) // 2)
 
 
 def sampled(depth, affine, vertices, faces):

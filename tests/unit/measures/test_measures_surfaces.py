@@ -459,3 +459,40 @@ def test_compressed_gifti_is_read(tmp_path, surfaces):
     with open(tmp_path / "a.shape.gii", "rb") as plain, gzip.open(tmp_path / "a.shape.gii.gz", "wb") as packed:
         shutil.copyfileobj(plain, packed)
     assert gifti.arrays(tmp_path / "a.shape.gii.gz")[0] == pytest.approx(2)
+
+
+def test_a_scan_goes_from_files_to_files(tmp_path, monkeypatch):
+    """All files of `surfaces` and of `measure` on top of them, with a stand-in in the place of cat-surf."""
+    from anatcl.base.files import read_json, read_tsv
+    from anatcl.measures import labels as labelling
+    from anatcl.measures.scan import run as measure_scan
+    from anatcl.measures.surfaces import scan as surfaces_scan
+
+    tissues, warped = block(tmp_path)
+    stand_in(tmp_path, monkeypatch, GOOD.replace('"intersections": {}', '"intersections": {"white": 0, "pial": 0}'))
+    monkeypatch.setattr(engine, "version", lambda: "stand-in 0")
+    monkeypatch.setattr(labelling, "warp", lambda *_: tissues.uncut(warped))
+    maps = {name: tmp_path / f"{name}.nii.gz" for name in ("gm", "wm", "csf", "dseg", "icv")}
+    save(tmp_path / "t1.nii.gz", tissues.uncut(np.where(tissues.wm > 0.5, 110.0, 80.0) * (tissues.dseg > 0)))
+    (tmp_path / "xfm.h5").touch()
+    told = {"template": "MNI152NLin2009aSym"}
+    surfaces_scan.run(
+        maps, tmp_path / "t1.nii.gz", tmp_path / "xfm.h5", **told, voxel_mm=2.0, stem=tmp_path / "s",
+        out_quality=tmp_path / "q.json", out_picture=tmp_path / "q.png",
+    )  # fmt: skip
+    said = read_json(tmp_path / "q.json")
+    assert set(said["hemispheres"]) == {"L", "R"} and said["hemispheres"]["R"]["euler"] == 2
+    assert (tmp_path / "q.png").stat().st_size > 5000
+    assert len(list(tmp_path.glob("s_hemi-?_*.gii"))) == 14
+    outputs = {n: tmp_path / f"out_{n}.nii.gz" for n in ("labels", "thickness")} | {"measures": tmp_path / "out.tsv"}
+    given = {"stem": tmp_path / "s", "quality": tmp_path / "q.json", "limits": {"euler": (1, 3)}, "accept": []}
+    measure_scan(
+        "s", maps, tmp_path / "xfm.h5", atlas_name=str(own_annotation(tmp_path)), **told, method="direct",
+        outputs=outputs, surfaces=given,
+    )  # fmt: skip
+    table = read_tsv(tmp_path / "out.tsv").set_index("region")
+    assert set(table["thickness_method"]) == {"surface"}
+    assert table.loc["lh_G_and_S-upper", "thickness_mm"] == pytest.approx(2)
+    assert table.loc["lh_lateralventricle", "volume_mm3"] > 0 and "lh_bankssts" not in table.index
+    assert (tmp_path / "s_hemi-L_atlas-halves_dseg.label.gii").is_file()
+    assert read_json(tmp_path / "out_labels.json")["Labels"]["2002"] == "rh_S_lower"
