@@ -28,9 +28,9 @@ FLUID_MM, SKIN_MM, OPEN_MM = 8.0, 3.0, 4.0
 AWAY_MM = 2.5  # from what is brighter than fluid: between bone and marrow a voxel looks like fluid
 LOW = 0.3  # share of the way from bone to fluid at which fluid begins
 # Share of the way from bone to what lies inside at which the edge is, and the half-width of doubt around it.
-EDGE, DOUBT = 0.8, 0.25
+EDGE, DOUBT = 0.85, 0.25
 REACH_MM = 1.5
-SMOOTH_MM = 2.4
+SMOOTH_MM = 3.2
 INSIDE_MM, OUTSIDE_MM = 4.0, 9.0  # how far from the edge levels are measured
 NEAR_MM = 10.0  # SD of the neighbourhood in which they are
 BLOCK_MM = 4.0  # grid on which they are averaged
@@ -165,11 +165,14 @@ def brain_within(classes: NDArray, icv: NDArray, scan: Volume) -> NDArray:
     Parameters
     ----------
     classes : ndarray of shape (X, Y, Z)
-        Three classes by intensity, dark to bright (1, 2, 3).
+        Three classes by intensity, dark to bright (1, 2, 3); 0 where nobody looked, and what is
+        brighter than fluid is taken for tissue.
     icv : ndarray of bool, shape (X, Y, Z)
         Intracranial mask.
     """
-    return with_rim(peeled((classes >= 2) & icv, scan), icv, scan)
+    levels = shell_levels(scan.data, signed_distance(icv, scan))
+    bright = scan.data > levels.fluid_to_bright if levels else np.zeros_like(icv)
+    return with_rim(peeled(np.where(classes > 0, classes >= 2, bright) & icv, scan), icv, scan)
 
 
 def peeled(tissue: NDArray, scan: Volume) -> NDArray:
@@ -179,12 +182,12 @@ def peeled(tissue: NDArray, scan: Volume) -> NDArray:
 
 
 def with_rim(brain: NDArray, icv: NDArray, scan: Volume) -> NDArray:
-    """Tissue with a rim of one voxel, `RIM_MM` at least, inside the skull; sulci and fissures are closed.
+    """Tissue with a rim of a voxel and a half, `RIM_MM` at least, inside the skull; sulci and fissures are closed.
 
     Parameters
     ----------
     brain, icv : ndarray of bool, shape (X, Y, Z)
         Grey and white matter; intracranial mask.
     """
-    rim = max(RIM_MM, float(scan.spacing.max()))
+    rim = max(RIM_MM, 1.5 * float(scan.spacing.max()))
     return ndimage.binary_fill_holes(close_mm(dilate_mm(brain, scan, rim), scan, CLOSE_MM) & icv)

@@ -243,11 +243,11 @@ def refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iteratio
     """
     box = bounding_box(icv, margin=int(np.ceil(12.0 / scan.spacing.min())))
     cut = crop(scan, box)
-    classes = tissue_classes(room, cut, icv[box], iterations)
     cranium = to_inner_table(cut, icv[box])
-    # Grey and white matter near the carried mask; its core whatever the classes say.
-    near, core = dilate_mm(brain[box], cut, 4.0), erode_mm(brain[box], cut, CORE_MM)
-    found = brain_within(np.where(core, 3, classes * near), cranium, cut), cranium
+    classes = tissue_classes(room, cut, icv[box], iterations)
+    # The core of the carried mask is brain, whatever the classes say.
+    core = erode_mm(brain[box], cut, CORE_MM) & cranium
+    found = brain_within(np.where(core, 3, classes), cranium, cut), cranium
     masks = np.zeros((2, *icv.shape), bool)
     masks[(slice(None), *box)] = found
     return masks[0], masks[1]
