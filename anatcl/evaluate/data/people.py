@@ -111,7 +111,7 @@ def match(features: RoiTable, people: pd.DataFrame) -> Match:
     """
     names = [_parts(name) for name in features.identifiers]
     sessions = np.array([given or found for (_, _, found), given in zip(names, features.sessions, strict=True)], str)
-    columns = ["participant_id", *(c for c in people if c != "participant_id" and _names_people(people[c]))]
+    columns = ["participant_id", *(str(c) for c in people if c != "participant_id" and _names_people(people[c]))]
     for column in columns:
         person, how = _by_column(names, sessions, people, column)
         if (person >= 0).any():
@@ -126,7 +126,7 @@ def match(features: RoiTable, people: pd.DataFrame) -> Match:
 
 
 def _names_people(column: pd.Series) -> bool:
-    return not pd.api.types.is_numeric_dtype(column) and column.notna().all() and column.is_unique
+    return not pd.api.types.is_numeric_dtype(column) and bool(column.notna().all()) and column.is_unique
 
 
 def _parts(name: str) -> tuple[str, str, str]:

@@ -262,10 +262,11 @@ def _with_tests(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     table["_column"] = table["subgroup"].str.split("=").str[0]
     table["p_differ"] = np.nan
     for _, of_metric in table.groupby("metric", sort=False):
-        p = of_metric.groupby("_column").apply(_heterogeneity, include_groups=False)
-        corrected = pd.Series(holm(p.to_numpy(float)), index=p.index)
+        p = {str(column): _heterogeneity(part) for column, part in of_metric.groupby("_column", sort=True)}
+        corrected = dict(zip(p, holm(np.array(list(p.values()))), strict=True))
         table.loc[of_metric.index, "p_differ"] = of_metric["_column"].map(corrected)
-    return table.drop(columns=["_variance", "_column"]).to_dict("records")
+    made = table.drop(columns=["_variance", "_column"]).to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in made]
 
 
 def _heterogeneity(part: pd.DataFrame) -> float:

@@ -91,7 +91,7 @@ def voxels(packed: PackedArrays, train: np.ndarray) -> np.ndarray:
 
 def block_means(volume: np.ndarray, step: int) -> np.ndarray:
     """Means of blocks of `step` voxels a side, the last of an axis perhaps smaller."""
-    out = np.asarray(volume, np.float32)
+    out: np.ndarray = np.asarray(volume, np.float32)
     for axis, size in enumerate(volume.shape):
         edges = np.arange(0, size, step)
         counts = np.diff(np.r_[edges, size]).astype(np.float32)
