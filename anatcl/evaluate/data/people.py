@@ -126,7 +126,7 @@ def match(features: RoiTable, people: pd.DataFrame) -> Match:
 
 
 def _names_people(column: pd.Series) -> bool:
-    return bool(not pd.api.types.is_numeric_dtype(column) and column.notna().all() and column.is_unique)
+    return not pd.api.types.is_numeric_dtype(column) and bool(column.notna().all()) and column.is_unique
 
 
 def _parts(name: str) -> tuple[str, str, str]:

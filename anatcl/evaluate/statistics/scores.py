@@ -13,7 +13,6 @@ from scipy import special
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
-from anatcl.base.words import plural
 from anatcl.evaluate.data import units
 from anatcl.evaluate.data.problem import Problem
 from anatcl.evaluate.statistics import bootstrap, boundary, detail, gap, metrics
@@ -56,8 +55,8 @@ def flags(problem: Problem, predictions: pd.DataFrame) -> list[str]:
     first, found = _first_run(predictions), []
     kind, what = problem.task.kind, units.describe(problem.task, predictions)
     number = units.count(first)
-    if number < (units.TESTABLE if what == "site" else SMALL):
-        found.append(f"small: {plural(number, what)}")
+    if number < (units.TESTABLE if what == "sites" else SMALL):
+        found.append(f"small: {number} {what}")
     refusal = units.untestable(first, kind)
     if refusal:
         found.append(f"few: {refusal}, so intervals are rough and methods are not tested")
@@ -263,11 +262,11 @@ def _with_tests(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     table["_column"] = table["subgroup"].str.split("=").str[0]
     table["p_differ"] = np.nan
     for _, of_metric in table.groupby("metric", sort=False):
-        columns = {str(name): _heterogeneity(part) for name, part in of_metric.groupby("_column")}
-        corrected = dict(zip(columns, holm(np.array(list(columns.values()))), strict=True))
+        p = {str(column): _heterogeneity(part) for column, part in of_metric.groupby("_column", sort=True)}
+        corrected = dict(zip(p, holm(np.array(list(p.values()))), strict=True))
         table.loc[of_metric.index, "p_differ"] = of_metric["_column"].map(corrected)
-    kept = table.drop(columns=["_variance", "_column"]).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in kept]
+    made = table.drop(columns=["_variance", "_column"]).to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in made]
 
 
 def _heterogeneity(part: pd.DataFrame) -> float:
