@@ -20,7 +20,7 @@ EXTRAS = {
         "snakemake",
     ),
     "greedy": ("SimpleITK", "picsl_greedy"),
-    "encoders": ("onnx", "onnxruntime"),
+    "encoders": ("einops", "onnx", "onnxruntime"),
     "options": ("combatlearn", "monai", "tensorboard"),
 }
 
