@@ -10,12 +10,7 @@ Names below are imported when they are first used: `load_encoder`, `embed`, `eva
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from anatcl import evaluate, losses
-    from anatcl.api import METHODS, embed, load_encoder
-    from anatcl.dropin import AnatCL
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["METHODS", "AnatCL", "embed", "evaluate", "load_encoder", "losses"]

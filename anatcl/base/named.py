@@ -50,6 +50,9 @@ def call_named(text: str, arguments: Mapping[str, Any]) -> Any:
     made = find_named(text)
     try:
         return made(**arguments)
+    except ImportError as error:
+        reason = f"{text} needs a package that is not installed ({str(error).strip().splitlines()[0]})."
+        raise InputError(reason, None, "Install it, or pip install 'anatcl-workflow[encoders]'.") from error
     except TypeError as error:
         raise InputError(f"{text} cannot be made ({error}).", None, "Correct its arguments.") from error
 

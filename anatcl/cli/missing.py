@@ -22,7 +22,7 @@ EXTRAS = {
     "deepbet": ("cc3d", "deepbet", "fill_voids"),
     "greedy": ("SimpleITK", "picsl_greedy"),
     "surfaces": ("cat_surf",),
-    "encoders": ("onnx", "onnxruntime"),
+    "encoders": ("einops", "onnx", "onnxruntime"),
     "options": ("combatlearn", "monai", "tensorboard"),
 }
 

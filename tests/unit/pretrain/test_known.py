@@ -36,7 +36,8 @@ def test_weights_of_the_true_names_and_shapes_are_loaded(name, tmp_path):
     names, prefix, length = TRUE[name]
     probe = Encoder.parse({"like": name, "weights": "w.pth"})
     if probe.architecture.startswith("monai"):
-        pytest.importorskip("monai", reason="MONAI is not installed (extra: options)")
+        pytest.importorskip("monai", reason="MONAI is not installed (extra: encoders)")
+        pytest.importorskip("einops", reason="einops is not installed (extra: encoders)")
     torch.manual_seed(0)
     net: nn.Module = call_named(probe.architecture, probe.arguments)
     state = net.state_dict()
