@@ -7,9 +7,10 @@ Run on a cohort whose tissue maps are Atropos' posteriors (a recipe with ``segme
     python -m benchmarks.tissue --results results/preprocess --truth demo/bids/sourcedata/truth --out tissue_demo.md
 
 The fractions are made anew from the scan (bias-corrected inside the mask), the mask and the posteriors. Figures, for
-both methods: Dice of grey and white matter, their volumes (percent of the reference's), processor seconds; for both label
-images the Dice and the volume of deep structures. The brain stem and the ventral diencephalon are white matter here; DLMUSE counts the brain stem as
-neither. Over at least five scans also r of the volumes over scans. The last line is one JSON object.
+both methods: Dice of grey and white matter, their volumes (percent of the reference's), processor seconds; for both
+label images the Dice and the volume of deep structures. The brain stem and the ventral diencephalon are white matter
+here; DLMUSE's own sums count the brain stem as neither. Over at least five scans also r of the volumes over scans. The
+last line is one JSON object.
 """
 
 from __future__ import annotations
