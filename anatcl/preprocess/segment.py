@@ -154,6 +154,9 @@ def tissue_maps(
     """The maps that ``method`` asks for, and what the sidecar says of them."""
     if settings.get("method", "fractions") == "posterior":
         return posteriors, {"TissueMethod": "posterior"}
+    if settings["rounds"] == 1 and settings.get("n4"):
+        n4(room, "scan.nii", "again.nii", settings["n4"], scan.spacing, "brain.nii")
+        scan = room.get("again.nii")
     stack = np.stack([posteriors[k] for k in TISSUES])
     found, facts = fractions(scan.data, brain, stack, scan.spacing, carry_nuclei(room, template))
     return dict(zip(TISSUES, found, strict=True)), facts

@@ -99,7 +99,10 @@ class Segment(Section):
     rounds: Count = Field(description="rounds of segmentation, with a bias correction in between")
     prior_weight: Annotated[NotNegative, Field(le=1)] = Field(description="weight of the template's tissue maps")
     mrf: NotNegative = Field(description="weight of the neighbours")
-    n4: BiasField | None = Field(None, description="the bias correction between the rounds")
+    n4: BiasField | None = Field(
+        None,
+        description="the bias correction inside the brain, between the rounds or (of one round) before the fractions",
+    )
 
     @model_validator(mode="after")
     def _between(self) -> Self:

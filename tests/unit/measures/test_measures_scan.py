@@ -7,6 +7,7 @@ from anatcl.base.errors import InputError
 from anatcl.images import Volume, save
 from anatcl.measures.atlas import Atlas
 from anatcl.measures.labels import Labels
+from anatcl.measures.regions import _harmonic_mean, _mean_and_deviation
 from anatcl.measures.scan import measure
 from anatcl.measures.tissues import load_tissues
 
@@ -65,6 +66,21 @@ def test_areas_and_thickness_are_those_of_the_shell(measured):
     assert table["area_mm2"].sum() == pytest.approx(4 * np.pi * 12**2, rel=0.02)
     assert table.loc[["lh_near", "rh_far"], "thickness_mm"].to_numpy() == pytest.approx([3, 3], rel=0.05)
     assert (table.loc[["lh_near", "rh_far"], "thicknessstd_mm"] < 0.4).all()
+
+
+def test_a_region_of_two_patches_has_the_mean_over_its_surface():
+    """Equal areas of 2 and 4 mm: 3 mm over the surface, though twice as many voxels say 4."""
+    values = np.array([2.0] * 20 + [4.0] * 40 + [0.0] * 5)
+    labels = np.ones(values.size, int)
+    assert _harmonic_mean(labels, values, 3)[1] == pytest.approx(3)
+    assert _mean_and_deviation(labels, values, 3)[0][1] == pytest.approx(10 / 3)
+    assert np.isnan(_harmonic_mean(labels, values, 3)[2])
+
+
+def test_both_means_stand_in_the_table(measured):
+    cortex = measured[1].loc[["lh_near", "rh_far"]]
+    assert (cortex["thickness_mm"] <= cortex["thicknessvoxels_mm"] + 1e-9).all()
+    assert measured[1].loc["core", ["thickness_mm", "thicknessvoxels_mm"]].isna().all()
 
 
 def test_an_empty_region_is_flagged_and_has_no_zeros(measured):

@@ -137,7 +137,9 @@ def test_each_output_is_interpolated_once(made):
     inputs = {
         word for c in applied for before, word in zip(c.split(), c.split()[1:], strict=False) if before == "--input"
     }
-    assert inputs == {"gm.nii", "stripped.nii", "template-CSF.nii.gz", "template-GM.nii.gz", "template-WM.nii.gz"}
+    assert inputs == {"gm.nii", "stripped.nii", "template-CSF.nii.gz", "template-GM.nii.gz", "template-WM.nii.gz"} | {
+        "template-nuclei.nii.gz"
+    }
     assert all(c.count("--transform") == 1 for c in applied)
 
 
