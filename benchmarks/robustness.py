@@ -28,7 +28,7 @@ from scipy import ndimage
 
 from anatcl.base.files import read_json, write_json, write_text
 from anatcl.images import Volume, load, save
-from anatcl.preprocess.gate import broken_limits
+from anatcl.preprocess.limits import broken_limits
 from anatcl.spec.config import Preprocess
 from benchmarks.preprocess_common import Scan, about, dice, make_template, say
 
@@ -133,7 +133,8 @@ def reason(words: str) -> str:
 def quick_qc(scan: Scan) -> dict[str, float]:
     """The numbers of the step ``qc`` that need no deformable registration: volume, and agreement under the affine."""
     from anatcl.preprocess.ants import workspace
-    from anatcl.preprocess.qc import agreement, cut_area
+    from anatcl.preprocess.mask_numbers import cut_area
+    from anatcl.preprocess.qc import agreement
     from anatcl.preprocess.template import Template
 
     template = Template(scan.template)

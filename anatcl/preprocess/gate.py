@@ -5,7 +5,6 @@ The gate stands at aggregation: a scan that fails keeps all its files, and one l
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,32 +12,10 @@ from typing import Any
 import pandas as pd
 
 from anatcl.base.files import read_json, read_tsv, write_tsv
+from anatcl.preprocess.limits import broken_limits
 from anatcl.spec.layout import EXCLUDED
 
 SUFFIX = "_desc-qc.json"
-Limits = Mapping[str, Sequence[float | None]]
-
-
-def broken_limits(numbers: Mapping[Any, Any], limits: Limits) -> list[str]:
-    """Which limits a scan breaks, as sentences (``cjv 2.4 is above 2``).
-
-    Parameters
-    ----------
-    numbers : mapping
-        Of :func:`anatcl.preprocess.qc.qc`.
-    limits : mapping
-        Name to (lowest, highest); ``None`` is no limit. A number that is missing or NaN breaks its limit.
-    """
-    broken = []
-    for name, (low, high) in limits.items():
-        value = numbers.get(name)
-        if value is None or math.isnan(value):
-            broken.append(f"{name} could not be measured")
-        elif low is not None and value < low:
-            broken.append(f"{name} {value:g} is below {low:g}")
-        elif high is not None and value > high:
-            broken.append(f"{name} {value:g} is above {high:g}")
-    return broken
 
 
 def decide(scan: str, numbers: Mapping[Any, Any], rules: Mapping[str, Any]) -> str:

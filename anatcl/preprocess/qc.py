@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from anatcl.base.files import read_json, write_json
 from anatcl.images import Volume, load
 from anatcl.preprocess.ants import workspace
-from anatcl.preprocess.geometry import bounding_box
+from anatcl.preprocess.mask_numbers import cut_area, second_opinion
+from anatcl.preprocess.pictures import canonical, save_small, spread
 from anatcl.preprocess.sidecar import sidecar_path
 from anatcl.preprocess.template import Template
 from anatcl.spec.names import QUALITY
@@ -70,32 +68,11 @@ def qc(
     return numbers
 
 
-def second_opinion(facts: Mapping[str, Any]) -> dict[str, float]:
-    """The quality number ``mask_dice`` out of what a mask's sidecar says; empty where there was no second opinion."""
-    return {"mask_dice": facts["SecondOpinion"]["Dice"]} if "SecondOpinion" in facts else {}
-
-
 def volumes(mask: Volume, icv: Volume, tissue: Volume) -> dict[str, float]:
     """Volumes of masks and tissues in millilitres."""
     unit = mask.voxel_volume / 1000
     found = {"brain_ml": (mask.data > 0.5).sum() * unit, "icv_ml": (icv.data > 0.5).sum() * unit}
     return found | {f"{k}_ml": (tissue.data == n).sum() * unit for n, k in enumerate(("csf", "gm", "wm"), 1)}
-
-
-def cut_area(scan: Volume, icv: Volume) -> float:
-    """Area (cm2) of the largest section of the intracranial mask that a face of the field of view makes.
-
-    The field of view is the box of non-zero voxels: a scan may have been padded with zeros afterwards.
-    """
-    if not (scan.data > 0).any():
-        return float("nan")
-    box = bounding_box(scan.data > 0)
-    inside, spacing = icv.data[box] > 0.5, scan.spacing
-    areas = []
-    for axis in range(3):
-        face = np.prod(np.delete(spacing, axis)) / 100
-        areas += [np.take(inside, end, axis=axis).sum() * face for end in (0, -1)]
-    return float(max(areas))
 
 
 def contrast(data: NDArray, tissue: NDArray) -> dict[str, float]:
@@ -156,25 +133,3 @@ def picture(
     with atomic_path(out) as temporary:
         save_small(figure, temporary)
     plt.close(figure)
-
-
-def save_small(figure: Any, path: Path, colours: int = 64) -> None:
-    """Write a figure as a PNG with a palette: a third of the bytes, and no version or date in the file."""
-    from PIL import Image
-
-    figure.canvas.draw()
-    image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
-    image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
-
-
-def canonical(volume: Volume) -> Volume:
-    """The volume with its axes flipped and swapped to RAS+; no interpolation."""
-    image = nib.as_closest_canonical(nib.Nifti1Image(volume.data.astype(np.float32), volume.affine))
-    return Volume(np.asanyarray(image.dataobj), image.affine)
-
-
-def spread(volume: Volume, count: int) -> list[int]:
-    """Indices of `count` axial slices spread over the non-zero part."""
-    filled = np.flatnonzero((volume.data > 0).any(axis=(0, 1)))
-    low, high = (filled[0], filled[-1]) if filled.size else (0, volume.data.shape[2] - 1)
-    return [int(v) for v in np.linspace(low + 0.12 * (high - low), high - 0.08 * (high - low), count)]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anatcl.images import Volume
-from anatcl.preprocess.gate import Limits, broken_limits
-from anatcl.preprocess.qc import cut_area, second_opinion
+from anatcl.preprocess.limits import Limits, broken_limits
+from anatcl.preprocess.mask_numbers import cut_area, second_opinion
 
 
 @dataclasses.dataclass(frozen=True)

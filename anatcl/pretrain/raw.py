@@ -117,7 +117,7 @@ class FromRaw:
 
     def _gate(self, image: Path, here: Path) -> None:
         """Measure the quality of what was made, and refuse what breaks the workflow's usual limits."""
-        from anatcl.preprocess.gate import broken_limits
+        from anatcl.preprocess.limits import broken_limits
         from anatcl.preprocess.qc import qc
         from anatcl.spec.config import Preprocess
 

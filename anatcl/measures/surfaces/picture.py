@@ -40,7 +40,7 @@ def picture(scan: Volume, surfaces: dict[str, Surfaces], templates: dict[str, di
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from anatcl.preprocess.qc import save_small
+    from anatcl.preprocess.pictures import save_small
 
     figure, axes = plt.subplots(3, 4, figsize=(11, 8), facecolor="black", dpi=90)
     for axis, cut in zip(axes.ravel()[:8], SLICES, strict=True):

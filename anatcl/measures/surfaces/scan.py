@@ -80,7 +80,7 @@ def run(
         numbers[side] = quality(surfaces[side], said, scan, inside)
         seconds[side] = said["seconds"]
         _write(stem, side, surfaces[side])
-    from anatcl.preprocess.qc import canonical
+    from anatcl.preprocess.pictures import canonical
 
     picture(canonical(scan), surfaces, templates, out_picture)
     record = _record(maps, transform, program, voxel_mm)

@@ -13,7 +13,7 @@ from anatcl.images import Volume
 from anatcl.preprocess import deepbet, skullstrip
 from anatcl.preprocess.ants import workspace
 from anatcl.preprocess.geometry import largest_component
-from anatcl.preprocess.qc import second_opinion
+from anatcl.preprocess.mask_numbers import second_opinion
 from anatcl.preprocess.second_opinion import Ask, broken, overlap
 from anatcl.preprocess.skullstrip import Masks
 

@@ -9,7 +9,8 @@ import pytest
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json, write_tsv
-from anatcl.preprocess.gate import broken_limits, decide, gate_cohort, join
+from anatcl.preprocess.gate import decide, gate_cohort, join
+from anatcl.preprocess.limits import broken_limits
 from anatcl.spec.recipe import load_recipe, names
 from anatcl.spec.template import load_spec
 

@@ -15,7 +15,8 @@ from anatcl.preprocess import alignment, geometry
 from anatcl.preprocess.alignment import SCALP_MM, SCALP_SHARE, Pose, find_pose, first_guess, write_itk
 from anatcl.preprocess.bias_correct import conform, head_mask, orthogonal
 from anatcl.preprocess.head import packaged_head
-from anatcl.preprocess.qc import canonical, cut_area
+from anatcl.preprocess.mask_numbers import cut_area
+from anatcl.preprocess.pictures import canonical
 from anatcl.preprocess.skullstrip import close_mm
 
 SHAPE = (7, 8, 9)
