@@ -9,6 +9,7 @@ import torch
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json
+from anatcl.evaluate.data.features import load_embeddings
 from anatcl.evaluate.steps.embed import embed
 from anatcl.models import build_model
 from anatcl.pretrain.arrays import array_meta, open_arrays, write_arrays
@@ -38,6 +39,25 @@ def test_embeddings_are_the_encoders_output(tmp_path, packed):
         expected = model.encoder(torch.from_numpy(np.stack([packed.true(i) for i in range(5)])[:, None]))
         np.testing.assert_allclose(found["embedding"], expected.numpy(), atol=1e-5)
     assert read_json(out.parent / "run.json")["volumes"] == 5
+
+
+def test_further_initialisations_are_drawn_and_stand_beside_the_first(tmp_path, packed):
+    torch.manual_seed(0)
+    save_encoder(
+        tmp_path / "m",
+        build_model("resnet-tiny"),
+        {"architecture": "resnet-tiny", "input": input_contract(packed.meta)},
+    )
+    folder, made = tmp_path / "untrained", {}
+    for name, seeds in (("fold-0", ()), ("seed-1", (0, 1)), ("seed-2", (0, 2)), ("again", (0, 1))):
+        embed(packed.folder, tmp_path / "m", folder / name / "embeddings.npz", device="cpu", reinitialise=seeds)
+        with np.load(folder / name / "embeddings.npz") as found:
+            made[name] = found["embedding"]
+    np.testing.assert_array_equal(made["seed-1"], made["again"])
+    assert not np.allclose(made["seed-1"], made["seed-2"]) and not np.allclose(made["seed-1"], made["fold-0"])
+    features = load_embeddings(folder, packed.rows["scan"])
+    assert len(features.other_seeds) == 2
+    np.testing.assert_allclose(features.other_seeds[0].of(0), made["seed-1"], rtol=1e-6)
 
 
 def test_volumes_of_another_shape_are_refused(tmp_path, packed):
