@@ -145,9 +145,9 @@ def compare(args: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
         grid: Volume = load(args.results / f"{stem}{T1W}")
         name = {"scan": Path(stem).name}
         for method, maps in both.items():
-            cost = {"cpu_s": seconds} if method == "fractions" else {}
             row = tissue_row(maps, grey, white, grid.voxel_volume / 1000)
-            tissues.append(name | {"method": method} | row | cost)
+            cost = seconds if method == "fractions" else float("nan")
+            tissues.append({"scan": Path(stem).name, "method": method, **row, "cpu_s": cost})
         if labels is not None:
             rows = deep_rows(args.results, stem, both["fractions"], labels, args.scheme)
             deep += [name | row for row in rows]

@@ -11,6 +11,8 @@ from anatcl.measures.labels import Labels
 from anatcl.measures.surface import Mesh, region_area
 from anatcl.measures.tissues import Tissues
 
+THINNEST_MM = 1.0
+
 
 def global_volumes(tissues: Tissues) -> pd.DataFrame:
     """TIV and tissue volumes in mm3."""
@@ -75,13 +77,15 @@ def _harmonic_mean(labels: NDArray, values: NDArray, size: int) -> NDArray:
     """Mean over the surface, from values over voxels; NaN where there are none.
 
     A patch of cortex has voxels in proportion to its thickness, so a mean over voxels counts thick patches too often.
-    Weights of one over the thickness undo that: the mean over area is the harmonic mean over voxels.
+    Weights of one over the thickness undo that: the mean over area is the harmonic mean over voxels. No cortex is
+    thinner than `THINNEST_MM`: where the map is, by error, such voxels get no more weight than that.
     """
     use = values > 0
     at, value = labels[use], values[use].astype(np.float64)
-    inverse = np.bincount(at, 1 / value, minlength=size)
-    inverse[inverse == 0] = np.nan
-    return np.bincount(at, minlength=size) / inverse
+    weight = 1 / np.maximum(value, THINNEST_MM)
+    total = np.bincount(at, weight, minlength=size)
+    total[total == 0] = np.nan
+    return np.bincount(at, weight * value, minlength=size) / total
 
 
 def _flag(table: pd.DataFrame, voxel_volume: float, few: int = 10) -> pd.DataFrame:
