@@ -50,7 +50,8 @@ SITES = 60
 FULL = [
     ("regression", 3984, 1), ("binary", 3984, 1), ("multiclass", 3984, 1),  # OpenBHB
     ("regression", 560, 1), ("binary", 560, 1), ("multiclass", 560, 1),  # IXI
-    ("binary", 700, 5), ("binary", 1100, 3), ("binary", 450, 4),  # diagnoses
+    ("binary", 700, 5), ("binary", 1100, 4), ("binary", 450, 4),  # diagnoses
+    ("regression", 550, 1), ("multiclass", 1100, 1),  # age of ABIDE's controls, its sites
     ("regression", 1400, 2),  # brain age of ADNI and OASIS-3
     ("regression", 200, 6), ("binary", 200, 6), ("regression", 950, 5), ("binary", 950, 4),  # scores, binarised too
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-PLURALS = {"person": "people", "child": "children", "axis": "axes", "class": "classes"}
+PLURALS = {"person": "people", "axis": "axes"}
 PREPOSITIONS = ("of", "with", "without", "in", "on", "by", "for", "to", "from", "at", "that")
 LISTED = 50  # known words in one sentence
 MEANT = {"gpu": "cuda"}  # words that look like another one than they mean
@@ -50,7 +50,8 @@ def plural(count: int, noun: str) -> str:
     if count == 1:
         return f"1 {noun}"
     words = noun.split(" ")
-    place = next((at for at, word in enumerate(words) if at and word in PREPOSITIONS), len(words)) - 1
+    ends = (at for at, word in enumerate(words) if at and (word in PREPOSITIONS or word.startswith("(")))
+    place = next(ends, len(words)) - 1
     words[place] = _many(words[place])
     return f"{count:,} {' '.join(words)}"
 

@@ -13,6 +13,7 @@ from scipy import special
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.base.words import plural
 from anatcl.evaluate.data import units
 from anatcl.evaluate.data.problem import Problem
 from anatcl.evaluate.statistics import bootstrap, boundary, detail, gap, metrics
@@ -55,8 +56,8 @@ def flags(problem: Problem, predictions: pd.DataFrame) -> list[str]:
     first, found = _first_run(predictions), []
     kind, what = problem.task.kind, units.describe(problem.task, predictions)
     number = units.count(first)
-    if number < (units.TESTABLE if what == "sites" else SMALL):
-        found.append(f"small: {number} {what}")
+    if number < (units.TESTABLE if what == "site" else SMALL):
+        found.append(f"small: {plural(number, what)}")
     refusal = units.untestable(first, kind)
     if refusal:
         found.append(f"few: {refusal}, so intervals are rough and methods are not tested")

@@ -193,7 +193,7 @@ def test_nan_age_is_named(batch, kind):
     batch.age[1] = float("nan")
     with pytest.raises(ValueError, match="age"):
         kind()(batch.z, {"age": batch.age})
-    with pytest.raises(ValueError, match="1 values of 'age'"):
+    with pytest.raises(ValueError, match="1 value of 'age'"):
         kind().check({"age": batch.age})
 
 

@@ -74,7 +74,7 @@ def test_wrong_shapes_and_missing_labels_are_refused(raw):
     with pytest.raises(ValueError, match="do not fit"):
         loss(torch.zeros(31, 12), targets)
     targets["features"][2, 3] = math.nan
-    with pytest.raises(ValueError, match="1 values of 'features'"):
+    with pytest.raises(ValueError, match="1 value of 'features'"):
         loss.check(targets)
 
 

@@ -117,7 +117,7 @@ def test_ramp_rows(tmp_path, rng):
 
 def test_what_does_not_fit_is_said(tmp_path, rng):
     blocks, _ = ramp(tmp_path, rng)
-    with pytest.raises(InputError, match="block 519945 columns"):
+    with pytest.raises(InputError, match="block 519,945 columns"):
         read_ramp(tmp_path, tmp_path / "out", tmp_path)
     with pytest.raises(InputError, match="no thickness"):
         order = {k: blocks[k] for k in ("vbm", "desikan", "quasi-raw", "xhemi", "vbm_roi", "destrieux")}
