@@ -48,7 +48,16 @@ def inside_z(data: np.ndarray, brain: np.ndarray) -> np.ndarray:
     return out
 
 
+def slab(data: np.ndarray, brain: np.ndarray, share: float = 0.9) -> np.ndarray:
+    """The slices of a field of view that ends within the brain at the top and at the base, around them zeros."""
+    filled = np.flatnonzero(brain.any(axis=(0, 1)))
+    middle, half = (filled[0] + filled[-1]) / 2, share * (filled[-1] - filled[0]) / 2
+    kept = slice(int(middle - half), int(middle + half))
+    return np.where(ndimage.binary_closing(data > 60, iterations=3), data, 0)[:, :, kept]
+
+
 STRIPPED: dict[str, Change] = {
+    "a slab of a brain": lambda d, b: slab(d * b, b),
     "zeros outside": lambda d, b: d * b,
     "z-scored inside, zeros outside": inside_z,
     "z-scored inside, NaN outside": lambda d, b: np.where(b, inside_z(d, b), np.nan),
@@ -96,6 +105,7 @@ WHOLE: dict[str, Change] = {
     "defaced": defaced,
     "neck cut": lambda d, b: np.where(np.arange(d.shape[2]) > 12, d, 0),
     "offset": lambda d, b: d + 3000,
+    "a slab of a head": slab,
 }
 
 
