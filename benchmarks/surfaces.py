@@ -14,6 +14,7 @@ segmentation (``mri/ribbon.mgz``) instead of ours. Seconds are those of the proc
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import tempfile
 import time
 from pathlib import Path
@@ -36,7 +37,7 @@ def shells() -> dict[str, Any]:
     from anatcl.measures.direct import direct
     from anatcl.measures.surface import white_surface
     from anatcl.measures.surfaces import annotation, engine, filling
-    from anatcl.measures.surfaces.table import vertex_table
+    from anatcl.measures.surfaces.table import distances, vertex_table
     from benchmarks.measures_phantoms import shapes
 
     found = {}
@@ -53,7 +54,7 @@ def shells() -> dict[str, Any]:
         labels = filling.finer(Volume((1 + grey + 2 * white).astype(np.float32), np.eye(4)), 0.7)
         with tempfile.TemporaryDirectory() as folder:
             surfaces, _ = engine.make(labels, annotation.fsaverage5("L"), Path(folder), "L", QUICK)
-        table = vertex_table(surfaces)
+        table = vertex_table(dataclasses.replace(surfaces, thickness=distances(surfaces)))
         by_surface = {
             "thickness": float((table["thickness"] * table["area"]).sum() / table["area"].sum()),
             "area": float(table["area"].sum()),
@@ -119,7 +120,7 @@ def given_segmentation(subject: Path, voxel_mm: float) -> tuple[pd.DataFrame, di
     """The rows of the cortex by the engine surface from FreeSurfer's own ribbon."""
     from anatcl.images import Volume, load
     from anatcl.measures.surfaces import annotation, engine, filling
-    from anatcl.measures.surfaces.table import regions, vertex_table
+    from anatcl.measures.surfaces.table import distances, regions, vertex_table
 
     ribbon = load(subject / "mri" / "ribbon.mgz", np.int16)
     rows, said = [], {}
@@ -131,6 +132,7 @@ def given_segmentation(subject: Path, voxel_mm: float) -> tuple[pd.DataFrame, di
         fine = filling.finer(Volume(labels[box], affine), voxel_mm, order=1)
         with tempfile.TemporaryDirectory() as folder:
             surfaces, said[side] = engine.make(fine, annotation.fsaverage5(side), Path(folder), side)
+        surfaces = dataclasses.replace(surfaces, thickness=distances(surfaces))
         one = annotation.load_annotations("desikan-killiany")[side]
         rows.append(regions(vertex_table(surfaces), annotation.carried(one, surfaces.registered), one))
     return pd.concat(rows, ignore_index=True), said

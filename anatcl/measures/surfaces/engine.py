@@ -30,7 +30,7 @@ from anatcl.spec.engines import check_surface_engine
 log = logging.getLogger(__name__)
 PROGRAM = Path(__file__).with_name("program.py")
 OPTIONS: dict[str, Any] = {
-    # cat-surf adds .25 mm to every thickness by itself; measured without it thickness is closer to FreeSurfer's.
+    # cat-surf adds .25 mm to every thickness by itself; this one only says where the other two surfaces begin.
     "correct_mm": 0.0,
     "thickness": {},
     # Opens sulci that a segmentation glued.
@@ -64,7 +64,7 @@ class Surfaces:
     sphere, registered : ndarray of shape (V, 3)
         The sphere, and the one whose folds lie on those of fsaverage, in mm around the origin.
     thickness : ndarray of shape (V,)
-        In mm, of the projection-based method.
+        In mm; of the projection-based method as the program gives it.
     """
 
     faces: NDArray

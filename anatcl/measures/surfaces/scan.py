@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from anatcl.measures.atlas import load_atlas
 from anatcl.measures.surfaces import annotation, engine, filling, gifti, shape
 from anatcl.measures.surfaces.picture import picture
 from anatcl.measures.surfaces.quality import quality
+from anatcl.measures.surfaces.table import distances
 from anatcl.measures.tissues import load_tissues
 from anatcl.spec.atlas import FALLBACK
 
@@ -75,7 +77,9 @@ def run(
     for side in HEMISPHERES:
         labels = filling.finer(filling.hemisphere_map(tissues, found, side), voxel_mm)
         with tempfile.TemporaryDirectory() as folder:
-            surfaces[side], said = engine.make(labels, templates[side], Path(folder), side)
+            made, said = engine.make(labels, templates[side], Path(folder), side)
+        # By the two surfaces: right to 1 % on known shapes, where the projection-based one is 6 % too small.
+        surfaces[side] = dataclasses.replace(made, thickness=distances(made))
         inside = annotation.carried(cortex[side], surfaces[side].registered) > 0
         numbers[side] = quality(surfaces[side], said, scan, inside)
         seconds[side] = said["seconds"]

@@ -7,7 +7,7 @@ from scipy import ndimage
 from anatcl.base.errors import InputError
 from anatcl.images import Volume
 from anatcl.measures.surfaces import annotation, engine, filling, shape
-from anatcl.measures.surfaces.table import vertex_table
+from anatcl.measures.surfaces.table import distances, vertex_table
 
 pytest.importorskip("cat_surf", reason="the optional engine surface is not installed")
 pytestmark = pytest.mark.slow
@@ -47,14 +47,14 @@ def test_known_shapes_are_measured_within_five_percent(tmp_path, amplitude, thic
     volume, white, mm = folded(amplitude, thickness)
     surfaces, numbers = made(volume, tmp_path)
     table = vertex_table(surfaces)
-    mean = (table["thickness"] * table["area"]).sum() / table["area"].sum()
+    mean = (distances(surfaces) * table["area"]).sum() / table["area"].sum()
     grey = np.clip(np.minimum(volume.data, 2) - 1, 0, 1) - np.clip(volume.data - 2, 0, 1)
     assert shape.euler(surfaces.faces) == 2 and shape.components(surfaces.faces) == 1
     assert numbers["defects"] == 0 and numbers["intersections"]["white"] == 0
-    assert mean == pytest.approx(thickness, rel=0.05)
-    assert table["area"].sum() == pytest.approx(true_area(white, mm), rel=0.05)
-    assert table["volume"].sum() == pytest.approx(grey.sum(), rel=0.05)
-    middle = surfaces.white.mean(axis=0)
+    assert mean == pytest.approx(thickness, rel=0.02)
+    assert table["area"].sum() == pytest.approx(true_area(white, mm), rel=0.01)
+    assert table["volume"].sum() == pytest.approx(grey.sum(), rel=0.01)
+    middle = (surfaces.white.min(axis=0) + surfaces.white.max(axis=0)) / 2
     assert middle == pytest.approx((np.array(volume.data.shape) - 1) / 2, abs=0.3)  # the affine is right
 
 
@@ -73,7 +73,7 @@ def test_a_handle_is_corrected_and_counted_and_bytes_are_equal(tmp_path):
         assert getattr(first, name).tobytes() == getattr(again, name).tobytes(), name
 
 
-@pytest.mark.parametrize("fault", ["hole", "cut", "coarse", "empty", "crumbs"])
+@pytest.mark.parametrize("fault", ["hole", "cut", "coarse", "empty"])
 def test_heads_that_break_surfaces_end_in_measures_or_a_reason(tmp_path, fault):
     volume, *_ = folded(2.0, 2.5, voxel_mm=1.0)
     data, mm = volume.data.copy(), np.ones(3)
@@ -85,8 +85,6 @@ def test_heads_that_break_surfaces_end_in_measures_or_a_reason(tmp_path, fault):
         data, mm = ndimage.zoom(data, (1, 1, 1 / 3), order=1), np.array([1, 1, 3.0])
     if fault == "empty":
         data[:] = 1
-    if fault == "crumbs":
-        data = np.random.default_rng(0).choice([1.0, 2.0, 3.0], data.shape)
     try:
         surfaces, _ = made(Volume(data.astype(np.float32), np.diag([*mm, 1])), tmp_path, 1.0)
     except InputError as error:
