@@ -132,7 +132,11 @@ def _bone_below(scan: Volume, brightness: NDArray, shown: NDArray) -> bool:
     depth = ndimage.distance_transform_edt(solid, sampling=scan.spacing)
     depth = depth[tuple(slice(n, n + size) for n, size in zip(steps, shown.shape, strict=True))]
     scalp, bone = (
-        [np.median(brightness[layer]) for low in np.arange(*ends, LAYER_MM) if (layer := _between(depth, low)).any()]
+        [
+            np.median(brightness[layer])
+            for low in np.arange(*ends, LAYER_MM).tolist()
+            if (layer := _between(depth, low)).any()
+        ]
         for ends in (SCALP_MM, BONE_MM)
     )
     return bool(scalp and bone and min(bone) < DARKER * max(scalp))
