@@ -49,7 +49,7 @@ def test_the_descriptor_names_the_options_of_the_command() -> None:
     parser = argparse.ArgumentParser()
     command.register(parser.add_subparsers())
     [app] = parser._subparsers._group_actions[0].choices.values()  # type: ignore[union-attr]
-    known = {action.dest for action in app._actions} - {"help"}
+    known = {action.dest for action in app._actions} - {"help", "show_all"}
     described = {item["id"] for item in DESCRIPTOR["inputs"]}
     assert described - {"configfile"} == known - {"level"} | {"level"}
     flags = {item["command-line-flag"] for item in DESCRIPTOR["inputs"] if "command-line-flag" in item}

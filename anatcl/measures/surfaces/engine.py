@@ -52,6 +52,10 @@ OPTIONS: dict[str, Any] = {
 ARRAYS = ("central", "white", "pial", "sphere", "registered")
 
 
+LONGEST_H = 3  # hours of a hemisphere; an ordinary one takes minutes, a map of noise has no end
+NO_SURFACE = "Look at the picture of `qc`; `measures: {engine: volume}` needs no surface."
+
+
 @dataclasses.dataclass(frozen=True)
 class Surfaces:
     """Surfaces of one hemisphere, with the same vertices.
@@ -141,18 +145,19 @@ def make(
 def _run(job: Path, name: str) -> None:
     """Run the program with one thread; the order of its sums would else change its bytes."""
     surroundings = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-P", str(PROGRAM), str(job)],
-        env=surroundings,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-P", str(PROGRAM), str(job)]
+    try:
+        done = subprocess.run(
+            command, env=surroundings, capture_output=True, text=True, check=False, timeout=3600 * LONGEST_H
+        )
+    except subprocess.TimeoutExpired as error:
+        reason = f"cat-surf made no surface of the hemisphere {name} within {LONGEST_H} hours."
+        raise InputError(reason, remedy=NO_SURFACE) from error
     log.info("cat-surf, %s: %s", name, "; ".join(done.stdout.split("\n")[:12]))
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip() or "no words").splitlines()[-1][:300]
         reason = f"cat-surf could make no surface of the hemisphere {name} (exit {done.returncode}: {last})."
-        raise InputError(reason, remedy="Look at the picture of `qc`; `measures: {engine: volume}` needs no surface.")
+        raise InputError(reason, remedy=NO_SURFACE)
 
 
 def _check(surfaces: Surfaces, name: str) -> None:

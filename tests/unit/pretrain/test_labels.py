@@ -111,7 +111,7 @@ def test_training_records_what_was_filled_and_exchanged(pretrain, cohort_files, 
     model = read_json(pretrain("anatcl-z", "a", epochs=1, files=files, permuted=True) / "model.json")
     assert model["imputed"] == {"scans": 1, "values": 1} and model["train_scans"] == 16
     assert model["permuted"]["people"] == 16 and f"with their own: {model['permuted']['kept_their_own']}" in caplog.text
-    assert "1 measures of 1 scans are missing" in caplog.text
+    assert "missing, and filled with the mean given age and sex: 1 measure of 1 scan" in caplog.text
     dropped = read_json(pretrain("anatcl-z", "b", epochs=1, files=files, missing_measures="drop") / "model.json")
     alike = read_json(pretrain("y-aware", "c", epochs=1, files=files, missing_measures="drop") / "model.json")
     assert dropped["train_scans"] == 15 and dropped["train_participants"] == alike["train_participants"]
