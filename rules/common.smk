@@ -119,9 +119,12 @@ def given_mask(wildcards):
 
 
 @ready
-def skullstrip_method(wildcards):
-    """Where the masks of a scan come from."""
-    return PLAN.cohort.skullstrip_method(wildcards.scan)
+def mask_flags(wildcards):
+    """Where the masks of a scan come from, and what is asked beside it.
+
+    One parameter: Snakemake compares the set of a rule's values, and these have some in common.
+    """
+    return PLAN.imaging.mask_flags(wildcards.scan)
 
 
 def of_scans(pattern):

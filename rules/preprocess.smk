@@ -93,11 +93,8 @@ rule skullstrip:
     params:
         recipe=PLAN.config.preprocess.recipe,
         settings=PLAN.imaging.recipe_part("skullstrip"),
-        method=skullstrip_method,
-        retry=PLAN.config.preprocess.skullstrip.retry,
-        compare=PLAN.config.preprocess.skullstrip.compare,
+        masks=mask_flags,
         limits=PLAN.imaging.mask_limits(),
-        device=PLAN.imaging.mask_device(),
         template_dir=subpath(input.template, parent=True),
         seed=PLAN.config.seed,
         code=code_digest("preprocess", "skullstrip"),
@@ -109,12 +106,9 @@ rule skullstrip:
         " --recipe {params.recipe:q}"
         " --threads {threads}"
         " --seed {params.seed}"
-        " --method {params.method}"
         " --mask {input.mask:q}"
-        " --retry {params.retry}"
-        " --compare {params.compare}"
         " --limits {params.limits:q}"
-        " --device {params.device}"
+        " {params.masks:q}"
         " --image {input.image:q}"
         " --template-dir {params.template_dir:q}"
         " --out-brain {output.brain:q}"

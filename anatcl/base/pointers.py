@@ -9,6 +9,7 @@ from anatcl.base.errors import InputError
 LFS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")  # the second is old
 BOM = b"\xef\xbb\xbf"
 ANNEX = (b"/annex/objects/", b".git/annex/objects/")
+FETCH = "Fetch its content with `datalad get` or `git annex get`, or restore the file that the link points to."
 SHORT = 32_768  # bytes; git-annex promises that its pointers are no longer
 
 
@@ -50,3 +51,31 @@ def beginning(head: bytes) -> str:
     text = head.removeprefix(BOM)[:200].decode("utf-8", "replace")
     plain = "".join(c for c in text if c.isprintable() or c.isspace())
     return " ".join(plain.split())[:40] if plain.strip() and len(plain) > 0.95 * len(text) else ""
+
+
+def explain(path: Path, error: OSError) -> str:
+    """Say why a path cannot be used."""
+    if path.is_symlink():
+        target = printable(str(path.readlink()))
+        if isinstance(error, FileNotFoundError):
+            return f"broken symlink (it points to {target}, which does not exist)."
+        return f"the symlink to {target} cannot be followed ({error.strerror})."
+    return f"it cannot be read ({error.strerror or error})."
+
+
+def refuse_unfetched(path: Path) -> None:
+    """Raise where a table is a link whose content is not there.
+
+    Raises
+    ------
+    InputError
+        It has to be fetched.
+    """
+    if path.is_symlink() and not path.is_file():
+        raise InputError(explain(path, FileNotFoundError()), path, FETCH)
+
+
+def printable(path: str) -> str:
+    """Return a path that can be written as UTF-8 in one line of a table."""
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -12,6 +12,7 @@ import pandas as pd
 from anatcl.base.closure import code_digest
 from anatcl.base.errors import InputError
 from anatcl.base.joins import compare, some
+from anatcl.base.pointers import FETCH, explain, printable
 from anatcl.base.queries import fits_query
 from anatcl.base.words import does, plural
 from anatcl.bids import check, filters, names, phenotypes, walk
@@ -93,11 +94,11 @@ class Builder:
     def _exclude(self, relative: str, reason: str, remedy: str, scan: str = "") -> None:
         """Name a path of the dataset as unused."""
         row = {
-            "scan": walk.printable(scan or names.stem(relative)),
-            "participant_id": walk.printable(relative.split("/")[0]),
+            "scan": printable(scan or names.stem(relative)),
+            "participant_id": printable(relative.split("/")[0]),
             "stage": STAGE,
-            "reason": walk.printable(reason),
-            "file": walk.printable(relative),
+            "reason": printable(reason),
+            "file": printable(relative),
             "remedy": remedy,
         }
         self.excluded.append(row)
@@ -147,7 +148,7 @@ class Builder:
         except OSError as error:
             self.cache.forget(relative)
             broken = path.is_symlink()
-            return {"reason": walk.explain(path, error), "remedy": walk.FETCH if broken else check.PERMIT}
+            return {"reason": explain(path, error), "remedy": FETCH if broken else check.PERMIT}
 
     def _examine(self, relative: str, path: Path) -> dict[str, Any]:
         verdict: dict[str, Any] = {}
@@ -166,7 +167,7 @@ class Builder:
         for participant in listing.participants:
             if participant not in seen and self._wanted(participant):
                 others = ", ".join(sorted(listing.others.get(participant, ())))
-                reason = f"the participant has no T1w image (found: {walk.printable(others) or 'no anatomical image'})."
+                reason = f"the participant has no T1w image (found: {printable(others) or 'no anatomical image'})."
                 self._exclude(participant, reason, "Add a T1w image, or leave the participant out.")
 
     def _sessions(self, listing: walk.Listing) -> list[tuple[str, Table]]:
@@ -264,7 +265,7 @@ class Builder:
         rows = []
         for item in self.warnings:
             about = item["about"].removeprefix(f"{self.root}{os.sep}")
-            rows.append({"about": walk.printable(about), "note": item["warning"], "remedy": item["remedy"]})
+            rows.append({"about": printable(about), "note": item["warning"], "remedy": item["remedy"]})
         return from_texts([row for row in rows if row["about"] not in unused], ["about", "note", "remedy"])
 
     def _participants(self, scans: pd.DataFrame, known: phenotypes.Phenotypes) -> pd.DataFrame:

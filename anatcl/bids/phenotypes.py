@@ -10,11 +10,10 @@ from typing import Any
 
 from anatcl.base.errors import InputError
 from anatcl.base.joins import some
-from anatcl.base.pointers import refuse_pointer
+from anatcl.base.pointers import refuse_pointer, refuse_unfetched
 from anatcl.base.words import nearest
 from anatcl.bids import values
 from anatcl.bids.tables import Table, read_table
-from anatcl.bids.walk import refuse_unfetched
 from anatcl.spec.bids import Options
 
 # Columns that every index has, and the names under which they are known without being configured.

@@ -12,7 +12,7 @@ import re
 import stat
 from pathlib import Path
 
-from anatcl.base.errors import InputError
+from anatcl.base.pointers import explain
 from anatcl.bids.names import is_t1w
 
 DEPTH = 12  # folders below a participant; BIDS has two
@@ -21,7 +21,6 @@ RECORDINGS = (".ds", ".zarr", ".mefd", ".mff", ".raw")
 OTHER_KINDS = frozenset({"meg", "eeg", "ieeg", "emg", "nirs", "motion", "micr", "beh"})
 NEARLY = re.compile(r"sub[-_ ]\w.*|sub\d.*", re.IGNORECASE)  # what its owner takes for a participant's folder
 RENAME = "Name it sub-<label>, with letters and digits alone in the label, and its files likewise."
-FETCH = "Fetch its content with `datalad get` or `git annex get`, or restore the file that the link points to."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,34 +71,6 @@ def _mode(entry: os.DirEntry[str]) -> int | str:
         return entry.stat().st_mode
     except OSError as error:
         return explain(Path(entry.path), error)
-
-
-def explain(path: Path, error: OSError) -> str:
-    """Say why a path cannot be used."""
-    if path.is_symlink():
-        target = printable(str(path.readlink()))
-        if isinstance(error, FileNotFoundError):
-            return f"broken symlink (it points to {target}, which does not exist)."
-        return f"the symlink to {target} cannot be followed ({error.strerror})."
-    return f"it cannot be read ({error.strerror or error})."
-
-
-def refuse_unfetched(path: Path) -> None:
-    """Raise where a table is a link whose content is not there.
-
-    Raises
-    ------
-    InputError
-        It has to be fetched.
-    """
-    if path.is_symlink() and not path.is_file():
-        raise InputError(explain(path, FileNotFoundError()), path, FETCH)
-
-
-def printable(path: str) -> str:
-    """Return a path that can be written as UTF-8 in one line of a table."""
-    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _descend(

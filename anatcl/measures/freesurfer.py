@@ -12,9 +12,8 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.joins import compare, some
-from anatcl.base.pointers import refuse_pointer
+from anatcl.base.pointers import refuse_pointer, refuse_unfetched
 from anatcl.base.words import does, plural
-from anatcl.bids.walk import refuse_unfetched
 from anatcl.measures import builds
 from anatcl.measures.tables import EXCLUDED, widen
 

@@ -97,6 +97,13 @@ class Imaging:
         folder = self.config.measures.freesurfer
         return ["--freesurfer", folder] if folder else []
 
+    def mask_flags(self, scan: str) -> list[str]:
+        """Options of `skullstrip` that say where the masks of a scan come from."""
+        strip = self.config.preprocess.skullstrip
+        method = self.cohort.skullstrip_method(scan)
+        asked = {"method": method, "retry": strip.retry, "compare": strip.compare, "device": self.mask_device()}
+        return [word for name, value in asked.items() for word in (f"--{name}", value)]
+
     def mask_device(self) -> str:
         """Where deepbet runs; the same for all configurations that do not ask it, so that masks are not made again."""
         strip = self.config.preprocess.skullstrip

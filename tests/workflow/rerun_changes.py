@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PROBE = ("audit", "baseline", "confounds", "interpret", "interpret_measures")
+PROBE = ("audit", "baseline", "interpret", "interpret_measures")
 TASK = ("baseline", "confounds", "interpret", "interpret_measures", "probe")
 # A change of the configuration -> the first rules that run again.
 EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
@@ -37,8 +37,8 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
         ("measure",),
     ),
     "measures: engine": ({"measures": {"engine": "surface", "atlas": "desikan-killiany"}}, ("measure", "surfaces")),
-    "measures: surface_mm": ({"measures": {"surface_mm": 1.0}}, ()),
-    "measures: surface_qc": ({"measures": {"surface_qc": {"euler": [0, 2]}}}, ()),
+    "measures: surface_mm": ({"measures": {"surface_mm": 1.0}}, ("report",)),
+    "measures: surface_qc": ({"measures": {"surface_qc": {"euler": [0, 2]}}}, ("report",)),
     "measures: chunk": ({"measures": {"chunk": 1}}, ("preprocess_chunk",)),
     "pretrain: methods": ({"pretrain": {"methods": ["y-aware"]}}, ("audit", "pretrain")),
     "pretrain: encoder": ({"pretrain": {"encoder": "resnet34"}}, ("train",)),

@@ -337,6 +337,10 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planned]:
             cohort.close()
 
 
+# Rules of which another job than those concerned uses what the first rules make: other seeds of the untrained encoder.
+SPARED = {"a loss of this run": {"embed_untrained"}}
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("reruns")
 @pytest.mark.parametrize("change", FIRST)
@@ -345,7 +349,7 @@ def test_a_change_reruns_what_it_concerns_and_nothing_else(change, planned):
     first, plan = FIRST[change], plans[change]
     assert isinstance(plan, Counter), plan
     assert first_of(set(plan), edges) == first
-    assert set(plan) == after(first, edges)
+    assert set(plan) == after(first, edges) - SPARED.get(change, set())
 
 
 # Of some rules only the jobs that are concerned run again: of four scans, or of three folds and two tasks

@@ -39,7 +39,11 @@ END_TO_END = "tests/workflow/test_end_to_end.py"
 
 # Pattern of a command; how it is executed here; what runs it in full. The first match counts. None: not executed here.
 WAYS: tuple[tuple[str, str | None, str], ...] = (
-    (r"^(docker|apptainer|(\.venv/bin/)?pip (install|wheel)|pre-commit|tar |\. |cd |git )", None, "a program of the system"),
+    (
+        r"^(docker|apptainer|(\.venv/bin/)?pip (install|wheel)|pre-commit|tar |\. |cd |git )",
+        None,
+        "a program of the system",
+    ),
     (r"^python -m venv", None, "the machine without a network"),
     (r"^(for |do |do$|done)|^'\$", None, "part of a loop of the shell"),
     (r"^conda ", None, "tests/workflow/conda/test_real_conda.py"),
