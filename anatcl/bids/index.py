@@ -19,7 +19,7 @@ from anatcl.base import provenance
 from anatcl.base.closure import code_digest
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, read_json, write_json
-from anatcl.bids import walk
+from anatcl.base.pointers import printable
 from anatcl.bids.builder import GIVE, Builder, Index
 from anatcl.bids.tables import as_text, typed
 from anatcl.spec.bids import Options
@@ -119,7 +119,7 @@ def _root(bids_dir: str | Path) -> Path:
     root = Path(os.path.abspath(Path(bids_dir).expanduser()))  # noqa: PTH100 - keeps symlinks as the user wrote them
     if any(c == "\r" or "\ud800" <= c <= "\udfff" for c in str(root)):  # bytes that are not UTF-8 become surrogates
         reason = "the name of the folder cannot be written in a table (it has a carriage return or is not UTF-8)."
-        raise InputError(reason, walk.printable(str(root)), "Rename it, or give a symlink to it.")
+        raise InputError(reason, printable(str(root)), "Rename it, or give a symlink to it.")
     if not root.is_dir():
         raise InputError("there is no such folder.", root, GIVE)
     return root

@@ -12,7 +12,7 @@ import re
 import stat
 from pathlib import Path
 
-from anatcl.base.pointers import explain
+from anatcl.base.pointers import FETCH, explain
 from anatcl.bids.names import is_t1w
 
 DEPTH = 12  # folders below a participant; BIDS has two
