@@ -18,7 +18,7 @@ HEAD_ML = 2200  # the smallest heads have more than that above background, the l
 # Below its surface a head is bright (scalp), then dark (bone): medians at these depths (mm). A brain becomes brighter.
 SCALP_MM, BONE_MM = (2.0, 8.0), (8.0, 18.0)
 LAYER_MM = 2.0  # thickness of the layers whose medians are compared
-DARKER = 0.97  # bone beside scalp; .22 to .92 in heads of five scanners, 1.01 to 1.08 in the same ones stripped
+DARKER = 0.8  # bone beside scalp; .22 to .68 in heads of four scanners (.92 in a fifth), 1.01 to 1.08 in those stripped
 LOST = 0.1  # area of a slice beside that of its neighbours on both sides
 
 
