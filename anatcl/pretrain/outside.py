@@ -152,9 +152,8 @@ def load_state(body: nn.Module, state: Mapping[str, Tensor], prefix: str, path: 
         A parameter of the network has no tensor, or one of another shape.
     """
     wanted = body.state_dict()
-    prefixes = (
-        [prefix] if prefix else ["", "encoder.", "backbone.", "model.", "module.", "network.", "encoder.encoder."]
-    )
+    usual = ["", "encoder.", "backbone.", "model.", "module.", "network.", "encoder.encoder."]
+    prefixes = [prefix, ""] if prefix else usual  # `read_checkpoint` takes module. and backbone. off already
     tries = [{k.removeprefix(p): v for k, v in state.items() if k.startswith(p)} for p in prefixes]
     best = max(tries, key=lambda found: len(wanted.keys() & found.keys()))
     missing = [name for name in wanted if name not in best and not (may_lack and re.fullmatch(may_lack, name))]
