@@ -45,9 +45,11 @@ def _task_columns(place: Place, task: Task, table: pd.DataFrame) -> Told:
 
 def _queries(place: Place, task: Task, table: pd.DataFrame) -> Told:
     """Queries of a task that cannot be asked."""
-    for query in filter(None, (task.query, task.train_query, task.covariates_query)):
+    for key in ("query", "train_query", "covariates_query"):
+        if not (query := getattr(task, key)):
+            continue
         try:
-            fits_query(table, query, f"task {task.name}")
+            fits_query(table, query, f"task {task.name}, {key}")
         except InputError as error:
             yield (place, error)
 

@@ -78,7 +78,6 @@ OF_SCANS = (
     "bids",
     "template",
     *STEPS,
-    "surfaces",
     "participant",
     "preprocess_chunk",
     "preprocess",

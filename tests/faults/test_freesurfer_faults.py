@@ -190,7 +190,7 @@ def test_subjects_of_no_scan_are_named(tmp_path: Path, caplog: pytest.LogCapture
     scans = pd.DataFrame({"scan": ["sub-1/anat/sub-1"], "participant_id": ["sub-1"]})
     with caplog.at_level(logging.WARNING):
         freesurfer.replace_rows(scans[["scan"]].assign(source="anatcl", flags=""), scans, tmp_path / "fs")
-    assert "1 subjects" in caplog.text and "leading zeros" in caplog.text and "fsaverage" not in caplog.text
+    assert "1 subject" in caplog.text and "leading zeros" in caplog.text and "fsaverage" not in caplog.text
     see(caplog.messages[-1])
 
 

@@ -232,7 +232,7 @@ def test_a_label_with_a_plus_is_a_scan_like_any_other(snakemake, heads, tmp_path
     quiet = "evaluate={tasks: [{name: who, kind: multiclass, target: participant_id}]}"
     options = ("--until", "bias_correct", "--config", "bids_dir=bids", quiet, "pretrain={methods: [simclr], folds: 2}")
     done = snakemake(tmp_path, "-n", "--quiet", "rules", *options)
-    assert "pretrain.folds: 1 values" in done.stderr and "MissingInput" not in done.stderr  # one person is too few
+    assert "pretrain.folds: 1 value of" in done.stderr and "MissingInput" not in done.stderr  # one person is too few
     other = tmp_path / "bids/sub-c/anat/sub-c_T1w.nii.gz"
     other.parent.mkdir(parents=True)
     other.write_bytes((heads / "sub-003/anat/sub-003_T1w.nii.gz").read_bytes())

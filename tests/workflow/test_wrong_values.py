@@ -292,7 +292,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
         ("no key 'image.pakage'", "'package'"),
     ),
     "column of an atlas": (section("measures", atlas="column.yaml"), ("column.tsv", "'tisue'", "'tissue'")),
-    "name of a region": (section("measures", atlas="unnamed.yaml"), ("unnamed.tsv", "1 rows", "name")),
+    "name of a region": (section("measures", atlas="unnamed.yaml"), ("unnamed.tsv", "1 row", "name")),
     "label of a region": (section("measures", atlas="half.yaml"), ("half.tsv", "whole")),
     "atlas without regions": (section("measures", atlas="bare.yaml"), ("bare.tsv", "no row")),
     # report

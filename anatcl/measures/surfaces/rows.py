@@ -124,7 +124,7 @@ def measure(
     deep = region_table(tissues, labels, atlas, thickness, NO_MESH)
     deep = deep[deep["structure"] != "cortex"]
     table = pd.concat([global_volumes(tissues), rows, deep], ignore_index=True).reindex(
-        columns=["region", "hemisphere", "structure", "index", "voxels", *COLUMNS, "flags"]
+        columns=["region", "hemisphere", "structure", "index", "voxels", *COLUMNS, "thicknessvoxels_mm", "flags"]
     )
     numbers = read_json(surfaces["quality"])["hemispheres"]
     reason = "" if scan in surfaces["accept"] else broken(numbers, surfaces["limits"])

@@ -90,9 +90,10 @@ def test_comments_and_layout_of_real_files_do_not_count(file):
     text = file.read_text()
     words = [(t.type, t.string) for t in tokenize.generate_tokens(io.StringIO(text).readline)]
     bare = tokenize.untokenize((kind, word) for kind, word in words if kind not in (tokenize.COMMENT, tokenize.NL))
-    spread = text.replace("\n\n", "\n# a word\n\n\n")
+    parts = re.split(r'("""[\s\S]*?""")', text)  # what stands in a text may be more than layout
+    spread = "".join(p if p.startswith('"""') else p.replace("\n\n", "\n# a word\n\n\n") for p in parts)
     assert digest(text) == digest(bare)
-    assert digest(text) == digest(re.sub(r'("""[\s\S]*?""")|\n# a word\n', lambda m: m[1] or "\n# other\n", spread))
+    assert digest(text) == digest(spread)
 
 
 def test_a_function_of_the_command_line_counts_with_what_it_names_and_no_more():
@@ -171,7 +172,7 @@ def test_every_shipped_file_belongs_to_code_or_to_a_library_of_names():
     modules = {closure._name(file) for file in SOURCES}
     named = closure.data_files(modules)
     shipped = {p for p in (ROOT / "anatcl").rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc", ".typed")}
-    libraries = {"recipes", "tasks", "templates", "atlases"}
+    libraries = {"recipes", "tasks", "templates", "atlases", "known"}
     assert {p for p in shipped - named if not (p.parent.parent.name == "spec" and p.parent.name in libraries)} == set()
     assert named
 

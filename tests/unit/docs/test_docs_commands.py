@@ -144,9 +144,9 @@ def check(words: list[str]) -> None:
             compile(rest[1], "<docs>", "exec")
             return None
         if rest[0] == "-m":
-            return check_module(rest[1], rest[2:])
+            return None if rest[1] == "venv" else check_module(rest[1], rest[2:])
         return check_module(rest[0].removesuffix(".py").replace("/", "."), rest[1:])
-    if program == "pip" and rest[0] == "install":
+    if program.removeprefix(".venv/bin/") == "pip" and rest[0] in ("install", "wheel"):
         extras = set(re.findall(r"\[([\w,-]+)\]", " ".join(rest)))
         known = set(re.findall(r"^([a-z]+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
         assert {name for group in extras for name in group.split(",")} <= known

@@ -487,7 +487,8 @@ def test_a_scan_goes_from_files_to_files(tmp_path, monkeypatch):
     outputs = {n: tmp_path / f"out_{n}.nii.gz" for n in ("labels", "thickness")} | {"measures": tmp_path / "out.tsv"}
     given = {"stem": tmp_path / "s", "quality": tmp_path / "q.json", "limits": {"euler": (1, 3)}, "accept": []}
     measure_scan(
-        "s", maps, tmp_path / "xfm.h5", atlas_name=str(own_annotation(tmp_path)), **told, method="direct",
+        "s", maps, tmp_path / "xfm.h5", image=tmp_path / "t1.nii.gz", atlas_name=str(own_annotation(tmp_path)), **told,
+        method="direct",
         outputs=outputs, surfaces=given,
     )  # fmt: skip
     table = read_tsv(tmp_path / "out.tsv").set_index("region")
