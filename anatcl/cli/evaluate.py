@@ -230,7 +230,7 @@ def _audit(steps: argparse._SubParsersAction) -> None:
     step.add_argument("--folds", metavar="FILE", help="folds.tsv, where the tested cohort is that of pretraining")
     step.add_argument("--arrays", metavar="DIR", help="packed volumes, searched for one scan under two names")
     step.add_argument("--aliases", metavar="FILE", help="table: participant_id, other_id (names in pretraining)")
-    step.add_argument("--known-overlaps", metavar="FILE", help="YAML: cohort, query, reason of known overlaps")
+    step.add_argument("--known-overlaps", metavar="FILE", help="shipped cohort (abide1) or YAML: known overlaps")
     step.add_argument("--cohort", default="", metavar="NAME", help="name of the pretraining cohort")
     step.add_argument("--out", required=True, metavar="FILE", help="audit.tsv to write")
     step.set_defaults(function=_run_audit)

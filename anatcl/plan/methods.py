@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-from pathlib import Path
 
 from anatcl.plan.content import file_content
 from anatcl.spec.config import Config
@@ -117,13 +116,14 @@ class Methods:
 
     def known_flag(self) -> list[str]:
         """``--known-overlaps FILE`` where an encoder that the user brings has a cohort to look for."""
-        file = overlaps_file(self.config.evaluate.known_overlaps) if self.brought else None
-        return ["--known-overlaps", str(file)] if file else []
+        name = self.config.evaluate.known_overlaps if self.brought else ""
+        return ["--known-overlaps", name] if name else []  # by name: the path of a shipped file is this machine's
 
     @property
     def known_content(self) -> str:
         """Digest of that file."""
-        return file_content(Path(self.known_flag()[1])) if self.known_flag() else ""
+        file = overlaps_file(self.config.evaluate.known_overlaps) if self.brought else None
+        return file_content(file) if file else ""
 
     def table(self, name: str) -> str:
         """Path of the table of a method without an encoder."""

@@ -24,6 +24,7 @@ from anatcl.evaluate.data.problem import Problem
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.data.twins import duplicates
 from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.spec.overlaps import overlaps_file
 
 log = logging.getLogger(__name__)
 digest = identity.digest
@@ -355,7 +356,8 @@ def _row(
 
 
 def load_known(source: str | Path) -> list[dict[str, Any]]:
-    """Known overlaps from a YAML or JSON file (a list, or a mapping with the key ``known_overlaps``)."""
+    """Known overlaps from a YAML or JSON file (a list, or a mapping with the key ``known_overlaps``), or a name."""
+    source = source if Path(source).is_file() else overlaps_file(str(source)) or source
     data = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
     rules = data.get("known_overlaps", []) if isinstance(data, dict) else data
     for rule in rules:
