@@ -81,7 +81,7 @@ class Methods:
         """Files that say whom the encoders of a probed method have seen."""
         if name in self.brought:
             return [str(EVALUATE / name / f"seed-{k}" / "model.json") for k in self.members(name)]
-        return [str(Path(self.folder(name)) / f"fold-{k}" / "model.json") for k in range(self.config.pretrain.folds)]
+        return [f"{self.folder(name)}/fold-{k}/model.json" for k in range(self.config.pretrain.folds)]
 
     def folder(self, name: str) -> str:
         """Folder of these files."""
