@@ -86,17 +86,21 @@ def fractions(
     return np.stack([_average(f, factors) for f in found]) * brain, facts
 
 
+def _sure(brain: NDArray, posteriors: NDArray, tissue: int) -> NDArray:
+    """Voxels that are surely of a tissue; where voxels are so coarse that few are, those that are mostly of it."""
+    sure = brain & (posteriors[tissue] > 0.9)
+    return sure if sure.sum() >= FEWEST else brain & (posteriors.argmax(axis=0) == tissue)
+
+
 def _check(image: NDArray, brain: NDArray, posteriors: NDArray) -> tuple[float, float]:
     """Brightness of white matter, and noise as a share of it."""
-    cure = (
-        "Look at the masks in the picture of `qc`; `segment: {method: posterior}` in a recipe does without fractions."
-    )
+    cure = "Look at the masks in the picture of `qc`: give a brain mask in the table preprocess: corrections, or leave it out."
     if not np.isfinite(image[brain]).all() or not np.isfinite(posteriors).all():
         raise InputError("the scan has values inside the brain that are not finite.", remedy=cure)
     for tissue, name in ((GREY, "grey"), (WHITE, "white")):
-        if (brain & (posteriors[tissue] > 0.9)).sum() < FEWEST:
+        if _sure(brain, posteriors, tissue).sum() < FEWEST:
             raise InputError(f"there is hardly any {name} matter in the brain mask.", remedy=cure)
-    grey, white = (float(np.median(image[brain & (posteriors[t] > 0.9)])) for t in (GREY, WHITE))
+    grey, white = (float(np.median(image[_sure(brain, posteriors, t)])) for t in (GREY, WHITE))
     if not 0 < grey < white:
         raise InputError("grey matter is not darker than white matter: this is no T1w contrast.", remedy=cure)
     return white, noise_level(image / white, ndimage.binary_erosion(posteriors[WHITE] > 0.5) & brain)
