@@ -94,7 +94,7 @@ def _sure(brain: NDArray, posteriors: NDArray, tissue: int) -> NDArray:
 
 def _check(image: NDArray, brain: NDArray, posteriors: NDArray) -> tuple[float, float]:
     """Brightness of white matter, and noise as a share of it."""
-    cure = "Look at the masks in the picture of `qc`: give a brain mask in the table preprocess: corrections, or leave it out."
+    cure = "Look at the picture of `qc`; give its brain mask in the table preprocess: corrections, or leave it out."
     if not np.isfinite(image[brain]).all() or not np.isfinite(posteriors).all():
         raise InputError("the scan has values inside the brain that are not finite.", remedy=cure)
     for tissue, name in ((GREY, "grey"), (WHITE, "white")):
