@@ -45,7 +45,7 @@ class Small(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.pool = nn.Conv3d(1, 4, 3, stride=2), nn.AdaptiveAvgPool3d(2)
+        self.conv, self.pool = nn.Conv3d(1, 4, 2, stride=2), nn.AdaptiveAvgPool3d(2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.pool(torch.relu(self.conv(x))).flatten(1)
