@@ -25,7 +25,7 @@ from anatcl.plan.content import (
     template_content,
 )
 from anatcl.run.costs import check_disk
-from anatcl.run.failed import SILENT, report_failed, watch_for_stop
+from anatcl.run.failed import report_failed, watch_for_stop
 from anatcl.spec import layout
 from anatcl.spec.layers import spoken
 from asked import scans_alone
@@ -334,7 +334,7 @@ def sized(amount):
 
 def say_what_failed():
     """Last lines after a run with failures: how many, and what to type."""
-    if workflow.is_main_process and SILENT not in os.environ:
+    if workflow.is_main_process:
         print(report_failed(PLAN), file=sys.stderr)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import pandas as pd
 
 from anatcl.run.costs import Expected, durations, expected, in_words, left_in_words
-from anatcl.run.progress import Progress
+from anatcl.run.progress import Progress, bar
 from anatcl.spec.layout import BENCHMARKS, FAILURES
 
 PRINTED = Path("logs") / "run.txt"
@@ -51,10 +51,10 @@ class Display:
         self.out = out or sys.stderr
         self.progress = Progress()
         self.start = self.spoke = time.monotonic()
-        self.said_failures: set[Path] = set((folder / FAILURES).rglob("*.json"))
+        self.said_failures = self._markers()
         self.part = self.failures = 0
         self.recorded = pd.DataFrame()
-        self.looked = -1e9
+        self.look_again = 0.0
         self.still = still
         self.live = self._live() if self.out.isatty() and not still else None
 
@@ -85,7 +85,9 @@ class Display:
             self.say(self.line())
 
     def close(self) -> None:
-        """Take the picture away, and leave the last state as a line."""
+        """Take the picture away, and leave the last failures and the last state as lines."""
+        for failure in self._new_failures():
+            self.say(failure)
         if self.live:
             self.live.stop()
             self.live = None
@@ -101,7 +103,7 @@ class Display:
 
     def picture(self) -> str:
         """The state in a few lines: a bar for each stage, what is at work, the times."""
-        lines = [f"{stage:<11}{_bar(done, of)} {done:>6} of {of}" for stage, done, of in self.stages()]
+        lines = [f"{stage:<11}{bar(done, of)} {done:>6} of {of}" for stage, done, of in self.stages()]
         at_work = self.running()
         lines += [f"now        {', '.join(at_work[:4])}{' ...' if len(at_work) > 4 else ''}"] if at_work else []
         return "\n".join([*lines, f"time       {self.times()}"])
@@ -114,16 +116,18 @@ class Display:
 
     def left(self) -> str:
         """Time left in words; empty at the end."""
-        found = self.expected()
-        return left_in_words(found, self.at_a_time(found)) if sum(self.progress.left.values()) else ""
+        return left_in_words(self.expected(), self.at_a_time()) if sum(self.progress.left.values()) else ""
 
     def expected(self) -> Expected:
         """What the jobs that are left will take, by the recorded times."""
-        if time.monotonic() - self.looked > 5:
-            self.recorded, self.looked = durations(self.folder / BENCHMARKS), time.monotonic()
+        begun = time.monotonic()
+        if begun > self.look_again:
+            self.recorded = durations(self.folder / BENCHMARKS)
+            # Tens of thousands of small files in a large cohort: a twentieth of the time may go into reading them.
+            self.look_again = time.monotonic() + max(5.0, 20 * (time.monotonic() - begun))
         return expected(self.progress.left, self.recorded)
 
-    def at_a_time(self, found: Expected) -> float:
+    def at_a_time(self) -> float:
         """Jobs that ran side by side on average so far, else as many as may."""
         spent = time.monotonic() - self.start
         seconds = dict(self.recorded["mean"]) if len(self.recorded) else {}
@@ -156,17 +160,22 @@ class Display:
         """Scans that failed since the last look, each as a sentence."""
         from anatcl.base.failures import failed
 
-        markers = set((self.folder / FAILURES).rglob("*.json")) - self.said_failures
-        if not markers:
+        markers = self._markers() - self.said_failures
+        if self.still or not markers:
             return []
         self.said_failures |= markers
-        names = {path.relative_to(self.folder / FAILURES).with_suffix("").as_posix() for path in markers}
+        names = {path.relative_to(self.folder / FAILURES).with_suffix("").as_posix() for path, _ in markers}
         table = failed(self.folder / FAILURES)
         rows = table[table["scan"].isin(names)]
         self.failures += len(rows)
         return [
             f"failed: {r.scan}: {r.stage}: {str(r.reason).splitlines()[0]} (log: {r.log})" for r in rows.itertuples()
         ]
+
+    def _markers(self) -> set[tuple[Path, int]]:
+        """Markers of failed scans and when they were written: a scan may fail again."""
+        found = (self.folder / FAILURES).rglob("*.json")
+        return {(path, path.stat().st_mtime_ns) for path in found if path.is_file()}
 
     def _live(self) -> Any:
         from rich.console import Console
@@ -175,8 +184,3 @@ class Display:
         live = Live(console=Console(file=self.out), auto_refresh=False, transient=True)
         live.start()
         return live
-
-
-def _bar(done: int, of: int, width: int = 24) -> str:
-    full = width * done // max(of, 1)
-    return "[" + "#" * full + "." * (width - full) + "]"

@@ -14,7 +14,6 @@ from anatcl.plan.plan import Plan
 from anatcl.spec.layout import FAILURES, LOGS, STEPS, result, steps
 
 log = logging.getLogger(__name__)
-SILENT = "ANATCL_SILENT"  # set for a Snakemake whose caller says what failed
 STOPPED = "Stopped. Nothing that was finished is lost: the same command goes on from here."
 ECHO_S = 2.0  # seconds within which a second Ctrl-C is the first one's echo
 _asked_to_stop = threading.Event()

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
 from anatcl.run.closing import planned
 from anatcl.run.display import PRINTED, Display
-from anatcl.run.failed import SILENT
 from anatcl.run.places import snakefile
 from anatcl.run.status import running
 
 PR_SET_PDEATHSIG = 1
+TICK_S = 1.0  # what is shown is brought up to date so often
 # Options with which Snakemake answers a question on its standard output.
 ANSWERS = {
     *("--list", "-l", "--list-rules", "--list-target-rules", "--lt", "--lint", "--dag", "--rulegraph", "--filegraph"),
@@ -50,7 +52,7 @@ def _start(
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), *options]
     if not any(o.startswith(("--cores", "-c", "--jobs", "-j", "--profile", "--workflow-profile")) for o in options):
         command += ["--cores", "all"]
-    around = os.environ | (environment or {}) | ({SILENT: "1"} if pipe else {})
+    around = os.environ | (environment or {})
     both = subprocess.STDOUT if pipe else None
     return subprocess.Popen(
         command, env=around, preexec_fn=_die_with_parent, text=True, errors="replace", stdout=pipe, stderr=both
@@ -61,14 +63,18 @@ def watched(options: Sequence[str], environment: dict[str, str] | None, folder: 
     """Run one pass behind a display; all that it prints is kept in `PRINTED`. Negative when it was stopped."""
     process = _start(options, environment, subprocess.PIPE)
     display = Display(folder, at_once(options), lambda: running(process.pid), still=dry(options))
-    stopped = False
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    stopped, shown = False, 0.0
     with open(_kept(folder), "a", encoding="utf-8") as kept:
-        reader = threading.Thread(target=_read, args=(process, display, kept), daemon=True)
-        reader.start()
-        while reader.is_alive():
+        threading.Thread(target=_read, args=(process, kept, lines), daemon=True).start()
+        while True:
             try:
-                reader.join(1.0)
-                display.tick()
+                if (line := _next(lines)) is None:
+                    break
+                display.feed(line)
+                if time.monotonic() - shown > TICK_S:
+                    display.tick()
+                    shown = time.monotonic()
             except KeyboardInterrupt:
                 stopped = True
                 process.send_signal(signal.SIGINT)
@@ -78,18 +84,27 @@ def watched(options: Sequence[str], environment: dict[str, str] | None, folder: 
     return -abs(status or 1) if stopped else status
 
 
+def _next(lines: queue.SimpleQueue[str | None]) -> str | None:
+    """The next line; an empty one after a second without any, None after the last."""
+    try:
+        return lines.get(timeout=TICK_S)
+    except queue.Empty:
+        return ""
+
+
 def _kept(folder: Path) -> Path:
     path = folder / PRINTED
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _read(process: subprocess.Popen[str], display: Display, kept: TextIO) -> None:
+def _read(process: subprocess.Popen[str], kept: TextIO, lines: queue.SimpleQueue[str | None]) -> None:
     assert process.stdout is not None
     for line in process.stdout:
         kept.write(line)
         kept.flush()
-        display.feed(line)
+        lines.put(line)
+    lines.put(None)
 
 
 def _conclude(display: Display, options: Sequence[str], folder: Path, status: int) -> None:

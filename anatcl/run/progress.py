@@ -91,3 +91,9 @@ class Progress:
                 self.planned[found[1]] = int(found[2])
             return True
         return line.startswith("Job stats") or (self._counting and set(line) <= {"-", " "})
+
+
+def bar(done: int, of: int, width: int = 20) -> str:
+    """How far something is: ``[#####.....]``."""
+    full = width * done // max(of, 1)
+    return "[" + "#" * full + "." * (width - full) + "]"

@@ -22,7 +22,7 @@ from anatcl.run.passes import answers, dry, plain, watched
 from anatcl.run.places import LOCK, Inside, at_work, directory
 from anatcl.run.profiles import check
 from anatcl.run.surroundings import surroundings
-from anatcl.spec.layout import SAVED
+from anatcl.spec.layout import FAILURES, SAVED
 
 log = logging.getLogger(__name__)
 TRAINING = ("folds", "pack", "train", "embed")  # rules without which the page can be made, but for trained methods
@@ -66,12 +66,17 @@ def run(options: Sequence[str], temporary: str | None = None, show_all: bool = F
             made = one_pass(options, around | left_out | {WITHOUT_TRAINING: "1"})
             log.warning("Trained methods are missing from the page. %s", reason)
             status = status if made >= 0 else made
-        if (left_out or shown) and (folder / SAVED).exists():
+        if left_out or (shown and _scans_failed(folder, start)):
             with Inside(folder):
                 log.warning("%s", report_failed(Plan.of_job()))
         if shown and not status:
             sys.stdout.write(closing(folder, start))
         return abs(status)
+
+
+def _scans_failed(folder: Path, since: float) -> bool:
+    """Whether a scan has failed since a time; a display has shown each, but not what to type next."""
+    return any(marker.stat().st_mtime >= since for marker in (folder / FAILURES).rglob("*.json"))
 
 
 def _training_failed(folder: Path, since: float) -> str:

@@ -15,6 +15,7 @@ from anatcl.plan.plan import Plan
 from anatcl.run.costs import durations, expected, in_words, left_in_words
 from anatcl.run.failed import stopped_steps
 from anatcl.run.places import LOCK, Inside, at_work
+from anatcl.run.progress import bar
 from anatcl.spec.layout import EVALUATE, INDEX, MEASURES, PAGE, PREPROCESS, PRETRAIN, REPORT, SAVED, result, steps
 
 TABLES = tuple(folder / "excluded.tsv" for folder in (REPORT, PREPROCESS, INDEX))  # the first one that is there
@@ -159,7 +160,7 @@ def text(found: Status) -> str:
     """The state in words."""
     now = f"running (process {found.process})" if found.process else "no run is at work"
     lines = [now + ("; a dead run left its lock, `anatcl run` removes it" if found.locked else "")]
-    lines += [f"  {rule:<14}{done:>6} of {of}{_bar(done, of)}" for rule, done, of in found.steps]
+    lines += [f"  {rule:<14}{done:>6} of {of}  {bar(done, of)}" for rule, done, of in found.steps]
     lines += [f"time: {found.times}"] if found.times else []
     if found.running:
         lines += ["now:", *(f"  {name}" for name in found.running[:20])]
@@ -173,8 +174,3 @@ def text(found: Status) -> str:
     lines += [f"note: {note}" for note in found.notes[:20]]
     lines.append(f"report: {found.report or 'not written yet'}")
     return "\n".join(lines) + "\n"
-
-
-def _bar(done: int, of: int, width: int = 20) -> str:
-    full = width * done // max(of, 1)
-    return "  [" + "#" * full + "." * (width - full) + "]"
