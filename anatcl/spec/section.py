@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from anatcl.base.errors import InputError
@@ -178,6 +178,11 @@ def one_of(value: Any, known: Iterable[str]) -> Any:
     if value not in known:
         raise PydanticCustomError(UNKNOWN, "it is unknown", {"known": known})
     return value
+
+
+def known_word(words: Iterable[str]) -> AfterValidator:
+    """Validator of a word: one of some, else the nearest are named."""
+    return AfterValidator(lambda value: one_of(value, words))
 
 
 def fits(pattern: str, reason: str) -> Callable[[str], str]:
