@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import sha256, write_json, write_tsv
+from anatcl.base.files import write_json, write_tsv
 from anatcl.base.provenance import peak_memory_mb, versions
 from anatcl.base.words import nearest
 from anatcl.images import save
@@ -23,7 +23,7 @@ from anatcl.measures.distance import thickness_map
 from anatcl.measures.regions import global_volumes, region_table
 from anatcl.measures.structures import follow
 from anatcl.measures.surface import Mesh, labels_at, white_surface
-from anatcl.measures.tissues import Tissues, load_tissues, on_grid
+from anatcl.measures.tissues import Tissues, load_tissues, on_grid, sources
 from anatcl.spec.names import THICKNESS
 
 log = logging.getLogger(__name__)
@@ -197,8 +197,7 @@ def _record(
     maps: dict[str, Path], transform: Path, atlas: Atlas, method: str, options: Any, threads: int, seed: int
 ) -> dict[str, Any]:
     return {
-        "Sources": {name: {"file": str(p), "sha256": sha256(p)} for name, p in maps.items()}
-        | {"transform": {"file": str(transform)}},
+        "Sources": sources(maps, transform),
         "Atlas": atlas.name,
         "AtlasSpace": atlas.space,
         "ThicknessMethod": method,

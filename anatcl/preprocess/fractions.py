@@ -97,10 +97,11 @@ def _check(image: NDArray, brain: NDArray, posteriors: NDArray) -> tuple[float, 
     cure = "Look at the picture of `qc`; give its brain mask in the table preprocess: corrections, or leave it out."
     if not np.isfinite(image[brain]).all() or not np.isfinite(posteriors).all():
         raise InputError("the scan has values inside the brain that are not finite.", remedy=cure)
-    for tissue, name in ((GREY, "grey"), (WHITE, "white")):
-        if _sure(brain, posteriors, tissue).sum() < FEWEST:
+    sure = {name: _sure(brain, posteriors, tissue) for tissue, name in ((GREY, "grey"), (WHITE, "white"))}
+    for name, where in sure.items():
+        if where.sum() < FEWEST:
             raise InputError(f"there is hardly any {name} matter in the brain mask.", remedy=cure)
-    grey, white = (float(np.median(image[_sure(brain, posteriors, t)])) for t in (GREY, WHITE))
+    grey, white = (float(np.median(image[where])) for where in sure.values())
     if not 0 < grey < white:
         raise InputError("grey matter is not darker than white matter: this is no T1w contrast.", remedy=cure)
     return white, noise_level(image / white, ndimage.binary_erosion(posteriors[WHITE] > 0.5) & brain)

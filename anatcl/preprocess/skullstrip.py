@@ -153,7 +153,7 @@ def _twice(
 
 def _believed(masks: Masks, method: str, scan: Volume, template: Template, path: str | Path) -> Masks:
     """Return masks that hold a brain by their size and, but for a mask that a person gave, by what is in them."""
-    checked(masks, scan, path)
+    check_size(masks, scan, path)
     if method != "mask":
         refuse_phantom(scan, masks.brain, masks.matrix, template, path, LOOK)
     return masks
@@ -167,13 +167,13 @@ def by_network(room: Workspace, scan: Volume, template: Template, settings: dict
     classes = tissue_classes(room, cut, icv[box], settings["segment_iterations"])
     brain = np.zeros_like(icv)
     brain[box] = brain_within(classes, icv[box], cut)
-    return Masks(brain, icv, _pose(scan, icv, template))
+    return Masks(brain, icv, _pose(scan, icv, icv, template))
 
 
-def _pose(scan: Volume, icv: NDArray, template: Template) -> NDArray:
-    """RAS matrix (template to scan) by which what lies in a scan's mask fits the template's brain best."""
+def _pose(scan: Volume, shown: NDArray, icv: NDArray, template: Template) -> NDArray:
+    """RAS matrix (template to scan) by which what a mask shows of a scan fits the template's brain best."""
     head, inside = template.volume("brain"), template.volume("icv_mask")
-    return find_pose(scan.like(scan.data * icv), icv, head, inside.data > 0.5)
+    return find_pose(scan.like(scan.data * shown), icv, head, inside.data > 0.5)
 
 
 def _found(room: Workspace, scan: Volume, template: Template, settings: dict[str, Any], path: str | Path) -> Masks:
@@ -290,12 +290,11 @@ def from_mask(scan: Volume, template: Template, given: str | Path | None) -> Mas
 def _masks(scan: Volume, template: Template, brain: NDArray) -> Masks:
     """A brain mask with its surroundings, and a pose of the template in it."""
     icv = close_mm(brain, scan, 7.0)
-    head, inside = template.volume("brain"), template.volume("icv_mask")
-    return Masks(brain, icv, find_pose(scan.like(scan.data * brain), icv, head, inside.data > 0.5))
+    return Masks(brain, icv, _pose(scan, brain, icv, template))
 
 
-def checked(masks: Masks, scan: Volume, path: str | Path) -> Masks:
-    """Return the masks; raise when what was found cannot be a human brain."""
+def check_size(masks: Masks, scan: Volume, path: str | Path) -> None:
+    """Raise when what was found cannot be a human brain."""
     millilitres = masks.brain.sum() * scan.voxel_volume / 1000
     scale = np.linalg.det(masks.matrix[:3, :3])
     low, high = SCALE_LIMITS
@@ -305,7 +304,6 @@ def checked(masks: Masks, scan: Volume, path: str | Path) -> Masks:
             path,
             LOOK,
         )
-    return masks
 
 
 def read_matrix(path: Path) -> NDArray:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import read_tsv
+from anatcl.base.files import atomic_path, read_tsv
 from anatcl.base.joins import compare
 from anatcl.base.spikes import spikes
 from anatcl.base.words import plural
@@ -88,6 +88,12 @@ def demographics(table: pd.DataFrame, target: str) -> Features:
         raise InputError("the scans table has none of age, sex, tiv_mm3.", remedy="Give --measures for the TIV.")
     matrix = np.column_stack(columns).astype(float)
     return Features({-1: matrix}, np.isfinite(matrix).any(1), names)
+
+
+def write_embeddings(out: str | Path, scans: pd.Series, people: pd.Series, found: np.ndarray) -> None:
+    """Write ``embeddings.npz`` as :func:`load_embeddings` reads it: scan, participant_id, embedding (N, D)."""
+    with atomic_path(out) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, scan=scans.to_numpy(str), participant_id=people.to_numpy(str), embedding=found)
 
 
 def load_embeddings(folder: str | Path, scans: pd.Series) -> Features:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -256,15 +256,28 @@ def audit(
         for encoder, trained in trained_on(folder, strict=False).items():
             tested = people if fold is None else people[people.map(fold) == encoder]
             row = functools.partial(_row, method, encoder=encoder, trained=trained, tested=tested)
-            found, why = _same_people(trained, tested, aliases)
-            rows.append(row("participant", found=found, why_not=why))
-            if volumes is not None:
-                why = _without_volume(volumes[1], trained)
-                rows.append(row("volume", found=_same_scans(twins, trained, set(tested)), why_not=why))
+            rows += _rows_of_ours(row, trained, tested, aliases, volumes, twins)
     for rule in rules:
         check = f"known overlap: {rule.get('reason', rule['query'])}"
         rows.append(_row("all", check, encoder="all", trained=[], tested=people, found=_known_people(scans, rule)))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _rows_of_ours(
+    row: Callable[..., dict[str, Any]],
+    trained: list[str],
+    tested: pd.Series,
+    aliases: dict[str, str] | None,
+    volumes: tuple[np.ndarray, pd.DataFrame] | None,
+    twins: list[tuple[str, str]],
+) -> list[dict[str, Any]]:
+    """An encoder of one fold is tested on the people of that fold: by name, and by the same volume under two names."""
+    found, why = _same_people(trained, tested, aliases)
+    rows = [row("participant", found=found, why_not=why)]
+    if volumes is not None:
+        why = _without_volume(volumes[1], trained)
+        rows.append(row("volume", found=_same_scans(twins, trained, set(tested)), why_not=why))
+    return rows
 
 
 def _rows_of_brought(

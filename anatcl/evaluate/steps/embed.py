@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import atomic_path
 from anatcl.base.provenance import recorded
+from anatcl.evaluate.data.features import write_embeddings
 from anatcl.models import ContrastiveModel, build_model
 from anatcl.pretrain.arrays import open_arrays
 from anatcl.pretrain.bundle import embed_arrays, load_encoder
@@ -52,13 +52,7 @@ def embed(
         bad = ~np.isfinite(found).all(1)
         if bad.any():
             raise InputError(f"the embedding of {packed.rows['scan'][bad.argmax()]} is not finite.", file=encoder)
-        with atomic_path(out) as temporary, open(temporary, "wb") as stream:
-            np.savez(
-                stream,
-                scan=packed.rows["scan"].to_numpy(str),
-                participant_id=packed.rows["participant_id"].to_numpy(str),
-                embedding=found,
-            )
+        write_embeddings(out, packed.rows["scan"], packed.rows["participant_id"], found)
 
 
 def _anew(description: dict[str, Any], seeds: tuple[int, ...]) -> ContrastiveModel:

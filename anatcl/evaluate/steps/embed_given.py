@@ -15,9 +15,10 @@ import pandas as pd
 import torch
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import atomic_path, read_tsv, write_json, write_tsv
+from anatcl.base.files import read_tsv, write_json, write_tsv
 from anatcl.base.named import call_named
 from anatcl.base.provenance import recorded, versions
+from anatcl.evaluate.data.features import write_embeddings
 from anatcl.pretrain.adapters import Adapter, sample_of
 from anatcl.pretrain.bundle import FORMAT, embed_batches, embedding_batch
 from anatcl.pretrain.conform import map_files, to_input
@@ -92,7 +93,8 @@ def embed_given(
         bad = ~np.isfinite(found).all(1)
         if bad.any():
             raise InputError(f"the embedding of {maps.scans['scan'].iloc[kept[int(bad.argmax())]]} is not finite.")
-        _write(Path(out), maps.scans.iloc[kept], found)
+        rows = maps.scans.iloc[kept]
+        write_embeddings(out, rows["scan"], rows["participant_id"], found)
         write_tsv(folder / "excluded.tsv", pd.DataFrame(excluded, columns=list(EXCLUDED)))
     about |= {
         "embedding_dim": int(found.shape[1]),
@@ -189,12 +191,6 @@ def _parts(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
             part = []
     if part:
         yield part
-
-
-def _write(out: Path, rows: pd.DataFrame, found: np.ndarray) -> None:
-    scans, people = (rows[name].to_numpy(str) for name in ("scan", "participant_id"))
-    with atomic_path(out) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, scan=scans, participant_id=people, embedding=found)
 
 
 def maps_of(folder: str | Path, template: str, scans: str | Path, measures: str | Path | None) -> Maps:

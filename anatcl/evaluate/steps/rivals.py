@@ -14,8 +14,8 @@ import pandas as pd
 from scipy import linalg
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import atomic_path, read_tsv, write_json
-from anatcl.evaluate.data.features import select_columns
+from anatcl.base.files import read_tsv, write_json
+from anatcl.evaluate.data.features import select_columns, write_embeddings
 from anatcl.evaluate.probes.linear import Standardise
 from anatcl.pretrain.arrays import PackedArrays, open_arrays
 from anatcl.spec.names import REGIONAL, VOXEL_PCA
@@ -68,13 +68,7 @@ def run_rival(
         raise InputError(reason, folds, "Use fewer folds, or leave the rival out of evaluate: rivals.")
     x = voxels(packed, train)
     found = components(x, train) if kind == VOXEL_PCA else measures_of_voxels(x, train, targets(measures, packed.rows))
-    with atomic_path(out) as temporary, open(temporary, "wb") as stream:
-        np.savez(
-            stream,
-            scan=packed.rows["scan"].to_numpy(str),
-            participant_id=people.to_numpy(str),
-            embedding=found.astype(np.float32),
-        )
+    write_embeddings(out, packed.rows["scan"], people, found.astype(np.float32))
     write_json(out_model, {"method": kind, "fold": fold, "train_participants": sorted(set(people[train]))})
 
 
