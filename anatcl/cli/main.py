@@ -69,6 +69,15 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
     return words[:place], words[place + 1 :]
 
 
+def source_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the steps that take what a dataset brings instead of making it."""
+    parser.add_argument("--scans", required=True, metavar="TSV", help="scans.tsv: who is in the cohort")
+    parser.add_argument("--root", required=True, metavar="DIR", help="folder of the release, or of packed arrays")
+    parser.add_argument(
+        "--source", required=True, choices=("release", "packed"), help="OpenBHB's files, or arrays that pack wrote"
+    )
+
+
 def scan_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every per-scan step has: which scan, and where a failure is written down."""
     parser.add_argument("--scan", required=True, help="BIDS path stem of the scan, e.g. sub-01/anat/sub-01")

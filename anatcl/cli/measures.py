@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from anatcl.cli.main import scan_flags
+from anatcl.cli.main import scan_flags, source_flags
 from anatcl.spec.names import THICKNESS
 
 
@@ -18,6 +18,7 @@ def register(stages: argparse._SubParsersAction) -> None:
     _add_measure(steps)
     _add_chunk(steps)
     _add_cohort(steps)
+    _add_take(steps)
 
 
 def _of_scan(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +115,34 @@ def _add_cohort(steps: argparse._SubParsersAction) -> None:
     ):
         parser.add_argument(name, type=Path, metavar="PATH", help=text)
     parser.set_defaults(function=_cohort)
+
+
+def _add_take(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("take", help="the cohort table of measures that a release or packed arrays bring")
+    source_flags(parser)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap in the reliability table")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="cohort table (.tsv)")
+    parser.add_argument("--out-dictionary", type=Path, required=True, metavar="FILE", help="data dictionary (.json)")
+    parser.add_argument(
+        "--out-reliability", type=Path, required=True, metavar="FILE", help="differences within persons"
+    )
+    parser.add_argument("--out-quality", type=Path, required=True, metavar="FILE", help="quality numbers, unknown here")
+    parser.set_defaults(function=_take)
+
+
+def _take(args: argparse.Namespace) -> None:
+    from anatcl.measures.taken import take_measures
+
+    take_measures(
+        args.scans,
+        args.root,
+        args.source,
+        args.out,
+        out_dictionary=args.out_dictionary,
+        out_reliability=args.out_reliability,
+        out_quality=args.out_quality,
+        seed=args.seed,
+    )
 
 
 def _maps(args: argparse.Namespace) -> dict[str, Path]:

@@ -7,7 +7,7 @@ import os
 
 from anatcl.plan.content import file_content
 from anatcl.spec.config import Config
-from anatcl.spec.layout import EVALUATE, MEASURES_TABLE, PREPROCESS, PRETRAIN
+from anatcl.spec.layout import ARRAYS, EVALUATE, MEASURES_TABLE, PREPROCESS, PRETRAIN
 from anatcl.spec.names import TUNED, UNTRAINED
 from anatcl.spec.overlaps import overlaps_file
 
@@ -97,12 +97,24 @@ class Methods:
         """The method that a fine-tuned one starts from."""
         return name.removesuffix(TUNED)
 
+    @property
+    def final(self) -> list[str]:
+        """Encoders that are trained on everybody, for use elsewhere."""
+        wanted = self.config.pretrain.final if self.encoders else ()
+        return [str(PRETRAIN / name / "final" / "encoder.safetensors") for name in wanted]
+
+    def maps_flags(self, template: str) -> list[str]:
+        """Where an encoder that the user brings finds the cohort's maps: files, or the packed arrays."""
+        if self.config.pretrain.arrays:
+            return ["--arrays", str(ARRAYS)]
+        return ["--maps-dir", str(PREPROCESS), "--template", template]
+
     def tuning_flags(self, name: str, template: str) -> list[str]:
         """Which volumes, and which encoder where the user brings it, a fine-tuning starts from."""
         given = self.config.evaluate.encoders.get(self.untuned(name))
         if given is None:
-            return ["--arrays", str(PRETRAIN / "arrays")]
-        return ["--encoder", given.as_text(), "--maps-dir", str(PREPROCESS), "--template", template]
+            return ["--arrays", str(ARRAYS)]
+        return ["--encoder", given.as_text(), *self.maps_flags(template)]
 
     @property
     def audited(self) -> list[str]:

@@ -11,7 +11,7 @@ from types import FrameType
 from anatcl.base import failures
 from anatcl.base.words import plural
 from anatcl.plan.plan import Plan
-from anatcl.spec.layout import FAILURES, LOGS, STEPS, result, steps
+from anatcl.spec.layout import FAILURES, LOGS, STEPS, result
 
 log = logging.getLogger(__name__)
 STOPPED = "Stopped. Nothing that was finished is lost: the same command goes on from here."
@@ -47,7 +47,7 @@ def mark_missing(plan: Plan, since: float) -> list[str]:
 
 def _unfinished(plan: Plan, scan: str, since: float) -> str:
     """The first step of a scan that began after `since` and left no result; empty when there is none."""
-    for step in steps(plan.config.measures.engine):
+    for step in plan.cohort.steps:
         record = LOGS / step / f"{scan}.log"
         if not result(step, scan, plan.imaging.template, plan.imaging.atlas).exists():
             return step if record.exists() and record.stat().st_mtime >= since else ""
