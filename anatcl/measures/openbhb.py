@@ -52,7 +52,8 @@ def release_measures(root: str | Path) -> pd.DataFrame:
     InputError
         A file is not what it should be, or the channels are in another order.
     """
-    root, labels = Path(root), release_labels(root)
+    root = Path(root)
+    labels = release_labels(root)
     files = desikan_files(root)
     parts = [roi_table(files, labels)] if files else []
     parts += [_table(path, labels) for path in desikan_tables(root)]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json, write_tsv
+from anatcl.base.provenance import recorded
 from anatcl.base.words import plural
 from anatcl.measures.dictionary import describe
 from anatcl.measures.openbhb import release_measures, release_volumes
@@ -48,16 +49,23 @@ def take_measures(
     seed : int
         Of the bootstrap of the reliability.
     """
+    with recorded(Path(out).parent, {"taken": source}) as record:
+        table = _table(scans, root, source)
+        record["scans"] = len(table)
+        write_tsv(out, table)
+        write_json(out_dictionary, describe([str(name) for name in table.columns]))
+        write_tsv(out_reliability, reliability(table, seed), "%.5g")
+        write_tsv(out_quality, table[["scan"]].assign(failed=None))
+    return table
+
+
+def _table(scans: str | Path, root: str | Path, source: str) -> pd.DataFrame:
     index = read_tsv(scans)
     index = index.reindex(columns=list(dict.fromkeys([*KEYS, *index.columns])))
     table = _release(index, root) if source == RELEASE else _packed(index, Path(root))
-    measured = table.drop(columns=KEYS).notna().any(axis=1) if len(table.columns) > len(KEYS) else pd.Series(dtype=bool)
-    there = plural(len(table), "scan")
-    log.info("measures of %d of %s, %d columns", int(measured.sum()), there, len(table.columns) - len(KEYS))
-    write_tsv(out, table)
-    write_json(out_dictionary, describe([str(name) for name in table.columns]))
-    write_tsv(out_reliability, reliability(table, seed), "%.5g")
-    write_tsv(out_quality, table[["scan"]].assign(failed=None))
+    known = table.drop(columns=KEYS)
+    there, measured = plural(len(table), "scan"), int(known.notna().any(axis=1).sum())
+    log.info("measures of %d of %s, %d columns", measured, there, known.shape[1])
     return table
 
 
