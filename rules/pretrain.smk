@@ -1,6 +1,6 @@
 # pretrain: one encoder per method and fold, trained without that fold's participants.
 #
-# REQUIRED INPUTS: results/pretrain/arrays (pack.smk, or take.smk), results/measures/measures.tsv
+# REQUIRED INPUTS: results/pretrain/arrays (pretrain_pack.smk, or take.smk), results/measures/measures.tsv
 # OUTPUTS:         results/pretrain/{folds.tsv, {method}/fold-{k}/, {method}/final/, models.tsv}
 # STEPS:           folds (once) -> train per method and fold, train_final per method -> pretrain
 

@@ -101,7 +101,7 @@ class Cohort:
     @property
     def parts(self) -> tuple[str, ...]:
         """Files of rules between index and pretraining."""
-        return ("take",) if self.source else ("preprocess", "measures", "pack")
+        return ("take",) if self.source else ("preprocess", "measures", "pretrain_pack")
 
     @property
     def steps(self) -> list[str]:

@@ -106,7 +106,7 @@ def _map(age: float, rng: np.random.Generator) -> np.ndarray:
 
 def _head(path: Path, rng: np.random.Generator) -> None:
     path.parent.mkdir(parents=True)
-    nib.save(nib.Nifti1Image(rng.random(HEAD).astype(np.float32), np.diag([8.0, 8, 8, 1])), path)
+    nib.save(nib.Nifti1Image(rng.random(HEAD).astype(np.float32), np.diag([5.0, 5, 5, 1])), path)
 
 
 def _tables(root: Path, participants: pd.DataFrame, measures: np.ndarray) -> None:

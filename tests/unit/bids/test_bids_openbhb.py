@@ -19,7 +19,7 @@ from anatcl.pretrain.arrays import open_arrays
 from anatcl.pretrain.taken import pack_release, take_packed
 from anatcl.spec.bids import Options
 
-HEADS = Options(layout="openbhb", voxel_mm=(0.2, 10))
+HEADS = Options(layout="openbhb")
 MAPS = Options(layout="openbhb", maps="vbm")
 
 
