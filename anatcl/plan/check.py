@@ -18,6 +18,7 @@ from anatcl.plan.plan import Plan
 from anatcl.spec import layout
 from anatcl.spec.bids import matches
 from anatcl.spec.check import Found, Place, can_be_read, check_files_and_names, tasks_of
+from anatcl.spec.check_arrays import ARRAYS
 from anatcl.spec.config import Config, Evaluate
 from anatcl.spec.layers import Layers
 from anatcl.spec.mend import Mended
@@ -59,7 +60,9 @@ def checked_plan(layers: Layers, dataset: bool = True, scans_alone: bool = False
     plan = Plan(mended.config)
     wrong = [InputError(f"{one.text}.", layers.origin(one.place or OF_WHOLE) or None) for one in mended.wrong]
     found = list(check_files_and_names(plan.config, environments))
-    if dataset and not any(one.place[0] in OF_INDEX for one in mended.wrong if one.place):
+    places = [one.place for one in mended.wrong if one.place]
+    unknown = ARRAYS in (place for place, _ in found)  # then the index would be of another folder than was meant
+    if dataset and not unknown and not any(place[0] in OF_INDEX for place in places):
         found += _against_index(plan, scans_alone)
     for place, error in found:
         if not mended.is_default(place):  # of a default in the place of a wrong value nothing is to be said
@@ -92,7 +95,7 @@ def _against_index(plan: Plan, scans_alone: bool) -> Found:
         if not nobody:
             yield error.key or ("bids_dir",), error
         return
-    for check in (_decisions, _masks):
+    for check in () if plan.cohort.source else (_decisions, _masks):
         yield from check(plan, table)
     later = [one for check in (_folds, _ages, _columns, _protocols, _features) for one in check(plan, table)]
     later += _tasks(plan, table)
