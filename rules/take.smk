@@ -1,6 +1,7 @@
-# take: a dataset that brings its maps (pretrain: arrays: release), or packed arrays; nothing is preprocessed or measured.
+# take: maps of the dataset (pretrain: arrays: release), of another program (pretrain: maps), or packed arrays; nothing is
+# preprocessed or measured.
 #
-# REQUIRED INPUTS: results/bids/scans.tsv, the release or the folder of packed arrays
+# REQUIRED INPUTS: results/bids/scans.tsv, the folder of the release, the maps or the packed arrays
 # OUTPUTS:         results/measures/{measures.tsv, measures.json, reliability.tsv}, results/preprocess/qc.tsv (names alone),
 #                  results/pretrain/arrays/
 # STEPS:           take_measures and take_arrays (once); they stand for preprocess, measures and pack
@@ -32,7 +33,9 @@ rule take_measures:
         runtime=grown(60),
     params:
         source=PLAN.cohort.source,
-        root=PLAN.cohort.root,
+        root=PLAN.cohort.taken,
+        freesurfer=PLAN.imaging.freesurfer_flag(),
+        content=freesurfer_tables,
         seed=PLAN.config.seed,
         code=code_digest("measures", "take"),
     shell:
@@ -40,6 +43,7 @@ rule take_measures:
         " --scans {input.scans:q}"
         " --root {params.root:q}"
         " --source {params.source}"
+        " {params.freesurfer:q}"
         " --seed {params.seed}"
         " --out {output.table:q}"
         " --out-dictionary {output.dictionary:q}"
@@ -70,7 +74,7 @@ rule take_arrays:
         runtime=grown(480),
     params:
         source=PLAN.cohort.source,
-        root=PLAN.cohort.root,
+        root=PLAN.cohort.taken,
         map=PLAN.config.pretrain.map,
         voxel_mm=PLAN.config.pretrain.voxel_mm,
         crop=PLAN.training.crop_flag(),

@@ -120,6 +120,7 @@ def _add_cohort(steps: argparse._SubParsersAction) -> None:
 def _add_take(steps: argparse._SubParsersAction) -> None:
     parser = steps.add_parser("take", help="the cohort table of measures that a release or packed arrays bring")
     source_flags(parser)
+    parser.add_argument("--freesurfer", type=Path, metavar="DIR", help="derivatives folder whose stats replace rows")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap in the reliability table")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="cohort table (.tsv)")
     parser.add_argument("--out-dictionary", type=Path, required=True, metavar="FILE", help="data dictionary (.json)")
@@ -138,6 +139,7 @@ def _take(args: argparse.Namespace) -> None:
         args.root,
         args.source,
         args.out,
+        freesurfer=args.freesurfer,
         out_dictionary=args.out_dictionary,
         out_reliability=args.out_reliability,
         out_quality=args.out_quality,

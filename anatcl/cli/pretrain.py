@@ -196,14 +196,15 @@ def run_take(args: argparse.Namespace) -> None:
     import json
 
     from anatcl.base.files import read_tsv
-    from anatcl.pretrain.taken import pack_release, take_packed
-    from anatcl.spec.openbhb import RELEASE
+    from anatcl.pretrain.taken import pack_maps, pack_release, take_packed
+    from anatcl.spec.openbhb import MAPS, RELEASE
 
     scans = read_tsv(args.scans)
-    if args.source != RELEASE:
+    if args.source not in (MAPS, RELEASE):
         take_packed(scans, args.root, args.out_dir, args.map)
         return
-    pack_release(
+    pack = pack_release if args.source == RELEASE else pack_maps
+    pack(
         scans,
         args.root,
         args.out_dir,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError, InputErrors
 from anatcl.base.words import does, nearest, plural
+from anatcl.bids.derivatives import find_maps
 from anatcl.evaluate.data.features import load_table, used_columns
 from anatcl.plan.check_tasks import check_tasks
 from anatcl.plan.columns import lacking
@@ -95,7 +96,7 @@ def _against_index(plan: Plan, scans_alone: bool) -> Found:
         if not nobody:
             yield error.key or ("bids_dir",), error
         return
-    for check in () if plan.cohort.source else (_decisions, _masks):
+    for check in (_maps,) if plan.cohort.source else (_decisions, _masks):
         yield from check(plan, table)
     later = [one for check in (_folds, _ages, _columns, _protocols, _features) for one in check(plan, table)]
     later += _tasks(plan, table)
@@ -159,6 +160,20 @@ def _decisions(plan: Plan, table: pd.DataFrame) -> Found:
                 continue
             error = InputError(f"{scan!r} is no scan of the dataset.", None, nearest(scan, table["scan"]))
             yield (("preprocess", key), error)
+
+
+def _maps(plan: Plan, table: pd.DataFrame) -> Found:
+    """Maps of another program that belong to nobody; scans without one are only named."""
+    if not plan.config.pretrain.maps or not Path(plan.config.pretrain.maps).is_dir():
+        return  # the latter is said already
+    try:
+        found = find_maps(plan.config.pretrain.maps, table["scan"])
+    except InputError as error:
+        yield (("pretrain", "maps"), error)
+        return
+    without = sorted(set(table["scan"]) - set(found))
+    if without:
+        log.warning("pretrain.maps: %s of %s have no map, %s first.", len(without), len(table), without[0])
 
 
 def _masks(plan: Plan, table: pd.DataFrame) -> Found:

@@ -16,12 +16,13 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
 from anatcl.base.joins import some
 from anatcl.base.words import plural
+from anatcl.bids.derivatives import find_maps
 from anatcl.plan.given import link, without_braces
 from anatcl.spec.bids import PACKED, Options
 from anatcl.spec.config import Config
 from anatcl.spec.corrections import Corrections, read_corrections
 from anatcl.spec.layout import EXCLUDED_TABLES, FAILURES, INDEX, PRETRAIN, steps
-from anatcl.spec.openbhb import RELEASE, measure_files
+from anatcl.spec.openbhb import MAPS, RELEASE, measure_files
 
 log = logging.getLogger(__name__)
 LEAVE_OUT = "ANATCL_LEAVE_OUT"  # in the environment of a pass that leaves out even what it was to retry
@@ -63,7 +64,12 @@ class Cohort:
 
     @property
     def source(self) -> str:
-        """Where maps come from: ``""`` (made from the scans), ``release`` (of the dataset), ``packed`` (a folder)."""
+        """Where maps come from.
+
+        ``""``: made from the scans; ``release``: of the dataset; ``maps``: another program's; ``packed``: arrays.
+        """
+        if self.config.pretrain.maps:
+            return MAPS
         given = self.config.pretrain.arrays
         return given if given in ("", RELEASE) else PACKED
 
@@ -72,9 +78,14 @@ class Cohort:
         """Folder that the index is of: the dataset, or the packed arrays."""
         return self.config.pretrain.arrays if self.source == PACKED else self.config.bids_dir
 
+    @property
+    def taken(self) -> str:
+        """Folder that maps or arrays are taken from, where none are made."""
+        return self.config.pretrain.maps or self.root
+
     def options(self) -> Options:
         """Options of the index."""
-        maps = {"": "", RELEASE: self.config.pretrain.map}.get(self.source, PACKED)
+        maps = {"": "", MAPS: "", RELEASE: self.config.pretrain.map}.get(self.source, PACKED)
         return Options(**{**dict(self.config.bids), **dict(self.config.participants), "maps": maps})
 
     @functools.cached_property
@@ -110,12 +121,16 @@ class Cohort:
 
     def files(self) -> list[str]:
         """Files that the arrays are packed from, where the dataset brings them."""
+        if self.source == MAPS:
+            return [str(path) for path in find_maps(self.taken, self.scans).values()]
         if self.source == PACKED:
             return [f"{self.root}/{name}" for name in ("volumes.npy", "rows.tsv", "arrays.json")]
         return list(self.images.values())
 
     def measure_files(self) -> list[str]:
         """Files that the measures are taken from, where the dataset brings them; those that are there."""
+        if self.source == MAPS:
+            return []
         root = Path(self.root)
         packed = [path for path in (root / "measures.tsv",) if path.is_file()]
         return [str(path) for path in (packed if self.source == PACKED else measure_files(root))]

@@ -23,7 +23,7 @@ from anatcl.spec.openbhb import RELEASE
 log = logging.getLogger(__name__)
 GIVEN = Path("results") / "given"
 # Key of the configuration to the name of its link.
-FOLDERS = {("bids_dir",): "dataset", ("measures", "freesurfer"): "freesurfer"}
+FOLDERS = {("bids_dir",): "dataset", ("measures", "freesurfer"): "freesurfer", ("pretrain", "maps"): "maps"}
 FILES_OR_NAMES = {
     ("preprocess", "recipe"): "recipe",
     ("preprocess", "template"): "template",

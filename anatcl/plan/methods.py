@@ -105,7 +105,7 @@ class Methods:
 
     def maps_flags(self, template: str) -> list[str]:
         """Where an encoder that the user brings finds the cohort's maps: files, or the packed arrays."""
-        if self.config.pretrain.arrays:
+        if self.config.pretrain.arrays or self.config.pretrain.maps:
             return ["--arrays", str(ARRAYS)]
         return ["--maps-dir", str(PREPROCESS), "--template", template]
 

@@ -209,7 +209,7 @@ def pack(
         raise InputError(f"map {map_name!r} is unknown.", remedy=f"Choose {' or '.join(PATTERNS)}.")
     scans = scans.sort_values("scan", ignore_index=True)
     paths = [Path(maps_dir) / (pattern or PATTERNS[map_name]).format(scan=s, template=template) for s in scans["scan"]]
-    grid = _cohort_grid(paths, voxel_mm, crop)
+    grid = cohort_grid(paths, voxel_mm, crop)
     intensity = INTENSITY[map_name]
     volumes = read_ahead(paths, lambda path: read_one(path, grid, intensity), threads)
     scale = scale or default_scale(dtype)
@@ -277,7 +277,7 @@ def _write(
         write_arrays(out, true, scans.iloc[kept], meta, dtype)
 
 
-def _cohort_grid(paths: list[Path], voxel_mm: float, crop: list[list[int]] | None) -> Grid:
+def cohort_grid(paths: list[Path], voxel_mm: float, crop: list[list[int]] | None) -> Grid:
     """Plan from the grid that most maps have (headers only), so that one odd map cannot exclude the rest."""
     import nibabel as nib
 

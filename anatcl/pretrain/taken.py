@@ -1,4 +1,4 @@
-"""Arrays of a run that makes no maps: packed from those that a release brings, or taken as they were packed."""
+"""Arrays of a run that makes no maps: packed from a release's or another program's, or taken as they are."""
 
 from __future__ import annotations
 
@@ -15,9 +15,19 @@ import pandas as pd
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, read_json, write_json, write_tsv
 from anatcl.base.words import plural
+from anatcl.bids.derivatives import find_maps
 from anatcl.pretrain.arrays import PackedArrays, array_meta, open_arrays, write_arrays
 from anatcl.pretrain.openbhb import AFFINES, checked, ras_grid, read_map
-from anatcl.pretrain.pack import INTENSITY, default_scale, normalise, read_ahead, to_grid, write_usable
+from anatcl.pretrain.pack import (
+    INTENSITY,
+    cohort_grid,
+    default_scale,
+    normalise,
+    read_ahead,
+    read_one,
+    to_grid,
+    write_usable,
+)
 from anatcl.spec.layout import EXCLUDED
 from anatcl.spec.openbhb import MASKS, RESOURCE
 
@@ -73,6 +83,41 @@ def pack_release(
     meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, default_scale(dtype), intensity)
     meta |= {"source_shape": list(grid.source_shape), "template": "MNI152"}
     write_usable(Path(out_dir), read_ahead(paths, read, threads), scans, meta, dtype)
+    return meta
+
+
+def pack_maps(
+    scans: pd.DataFrame,
+    root: str | Path,
+    out_dir: str | Path,
+    *,
+    map_name: str = "vbm",
+    voxel_mm: float = 0.0,
+    crop: list[list[int]] | None = None,
+    dtype: str = "float16",
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Pack the maps that another program made of a cohort's scans; parameters and result as of `pack_release`.
+
+    Raises
+    ------
+    InputError
+        No map belongs to a scan, or none can be read.
+    """
+    scans = scans.sort_values("scan", ignore_index=True)
+    found = find_maps(root, scans["scan"])
+    grid = cohort_grid(list(found.values()), voxel_mm, crop)
+    intensity = INTENSITY[map_name]
+
+    def read(name: Path) -> np.ndarray:
+        if str(name) not in found:
+            raise InputError("the folder has no map of the scan.", root, "Make it, or leave the scan out.")
+        return read_one(found[str(name)], grid, intensity)
+
+    meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, default_scale(dtype), intensity)
+    meta |= {"source_shape": list(grid.source_shape), "template": ""}
+    names = [Path(scan) for scan in scans["scan"]]
+    write_usable(Path(out_dir), read_ahead(names, read, threads), scans, meta, dtype)
     return meta
 
 

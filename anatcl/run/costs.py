@@ -18,7 +18,7 @@ from anatcl.base.errors import InputError
 from anatcl.plan.plan import Plan
 from anatcl.report.records.runtime import read_benchmarks
 from anatcl.spec.layout import ARRAYS, BENCHMARKS, MEASURES, OF_SCANS, PREPROCESS, result
-from anatcl.spec.openbhb import RELEASE
+from anatcl.spec.openbhb import MAPS, RELEASE
 from anatcl.spec.recipe import load_recipe
 
 # Seconds of a 2 mm head with the recipe `fast` on one processor (docs/results/preprocess.md); only their ratios count.
@@ -109,7 +109,7 @@ def gigabytes(plan: Plan) -> float:
 
 def _packed(plan: Plan) -> float:
     """Bytes of packed volumes: the files that they are made of; nothing where those are packed and are linked."""
-    if plan.cohort.source != RELEASE:
+    if plan.cohort.source not in (RELEASE, MAPS):
         return 0.0
     files = [Path(file) for file in plan.cohort.files()]
     return float(sum(file.stat().st_size for file in files if file.exists()))

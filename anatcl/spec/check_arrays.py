@@ -17,13 +17,9 @@ from anatcl.spec.openbhb import LAYOUT, RELEASE, desikan_files, desikan_tables
 Found = Iterator[tuple[tuple[str | int, ...], InputError]]
 PACKED_FILES = ("arrays.json", "rows.tsv", "volumes.npy")
 # What is said of scans that are processed; nothing reads it where none is.
-OF_SCANS = (
-    ("preprocess", "corrections"),
-    ("preprocess", "accept"),
-    ("preprocess", "reject"),
-    ("measures", "freesurfer"),
-)
+OF_SCANS = tuple(("preprocess", key) for key in ("corrections", "accept", "reject"))
 ARRAYS = ("pretrain", "arrays")
+MEASURES = "Fetch them, give a folder of FreeSurfer's (measures: freesurfer), or take y-aware or simclr."
 
 
 def check_arrays(config: Config) -> Found:
@@ -33,14 +29,31 @@ def check_arrays(config: Config) -> Found:
         if name not in settings.methods:
             reason = f"{name!r} is not among the methods."
             yield (("pretrain", "final", number), InputError(reason, None, nearest(name, settings.methods)))
-    if not settings.arrays:
+    if not (settings.arrays or settings.maps):
         return
     for place in OF_SCANS:
         if getattr(getattr(config, place[0]), place[1]):
-            reason = "it says something of scans, and with pretrain: arrays none is preprocessed or measured."
-            yield (place, InputError(reason, None, "Remove it, or pretrain: arrays."))
-    yield from _of_release(config) if settings.arrays == RELEASE else _of_folder(config)
+            reason = "it says something of scans, and with pretrain: arrays or maps none is preprocessed."
+            yield (place, InputError(reason, None, "Remove it, or pretrain: arrays and maps."))
+    if settings.maps:
+        yield from _of_maps(config)
+    else:
+        yield from _of_release(config) if settings.arrays == RELEASE else _of_folder(config)
     yield from _encoders(config)
+
+
+def _of_maps(config: Config) -> Found:
+    settings = config.pretrain
+    place = ("pretrain", "maps")
+    if settings.arrays:
+        yield (place, InputError("maps and arrays are given at once.", None, "Remove one of the two."))
+    if not Path(settings.maps).is_dir():
+        yield (place, InputError("the folder of maps does not exist.", Path(settings.maps), "Correct its path."))
+        return
+    if settings.map != "vbm":
+        reason = f"the maps of pretrain: maps are modulated grey matter, not {settings.map}."
+        yield (("pretrain", "map"), InputError(reason, None, "Set map: vbm."))
+    yield from _without_measures(config, "pretrain: maps brings none")
 
 
 def _of_release(config: Config) -> Found:
@@ -90,11 +103,13 @@ def _about(file: Path) -> dict[str, Any]:
 def _without_measures(config: Config, why: str) -> Found:
     """Methods that train on regional measures where there are none."""
     settings = config.pretrain
+    if config.measures.freesurfer:
+        return
     for number, method in enumerate(settings.methods):
         parts = settings.joint.get(method, (method,))
         if any(part in methods() and "features" in needs(part) for part in parts):
             reason = f"{method!r} trains on regional measures, and {why}."
-            yield (("pretrain", "methods", number), InputError(reason, None, "Fetch them, or take y-aware or simclr."))
+            yield (("pretrain", "methods", number), InputError(reason, None, MEASURES))
 
 
 def _encoders(config: Config) -> Found:
@@ -102,8 +117,8 @@ def _encoders(config: Config) -> Found:
     have = config.pretrain.map
     for name, given in config.evaluate.encoders.items():
         wanted = given.input.map if given.input else have
-        reason = f"it takes the {wanted} map, and with pretrain: arrays there is only {have}."
+        reason = f"it takes the {wanted} map, and with pretrain: arrays or maps there is only {have}."
         if given.adapter:
-            reason = "an adapter takes files of maps, and with pretrain: arrays there are none."
+            reason = "an adapter takes files of maps, and with pretrain: arrays or maps there are none."
         if given.adapter or wanted != have:
             yield (("evaluate", "encoders", name), InputError(reason, None, "Leave it out, or let the run make maps."))

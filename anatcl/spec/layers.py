@@ -23,6 +23,7 @@ PATHS = (
     ("preprocess", "corrections"),
     ("preprocess", "skullstrip", "masks"),
     ("measures", "freesurfer"),
+    ("pretrain", "maps"),
 )
 NAMES = (
     ("preprocess", "recipe"),

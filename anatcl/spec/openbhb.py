@@ -11,6 +11,7 @@ from pathlib import Path
 
 LAYOUT = "openbhb"
 RELEASE = "release"  # in pretrain: arrays, the maps that the dataset brings
+MAPS = "maps"  # where pretrain: maps names a folder
 PARTS = ("train", "val")
 RAW, DERIVATIVES, RESOURCE = "rawdata", "derivatives", "resource"
 # Tables of people, one level above the folders of people; later ones add columns.

@@ -166,9 +166,18 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     ),
     "scans of packed arrays": (
         packed() | section("preprocess", reject=["sub-1"]),
-        ("preprocess.reject", "with pretrain: arrays none is preprocessed"),
+        ("preprocess.reject", "with pretrain: arrays or maps none is preprocessed"),
     ),
     "tables of packed arrays": (packed() | section("bids", runs="first"), ("bids.runs", "rows.tsv")),
+    "maps of another program": (section("pretrain", maps="mpas"), ("pretrain.maps", "does not exist")),
+    "maps of other people": (
+        section("pretrain", maps="theirs", methods=["y-aware"]),
+        ("pretrain.maps", "none of its maps belongs to a scan"),
+    ),
+    "maps and measures": (
+        section("pretrain", maps="cat12", methods=["anatcl-z"]),
+        ("pretrain.methods[0]", "'anatcl-z'", "measures: freesurfer"),
+    ),
     "encoder of another map": (
         packed() | {"evaluate": {"encoders": {"x": {**THEIRS, "input": {"map": "head", "shape": [4, 5, 6]}}}}},
         ("evaluate.encoders.x", "takes the head map", "only vbm"),
@@ -388,6 +397,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, heads: Path) -> Path:
         folder / "packed", np.zeros((40, 4, 5, 6)), rows, array_meta((4, 5, 6), np.diag([6, 6, 6, 1]), "vbm", [])
     )
     (folder / "theirs.safetensors").touch()
+    for place, name in (("theirs", "sub-99"), ("cat12", "sub-003")):
+        (folder / place / "mri").mkdir(parents=True)
+        (folder / place / "mri" / f"mwp1{name}_T1w.nii").touch()
     recipe = load_recipe("fast")
     for name, change in (("key", {"shrnk": [1]}), ("value", {"metric": "CCC"}), ("levels", {"shrink": [1]})):
         (folder / f"{name}.json").write_text(json.dumps(recipe | {"register": recipe["register"] | change}))
