@@ -6,6 +6,7 @@ import functools
 import os
 
 from anatcl.plan.content import file_content
+from anatcl.spec.check_arrays import unmeasured
 from anatcl.spec.config import Config
 from anatcl.spec.layout import ARRAYS, EVALUATE, MEASURES_TABLE, PREPROCESS, PRETRAIN
 from anatcl.spec.names import TUNED, UNTRAINED
@@ -37,12 +38,23 @@ class Methods:
     @functools.cached_property
     def rivals(self) -> list[str]:
         """Linear rivals of the encoders, fitted on the volumes of the same people."""
-        return list(self.config.evaluate.rivals) if self.encoders else []
+        wanted = self.config.evaluate.rivals if self.encoders else ()
+        return [name for name in wanted if name not in self.unmeasured]
+
+    @functools.cached_property
+    def unmeasured(self) -> frozenset[str]:
+        """Baselines and rivals that are left out, since nothing is measured and no measures are given."""
+        return unmeasured(self.config)
+
+    @property
+    def baselines(self) -> list[str]:
+        """Simple methods whose features are measures."""
+        return [name for name in self.config.evaluate.baselines if name not in self.unmeasured]
 
     @functools.cached_property
     def tables(self) -> list[str]:
         """Methods without an encoder, whose features are a table: baselines, then other tools' features."""
-        return [*self.config.evaluate.baselines, *self.config.evaluate.features]
+        return [*self.baselines, *self.config.evaluate.features]
 
     @property
     def brought(self) -> list[str]:

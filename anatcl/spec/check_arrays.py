@@ -11,7 +11,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.words import nearest
 from anatcl.spec.bids import Bids
 from anatcl.spec.config import Config
-from anatcl.spec.names import MAPS, methods, needs
+from anatcl.spec.names import MAPS, REGIONAL, TISSUE, VOXEL_RIDGE, methods, needs
 from anatcl.spec.openbhb import LAYOUT, RELEASE, desikan_files, desikan_tables
 
 Found = Iterator[tuple[tuple[str | int, ...], InputError]]
@@ -63,7 +63,7 @@ def _of_release(config: Config) -> Found:
         yield (ARRAYS, InputError(reason, None, remedy))
         return
     root = Path(config.bids_dir)
-    if root.is_dir() and not (desikan_tables(root) or desikan_files(root)):
+    if root.is_dir() and _no_measures(root):
         yield from _without_measures(config, f"{root} has no Desikan measures")
 
 
@@ -91,6 +91,29 @@ def _of_folder(config: Config) -> Found:
             yield (("bids", name), InputError(reason, folder, "Remove it, or write it into that table."))
     if not (folder / "measures.tsv").is_file():
         yield from _without_measures(config, f"{folder} has no measures.tsv")
+
+
+def unmeasured(config: Config) -> frozenset[str]:
+    """Baselines and rivals that read measures which a run without a step of measures does not have."""
+    settings = config.pretrain
+    every = frozenset((REGIONAL, TISSUE, VOXEL_RIDGE))
+    if not (settings.arrays or settings.maps) or config.measures.freesurfer:
+        return frozenset()
+    if settings.maps:
+        return every
+    if settings.arrays == RELEASE:  # its table of people has the volumes
+        return every - {TISSUE} if _no_measures(Path(config.bids_dir)) else frozenset()
+    file = Path(settings.arrays) / "measures.tsv"
+    if not file.is_file():
+        return every
+    with open(file, encoding="utf-8") as stream:
+        columns = stream.readline().split()
+    regional = any(name.startswith(("thickness_", "volume_", "area_")) for name in columns)
+    return every - ({REGIONAL, VOXEL_RIDGE} if regional else set()) - ({TISSUE} if "gm_mm3" in columns else set())
+
+
+def _no_measures(root: Path) -> bool:
+    return not (desikan_tables(root) or desikan_files(root))
 
 
 def _about(file: Path) -> dict[str, Any]:

@@ -79,6 +79,8 @@ def test_maps_of_another_program_need_no_step_of_a_scan(snakemake, heads, tmp_pa
     found = jobs(text)
     assert found["take_arrays"] == found["train_final"] == 1 and found["train"] == 4
     assert not {"bias_correct", "template", "measure", "pack"} & set(found)
+    assert "methods are left out: regional-measures, tissue-volumes, voxel-ridge" in text
+    assert found["rival"] == 2 and "--method regional-measures" not in text  # voxel-pca alone
     assert "--root results/given/maps --source maps" in text and "mwp1sub-003_T1w.nii" in text
 
 
