@@ -11,7 +11,13 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from anatcl.base.files import read_json
+from anatcl.pretrain.arrays import array_meta, write_arrays
+from tests.unit.pretrain.test_own import LOSS, NET
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,3 +109,24 @@ def test_its_jobs_find_the_library(anatcl: Anatcl, heads: Path, tmp_path: Path) 
     assert (tmp_path / "out" / "results" / "preprocess" / "template").is_dir()
     told = anatcl(tmp_path, "status", "out")
     assert "bias_correct       0 of 9" in told.stdout
+
+
+def test_it_trains_a_loss_and_a_network_of_the_users_own(anatcl: Anatcl, tmp_path: Path) -> None:
+    """From packed arrays, with classes that stand in files of the user's; the installed package is not touched."""
+    people = [f"sub-{n:02d}" for n in range(12)]
+    rows = pd.DataFrame({"scan": [f"{p}/anat/{p}" for p in people], "participant_id": people, "session_id": None})
+    rows = rows.assign(age=np.arange(20.0, 32.0), sex=["M", "F"] * 6, site="A")
+    volumes = np.random.default_rng(0).random((12, 9, 10, 11))
+    write_arrays(tmp_path / "packed", volumes, rows, array_meta((9, 10, 11), np.diag([6, 6, 6, 1]), "vbm", []))
+    (tmp_path / "my_losses.py").write_text(LOSS)
+    (tmp_path / "my_networks.py").write_text(NET)
+    (tmp_path / "my.yaml").write_text(
+        "pretrain: {arrays: packed, methods: [my-loss], final: [my-loss], encoder: 'my_networks.py:Net', epochs: 1,"
+        " batch_size: 6, folds: 2, own: {my-loss: {loss: 'my_losses.py:MyLoss'}}}\n"
+        "evaluate: {tasks: [{name: age, kind: regression, target: age, min_participants: 4}], untrained: false}\n"
+    )
+    model = "results/pretrain/my-loss/final/model.json"
+    done = anatcl(tmp_path, "run", "--", model, "--configfile", "my.yaml", "--cores", "1")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    about = read_json(tmp_path / model)
+    assert about["method"] == "my-loss" and about["embedding_dim"] == 24 and len(about["train_participants"]) == 12
