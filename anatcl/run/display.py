@@ -99,9 +99,11 @@ class Display:
     def line(self) -> str:
         """The state in one line: ``21:16  preprocess 12 of 60, measures 1 of 10; 3 min so far, 8 to 10 min left``."""
         stages = self.stages()
-        open_ones = [stage for stage in stages if stage[1] < stage[2]]
-        bars = ", ".join(f"{stage} {done} of {of}" for stage, done, of in stages if done < of or (open_ones and of > 1))
-        return f"{time.strftime('%H:%M')}  {bars or f'all {sum(of for _, _, of in stages)} jobs are done'}; {self.times()}"
+        if all(done >= of for _, done, of in stages):
+            how_far = f"all {sum(of for _, _, of in stages)} jobs are done"
+        else:
+            how_far = ", ".join(f"{stage} {done} of {of}" for stage, done, of in stages if done < of or of > 1)
+        return f"{time.strftime('%H:%M')}  {how_far}; {self.times()}"
 
     def picture(self) -> str:
         """The state in a few lines: a bar for each stage, what is at work, the times."""
