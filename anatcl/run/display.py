@@ -12,14 +12,16 @@ import pandas as pd
 
 from anatcl.run.costs import Expected, durations, expected, in_words, left_in_words
 from anatcl.run.progress import Progress, bar
-from anatcl.spec.layout import BENCHMARKS, FAILURES
+from anatcl.spec.layout import BENCHMARKS, FAILURES, OF_PERSONS
 
 PRINTED = Path("logs") / "run.txt"
 SILENCE_S = 120.0  # without a terminal: a line at least so often while something moves
 PARTS = 5  # and at each fifth of the jobs
 STAGES = {  # bars: rules by stage
     "index": ("bids", "template"),
-    "preprocess": ("bias_correct", "skullstrip", "register", "segment", "qc", "preprocess_chunk", "preprocess"),
+    "preprocess": (
+        *("bias_correct", *OF_PERSONS, "skullstrip", "register", "segment", "qc", "preprocess_chunk", "preprocess"),
+    ),
     "measures": ("surfaces", "measure", "measures_chunk", "measures"),
     "pretrain": ("folds", "pack", "train"),
     "evaluate": (),  # every other rule but those of the report
