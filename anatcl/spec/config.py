@@ -279,16 +279,6 @@ class Config(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _masks_of_a_mean(self) -> Self:
-        method = self.preprocess.skullstrip.method
-        if self.measures.longitudinal and method in ("mask", "none"):
-            raise ValueError(
-                "measures: longitudinal: true finds the masks of a participant's mean scan by itself, and preprocess: "
-                f"skullstrip: method is {method!r}: write method: auto, or longitudinal: false"
-            )
-        return self
-
 
 def parse(values: Mapping[str, Any], file: str | Path | None = None) -> Config:
     """Check a configuration.
