@@ -62,8 +62,11 @@ STEPS = {
     "surfaces": "measures/{scan}_desc-surfaces_qc.json",
     "measure": "measures/{scan}_atlas-{atlas}_measures.tsv",
 }
-# Rules that make a person's template, which stands in for its scans where masks and registration begin.
-OF_PERSONS = ("person_template", "person_align")
+# Rules of participants whose scans share masks and registration: their mean scan, and how a scan lies to it.
+OF_PERSONS = {
+    "person_template": "preprocess/{scan}_desc-preproc_T1w.nii.gz",
+    "person_align": "preprocess/{scan}_from-person_to-T1w_xfm.txt",
+}
 ONLY_WITH = {"surfaces": "surface"}  # rules that one engine of the measures has
 
 # What `surfaces` leaves of each hemisphere (`{scan}_hemi-L_...gii`), and its numbers and picture of the scan.
@@ -111,4 +114,4 @@ def steps(engine: str) -> list[str]:
 
 def result(step: str, scan: str, template: str, atlas: str) -> Path:
     """The file that a step of a scan leaves last."""
-    return RESULTS / STEPS[step].format(scan=scan, template=template, atlas=atlas)
+    return RESULTS / (STEPS | OF_PERSONS)[step].format(scan=scan, template=template, atlas=atlas)
