@@ -17,7 +17,7 @@ from anatcl.spec.openbhb import LAYOUT, RELEASE, desikan_files, desikan_tables
 Found = Iterator[tuple[tuple[str | int, ...], InputError]]
 PACKED_FILES = ("arrays.json", "rows.tsv", "volumes.npy")
 # What is said of scans that are processed; nothing reads it where none is.
-OF_SCANS = tuple(("preprocess", key) for key in ("corrections", "accept", "reject"))
+OF_SCANS = (*(("preprocess", key) for key in ("corrections", "accept", "reject")), ("measures", "longitudinal"))
 ARRAYS = ("pretrain", "arrays")
 MEASURES = "Fetch them, give a folder of FreeSurfer's (measures: freesurfer), or take y-aware or simclr."
 
