@@ -195,7 +195,9 @@ def _run_segment(args: argparse.Namespace) -> None:
     recipe = load_recipe(args.recipe)
     out = Paths(args.out_dseg, args.out_csf, args.out_gm, args.out_wm, args.out_vbm, args.out_quasi_raw)
     outputs = [out.dseg, out.csf, out.gm, out.wm, out.vbm, out.quasi_raw]
-    with described(outputs, [args.image, args.brain, args.icv], **_facts(args, recipe["segment"])) as record:
+    reference, facts = args.template_dir / "brain.nii.gz", _facts(args, recipe["segment"])
+    with described(outputs, [args.image, args.brain, args.icv], reference, **facts) as record:
+        record[out.quasi_raw.name] = {"SkullStripped": True}
         record |= segment(
             args.image,
             args.brain,
