@@ -26,7 +26,7 @@ JSON file beside each image says what it was made of and how. `.bidsignore` list
 def dataset_of(path: Path) -> Path:
     """Folder of the dataset that a file belongs to: the one above ``sub-*``; the file's own outside of one."""
     people = [parent for parent in path.parents if parent.name.startswith("sub-")]
-    return people[-1].parent if people else path.parent
+    return people[0].parent if people else path.parent
 
 
 def uri(path: Path, dataset: Path) -> str:

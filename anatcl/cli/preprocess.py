@@ -150,7 +150,8 @@ def _run_register(args: argparse.Namespace) -> None:
 
     settings = load_recipe(args.recipe, "register")
     outputs = [args.out_affine, args.out_forward, args.out_inverse]
-    with described(outputs, [args.image, args.mask], **_facts(args, settings)) as record:
+    made_of, facts = [args.image, args.mask], _facts(args, settings)
+    with described(outputs, made_of, transforms=[args.start], **facts) as record:
         record |= run(
             args.image,
             args.mask,
@@ -195,8 +196,8 @@ def _run_segment(args: argparse.Namespace) -> None:
     recipe = load_recipe(args.recipe)
     out = Paths(args.out_dseg, args.out_csf, args.out_gm, args.out_wm, args.out_vbm, args.out_quasi_raw)
     outputs = [out.dseg, out.csf, out.gm, out.wm, out.vbm, out.quasi_raw]
-    reference, facts = args.template_dir / "brain.nii.gz", _facts(args, recipe["segment"])
-    with described(outputs, [args.image, args.brain, args.icv], reference, **facts) as record:
+    used = {"transforms": [args.affine, args.forward, args.inverse], "template": args.template_dir / "brain.nii.gz"}
+    with described(outputs, [args.image, args.brain, args.icv], **used, **_facts(args, recipe["segment"])) as record:
         record[out.quasi_raw.name] = {"SkullStripped": True}
         record |= segment(
             args.image,

@@ -7,7 +7,9 @@ from pathlib import Path
 from anatcl.base import derivatives
 
 TABLES = ("measures.*", "desikan_roi.csv", "enigma", "reliability.tsv", "adjusted.tsv", "outliers.tsv", "excluded.tsv")
-IGNORED = ("chunks", *TABLES, "**/*_measures.*", "**/*_desc-thickness_map.*", "**/*_desc-surfaces_qc.*")
+# Names of the nipreps convention that BIDS does not define.
+SURFACES = ("**/*.surf.gii", "**/*.shape.gii", "**/*_desc-surfaces_qc.*")
+IGNORED = ("chunks", *TABLES, "**/*_measures.*", "**/*_desc-thickness_map.*", *SURFACES)
 TEXT = (
     "Regions of each scan with their thickness, volume and area, and the table of the whole cohort, `measures.tsv`. "
     "`measures.json` says what its columns are."

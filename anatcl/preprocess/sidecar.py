@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,12 @@ def sidecar_path(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def described(
-    outputs: list[Path], made_of: list[Path], template: Path | None = None, **facts: Any
+    outputs: list[Path],
+    made_of: list[Path],
+    *,
+    transforms: Sequence[Path] = (),
+    template: Path | None = None,
+    **facts: Any,
 ) -> Iterator[dict[str, Any]]:
     """Write one sidecar per output when the block ends without error.
 
@@ -49,6 +54,8 @@ def described(
     ----------
     outputs, made_of : list of path
         What is written, and what it is written from.
+    transforms : sequence of path
+        Further sources, whose digests are not taken.
     template : path, optional
         The image that outputs with ``space-`` in their names are aligned to.
     **facts
@@ -67,7 +74,7 @@ def described(
     yield record
     own = {path.name: record.pop(path.name, {}) for path in outputs}
     common = {
-        **sources(made_of, dataset_of(outputs[0])),
+        **sources(made_of, dataset_of(outputs[0]), transforms),
         **facts,
         **record,
         "Engine": engine_version(),

@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import standard
 
 from anatcl.base.files import read_tsv
 
@@ -136,6 +137,30 @@ def test_the_vbm_map_keeps_the_volume(finished):
     table = read_tsv(finished / "results" / "preprocess" / "qc.tsv")
     assert table["modulation_ratio"].between(0.98, 1.02).all()
     assert (table["jacobian_nonpositive_share"] == 0).all()
+
+
+# What the standard recommends and this workflow has not: who the authors are, and a file that describes the atlas.
+TOLERATED = {"TOO_FEW_AUTHORS", "ATLAS_DESCRIPTION_RECOMMENDED"}
+
+
+@pytest.mark.parametrize("name", ["preprocess", "measures"])
+def test_the_validator_of_the_standard_is_content(name, finished):
+    dataset = finished / "results" / name
+    found = standard.issues(dataset)
+    assert found["error"] == set()
+    assert {code for code, _ in found["warning"]} <= TOLERATED
+
+
+@pytest.mark.parametrize("name", ["preprocess", "measures"])
+def test_every_source_that_a_sidecar_names_is_there(name, finished):
+    """URIs lead to files by the links of the dataset's description."""
+    dataset = finished / "results" / name
+    links = json.loads((dataset / "dataset_description.json").read_text())["DatasetLinks"] | {"": "."}
+    said = [json.loads(file.read_text()) for file in dataset.glob("sub-*/**/*.json")]
+    named = {uri for sidecar in said for uri in sidecar.get("Sources", [])}
+    assert len(named) > 20
+    parts = [uri.split(":", 2) for uri in named]
+    assert [uri for uri in parts if not (dataset / links[uri[1]] / uri[2]).is_file()] == []
 
 
 def test_a_second_run_does_nothing(finished, options, snakemake):
