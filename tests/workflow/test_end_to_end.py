@@ -20,6 +20,7 @@ import pytest
 import standard
 
 from anatcl.base.files import read_tsv
+from anatcl.run.crate import write as write_crate
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]
 
@@ -161,6 +162,14 @@ def test_every_source_that_a_sidecar_names_is_there(name, finished):
     assert len(named) > 20
     parts = [uri.split(":", 2) for uri in named]
     assert [uri for uri in parts if not (dataset / links[uri[1]] / uri[2]).is_file()] == []
+
+
+def test_a_crate_of_the_run_names_nobody(finished, tmp_path):
+    crate = pytest.importorskip("rocrate.rocrate", reason="rocrate is not installed")
+    made = write_crate(finished, tmp_path / "crate")
+    assert len(crate.ROCrate(str(made)).root_dataset["mentions"][0]["result"]) > 10
+    config = json.loads((finished / "results" / "config.json").read_text())
+    assert json.loads((made / "config.json").read_text()) == config
 
 
 def test_a_second_run_does_nothing(finished, options, snakemake):
