@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,35 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("anatcl", "config.yaml", "envs", "rules", "workflow", "pyproject.toml", "setup.py", "MANIFEST.in",
-           "README.md", "LICENSE", "THIRD_PARTY.md")  # fmt: skip
 Anatcl = Callable[..., subprocess.CompletedProcess]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy of the sources, without a network."""
-    pytest.importorskip("setuptools", minversion="77", reason="setuptools is not installed (pip install setuptools)")
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, source / name)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        str(source),
-        "--no-deps",
-        "--no-build-isolation",
-        "-q",
-        "-w",
-        str(out),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    return next(out.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
