@@ -42,6 +42,15 @@ def test_the_wheel_holds_every_file_of_the_workflow(wheel: Path) -> None:
     assert {p.relative_to(ROOT).as_posix() for p in data} <= held
 
 
+def test_the_wheel_says_its_licence_and_has_the_notices(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [folder] = {name.partition("/")[0] for name in archive.namelist() if ".dist-info/" in name}
+        about = archive.read(f"{folder}/METADATA").decode()
+        notices = archive.read(f"{folder}/licenses/THIRD_PARTY.md").decode()
+    assert "License-Expression: MIT\nLicense-File: LICENSE\nLicense-File: THIRD_PARTY.md\n" in about
+    assert notices == (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
+
+
 def test_an_installed_copy_plans_as_the_clone_does(anatcl: Anatcl, heads: Path, tmp_path: Path) -> None:
     done = anatcl(tmp_path, "run", str(heads), "out", "group", "--", "-n", "--quiet", "rules")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -120,11 +120,11 @@ class Study:
         assert done.returncode == 0, done.stderr[-3000:]
         return set(re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, re.MULTILINE)) - {"total", "all"}
 
-    def prefixes(self) -> dict[tuple[str, str], set[str]]:
+    def prefixes(self, log: Path) -> dict[tuple[str, str], set[str]]:
         """Environments, by the names of their files, in which each step was started."""
         names = {file.read_bytes(): file.name for file in (ROOT / "envs").glob("*.yaml")}
         found: dict[tuple[str, str], set[str]] = {}
-        for line in self.log.read_text().splitlines():
+        for line in log.read_text().splitlines():
             prefix, words = line.split("\t")
             if match := re.fullmatch(r"-m anatcl (\w+) ([\w-]+)", words):
                 file = names[Path(f"{prefix}.yaml").read_bytes()]
@@ -155,7 +155,7 @@ OF_OPTIONS = {"surfaces", "embed_given", "finetune"}
 
 def test_every_rule_ran_in_its_own_environment(studies):
     study, without = studies
-    found = study.prefixes()
+    found = study.prefixes(study.log)
     for name, (stage, step, files) in rules().items():
         if name in OF_OPTIONS:
             continue
@@ -176,6 +176,50 @@ def test_the_tables_are_those_of_a_run_without_conda(studies):
     assert len(tables[0]) > 20 and "results/evaluate/scores.tsv" in tables[0]
     assert set(tables[0]) == set(tables[1])
     assert [name for name, content in tables[0].items() if tables[1][name] != content] == []
+
+
+# A queue of one machine, as strict as PBS: a job begins in another folder, and has this environment only with -V.
+QSUB = """#!/bin/sh
+echo "$@" >> "$(dirname "$0")/asked.txt"
+keep=
+for word; do [ "$word" = -V ] && keep=1; script=$word; done
+script=$(realpath "$script")
+cd /
+if [ "$keep" ]; then nohup "$script" >/dev/null 2>&1 & else nohup env -i "$script" >/dev/null 2>&1 & fi
+echo $!
+"""
+
+
+def test_the_generic_profile_runs_jobs_in_their_environments(studies, repository, tmp_path):
+    pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="the plugin of this profile is absent")
+    study, _ = studies
+    (tmp_path / "qsub").write_text(QSUB)
+    (tmp_path / "qsub").chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), study.environment["PATH"]])
+    profile = ["--workflow-profile", str(repository / "workflow" / "profiles" / "generic"), "--sdm", "conda"]
+    table = study.folder / "results" / "report" / "benchmark.tsv"
+    before = table.read_bytes()
+    log = tmp_path / "queued.tsv"
+    done = study.run(*profile, "--forcerun", "tables", "--until", "tables", PATH=path, STANDIN_LOG=str(log))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    asked = (tmp_path / "asked.txt").read_text().splitlines()
+    assert len(asked) == 1 and "-V -N anatcl-" in asked[0]
+    assert study.prefixes(log)["report", "tables"] == {"report.yaml"}
+    assert table.read_bytes() == before
+
+
+def test_a_job_of_an_installed_copy_runs_in_its_environment(conda, wheel, heads, tmp_path):
+    """The wheel away from any clone: the environment does not have the library, the job finds it all the same."""
+    place, folder = tmp_path / "a place", tmp_path / "study"
+    folder.mkdir()
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target", str(place), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"bids_dir": str(heads)}))
+    study = Study(folder, conda, place / "anatcl" / "shipped")
+    done = study.run("--sdm", "conda", "--until", "template", PYTHONPATH=str(place))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert study.prefixes(study.log) == {("preprocess", "template"): {"preprocess.yaml"}}
+    assert (folder / "results" / "preprocess" / "template" / "template.json").is_file()
 
 
 def test_adding_conda_redoes_the_cohort_unless_software_is_no_trigger(studies):
