@@ -28,7 +28,7 @@ DESCRIPTIONS = {
     "desc-affine_xfm.mat": "Affine, in the direction that the name says.",
     "mode-image_xfm.h5": "Affine and deformation, in the direction that the name says.",
 }
-SUFFIXES = (".nii.gz", ".nii", ".h5", ".mat", ".tsv", ".png")
+SUFFIXES = (".nii.gz", ".nii", ".h5", ".mat", ".txt", ".tsv", ".png")
 
 
 def sidecar_path(path: str | Path) -> Path:

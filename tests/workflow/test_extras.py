@@ -93,7 +93,6 @@ LACKING = [
     (["run", "--", "-n"], "psutil", "workflow"),
     (["crate", "--out", "crate"], "psutil", "workflow"),
     (["simulate", "bids"], "nibabel", "imaging"),
-    (["report", "page", "--benchmark", "b.tsv", "--out", "i.html"], "markupsafe", "workflow"),
 ]
 
 
