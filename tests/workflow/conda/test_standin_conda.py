@@ -120,11 +120,11 @@ class Study:
         assert done.returncode == 0, done.stderr[-3000:]
         return set(re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, re.MULTILINE)) - {"total", "all"}
 
-    def prefixes(self, log: Path) -> dict[tuple[str, str], set[str]]:
+    def prefixes(self) -> dict[tuple[str, str], set[str]]:
         """Environments, by the names of their files, in which each step was started."""
         names = {file.read_bytes(): file.name for file in (ROOT / "envs").glob("*.yaml")}
         found: dict[tuple[str, str], set[str]] = {}
-        for line in log.read_text().splitlines():
+        for line in self.log.read_text().splitlines():
             prefix, words = line.split("\t")
             if match := re.fullmatch(r"-m anatcl (\w+) ([\w-]+)", words):
                 file = names[Path(f"{prefix}.yaml").read_bytes()]
@@ -155,7 +155,7 @@ OF_OPTIONS = {"surfaces", "embed_given", "finetune", "person_template", "person_
 
 def test_every_rule_ran_in_its_own_environment(studies):
     study, without = studies
-    found = study.prefixes(study.log)
+    found = study.prefixes()
     for name, (stage, step, files) in rules().items():
         if name in OF_OPTIONS:
             continue
@@ -190,36 +190,39 @@ echo $!
 """
 
 
-def test_the_generic_profile_runs_jobs_in_their_environments(studies, repository, tmp_path):
+@pytest.fixture
+def template(conda, heads, tmp_path):
+    """Run the rule `template` by the workflow of a clone or an installed copy, with its environment."""
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"bids_dir": str(heads)}))
+
+    def run(name: str, repository: Path, *options: str, **variables: str) -> dict[str, bytes]:
+        (tmp_path / name).mkdir()
+        study = Study(tmp_path / name, conda, repository)
+        path = os.pathsep.join([str(tmp_path), study.environment["PATH"]])
+        done = study.run("--sdm", "conda", "--until", "template", *options, PATH=path, **variables)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+        assert study.prefixes() == {("preprocess", "template"): {"preprocess.yaml"}}
+        made = study.folder / "results" / "preprocess" / "template"
+        return {file.name: file.read_bytes() for file in made.glob("*.nii.gz")}
+
+    return run
+
+
+def test_an_installed_copy_and_a_scheduler_do_as_the_clone_does(template, repository, wheel, tmp_path):
+    """The environment does not have the library: the job finds that of the clone, or of the wheel, by its path."""
     pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="the plugin of this profile is absent")
-    study, _ = studies
-    (tmp_path / "qsub").write_text(QSUB)
-    (tmp_path / "qsub").chmod(0o755)
-    path = os.pathsep.join([str(tmp_path), study.environment["PATH"]])
-    profile = ["--workflow-profile", str(repository / "workflow" / "profiles" / "generic"), "--sdm", "conda"]
-    table = study.folder / "results" / "report" / "benchmark.tsv"
-    before = table.read_bytes()
-    log = tmp_path / "queued.tsv"
-    done = study.run(*profile, "--forcerun", "tables", "--until", "tables", PATH=path, STANDIN_LOG=str(log))
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    asked = (tmp_path / "asked.txt").read_text().splitlines()
-    assert len(asked) == 1 and "-V -N anatcl-" in asked[0]
-    assert study.prefixes(log)["report", "tables"] == {"report.yaml"}
-    assert table.read_bytes() == before
-
-
-def test_a_job_of_an_installed_copy_runs_in_its_environment(conda, wheel, heads, tmp_path):
-    """The wheel away from any clone: the environment does not have the library, the job finds it all the same."""
-    place, folder = tmp_path / "a place", tmp_path / "study"
-    folder.mkdir()
+    volumes = template("clone", repository)
+    assert len(volumes) > 5
+    place = tmp_path / "a place"
     install = [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target", str(place), str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"bids_dir": str(heads)}))
-    study = Study(folder, conda, place / "anatcl" / "shipped")
-    done = study.run("--sdm", "conda", "--until", "template", PYTHONPATH=str(place))
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    assert study.prefixes(study.log) == {("preprocess", "template"): {"preprocess.yaml"}}
-    assert (folder / "results" / "preprocess" / "template" / "template.json").is_file()
+    assert template("wheel", place / "anatcl" / "shipped", PYTHONPATH=str(place)) == volumes
+    (tmp_path / "qsub").write_text(QSUB)
+    (tmp_path / "qsub").chmod(0o755)
+    profile = str(repository / "workflow" / "profiles" / "generic")
+    assert template("queue", repository, "--workflow-profile", profile) == volumes
+    [asked] = (tmp_path / "asked.txt").read_text().splitlines()
+    assert asked.startswith("-V -N anatcl-template -l select=1:ncpus=1:mem=4000mb -l walltime=00:15:00 ")
 
 
 def test_adding_conda_redoes_the_cohort_unless_software_is_no_trigger(studies):
