@@ -151,6 +151,7 @@ rule report:
         methods="results/report/methods.md",
         maps=PLAN.tasks.maps,
         config=resolved_config,
+        cohort="results/report/cohort.html",
     output:
         page="results/report/index.html",
     log:
@@ -187,6 +188,7 @@ rule report:
         " --methods {input.methods:q}"
         " {params.maps_dir:q}"
         " --config {input.config:q}"
+        " --cohort-page {input.cohort:q}"
         " --title {params.title:q}"
         " --out {output.page:q}"
         " > {log:q} 2>&1"

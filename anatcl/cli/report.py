@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from pathlib import Path
 
 
 def register(stages: argparse._SubParsersAction) -> None:
@@ -12,6 +14,8 @@ def register(stages: argparse._SubParsersAction) -> None:
     steps = stage.add_subparsers(dest="step", metavar="STEP", required=True)
     _register_tables(steps)
     _register_page(steps)
+    _register_participants(steps)
+    _register_cohort(steps)
     _register_runtime(steps)
     _register_excluded(steps)
     _register_methods(steps)
@@ -43,11 +47,48 @@ def _register_page(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--methods", metavar="MD", help="methods text (`report methods`)")
     parser.add_argument("--interpretation-dir", metavar="DIR", help="maps of `evaluate interpret`, when there are any")
     parser.add_argument("--config", metavar="YAML", help="resolved configuration, quoted in the page")
+    parser.add_argument("--cohort-page", metavar="HTML", help="page of the cohort (`report cohort`), linked")
     parser.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
     parser.add_argument("--gallery-limit", type=int, default=200, metavar="N",
                         help="scans whose pictures fit in the page; larger cohorts get gallery pages")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="HTML", help="the page")
     parser.set_defaults(function=_page)
+
+
+def _register_participants(steps: argparse._SubParsersAction) -> None:
+    text = "a page for each participant of some scans, once they are measured"
+    parser = steps.add_parser("participants", help=text)
+    parser.add_argument("--tables", nargs="+", required=True, metavar="TSV", help="measures of each scan")
+    parser.add_argument("--preprocess-dir", required=True, metavar="DIR", help="folder of quality numbers and pictures")
+    parser.add_argument("--measures-dir", required=True, metavar="DIR", help="folder of the surfaces' pictures")
+    parser.add_argument("--people", default="{}", metavar="JSON", help="rows of the index by scan (age, sex, site)")
+    parser.add_argument("--limits", required=True, metavar="JSON", help="limits, accept and reject of the gate")
+    parser.add_argument(
+        "--freesurfer", metavar="DIR", help="where the cohort's tables take their measures from instead"
+    )
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the pages")
+    parser.add_argument("--out", required=True, metavar="TSV", help="list of the pages")
+    parser.set_defaults(function=_participants)
+
+
+def _register_cohort(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("cohort", help="page of the cohort, before any training")
+    parser.add_argument("--scans", required=True, metavar="TSV", help="results/bids/scans.tsv")
+    parser.add_argument("--measures", required=True, metavar="TSV", help="results/measures/measures.tsv")
+    parser.add_argument("--reliability", metavar="TSV", help="results/measures/reliability.tsv, when repeats exist")
+    parser.add_argument("--preprocess-dir", required=True, metavar="DIR", help="folder of quality numbers and pictures")
+    parser.add_argument("--measures-dir", metavar="DIR", help="folder whose records say how measures were taken")
+    parser.add_argument("--excluded", nargs="*", default=[], metavar="TSV", help="excluded.tsv files of the stages")
+    parser.add_argument("--failures-dir", metavar="DIR", help="folder of the markers of failed scans")
+    parser.add_argument("--notes", metavar="TSV", help="results/bids/notes.tsv: what the index accepted or repaired")
+    parser.add_argument("--pages", nargs="*", default=[], metavar="TSV", help="lists of pages (`report participants`)")
+    parser.add_argument("--pages-dir", metavar="DIR", help="folder of those pages, beside this one")
+    parser.add_argument("--config", metavar="JSON", help="resolved configuration, quoted in the page")
+    parser.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
+    parser.add_argument("--gallery-limit", type=int, default=200, metavar="N",
+                        help="scans whose pictures fit in the page; larger cohorts get gallery pages")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="HTML", help="the page")
+    parser.set_defaults(function=_cohort)
 
 
 def _register_runtime(steps: argparse._SubParsersAction) -> None:
@@ -110,8 +151,39 @@ def _page(args: argparse.Namespace) -> None:
         methods=args.methods,
         interpretation=args.interpretation_dir,
         config=args.config,
+        cohort_page=args.cohort_page,
     )
     write_page(sources, args.out, title=args.title, gallery_limit=args.gallery_limit)
+
+
+def _participants(args: argparse.Namespace) -> None:
+    from anatcl.report.page.participant import Given, write_participants
+
+    given = Given(
+        json.loads(args.people),
+        json.loads(args.limits),
+        Path(args.preprocess_dir),
+        Path(args.measures_dir),
+        bool(args.freesurfer),
+    )
+    write_participants(args.tables, given, args.out, args.out_dir)
+
+
+def _cohort(args: argparse.Namespace) -> None:
+    from anatcl.report.page.cohort_page import Stages, write_cohort_page
+    from anatcl.report.records.results import Sources
+
+    sources = Sources(
+        scans=args.scans,
+        measures=args.measures,
+        reliability=args.reliability,
+        preprocess=args.preprocess_dir,
+        notes=args.notes,
+        config=args.config,
+    )
+    records = [args.measures_dir] if args.measures_dir else []
+    stages = Stages(args.excluded, args.failures_dir, args.pages, records, args.pages_dir)
+    write_cohort_page(sources, stages, args.out, args.title, args.gallery_limit)
 
 
 def _runtime(args: argparse.Namespace) -> None:

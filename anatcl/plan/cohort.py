@@ -23,6 +23,8 @@ from anatcl.spec.corrections import Corrections, read_corrections
 from anatcl.spec.layout import FAILURES, INDEX
 
 log = logging.getLogger(__name__)
+PAGE_JOBS = 256  # jobs that write pages of participants, at most
+SHOWN = ("session_id", "age", "sex", "site", "diagnosis")  # columns of the index that a participant's page has
 LEAVE_OUT = "ANATCL_LEAVE_OUT"  # in the environment of a pass that leaves out even what it was to retry
 
 
@@ -134,6 +136,26 @@ class Cohort:
             number = zlib.crc32(scan.split("/")[0].encode()) % count
             found.setdefault(f"{number:0{width}d}", []).append(scan)
         return dict(sorted(found.items()))
+
+    @functools.cached_property
+    def page_groups(self) -> dict[str, list[str]]:
+        """Scans by the job that writes their participants' pages.
+
+        A job for each participant, so that a page is there as soon as its scans are measured; of many participants,
+        `PAGE_JOBS` jobs for some of them each, since a job costs seconds before it draws anything.
+        """
+        people = {scan: scan.split("/")[0] for scan in self.scans}
+        few = len(set(people.values())) <= PAGE_JOBS
+        found: dict[str, list[str]] = {}
+        for scan, name in people.items():
+            group = name if few else f"{zlib.crc32(name.encode()) % PAGE_JOBS:03d}"
+            found.setdefault(group, []).append(scan)
+        return dict(sorted(found.items()))
+
+    def people_text(self, scans: list[str]) -> str:
+        """Rows of the index of some scans, as JSON text: what their participants' pages say of them."""
+        kept = [name for name in SHOWN if name in self.index]
+        return self.index.loc[scans, kept].to_json(orient="index")
 
     # -- what a person decided ----------------------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ SAVED = RESULTS / "config.json"
 RECORD = RESULTS / "run.json"
 MEASURES_TABLE = MEASURES / "measures.tsv"
 PAGE = REPORT / "index.html"
+COHORT_PAGE = REPORT / "cohort.html"
+PARTICIPANTS = REPORT / "participants"
 
 # -- scans --------------------------------------------------------------------------------------------------------
 
@@ -83,8 +85,10 @@ OF_SCANS = (
     "preprocess",
     "measures_chunk",
     "measures",
+    "participant_pages",
+    "cohort_page",
 )
-FOLDERS_OF_SCANS = (INDEX, PREPROCESS, MEASURES)
+FOLDERS_OF_SCANS = (INDEX, PREPROCESS, MEASURES, PARTICIPANTS, COHORT_PAGE)
 
 # What is said of a scan that is left out; in the report's table also where the log is.
 EXCLUDED = ("scan", "participant_id", "stage", "reason", "file", "remedy")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from anatcl import __version__
-from anatcl.base.files import write_text
-from anatcl.measures.age_effects import flag_text
-from anatcl.report.drawing import anatomy, classes, cortex, figures, interpretation
-from anatcl.report.page import cohort, gallery, markdown, notes
+from anatcl.report.drawing import anatomy, classes, figures, interpretation
+from anatcl.report.page import cohort, facts, markdown, notes, shared
 from anatcl.report.records import checklist, provenance, results
 from anatcl.report.records.results import Sources
 from anatcl.report.tables import subgroups
@@ -26,29 +21,7 @@ from anatcl.report.tables.verdict import verdict
 
 # Columns of the scans table that embedding maps are coloured by, where they exist.
 COLOURS = ("age", "site", "diagnosis", "sex")
-# Scans shown in the page itself when the cohort is too large for all; and scans per further gallery page.
-SHOWN_OF_LARGE = 24
-PER_PAGE = 100
 AGE_COLUMNS = {"scan", "y_true", "y_pred"}
-
-
-@functools.cache
-def environment() -> Environment:
-    """Templates of this package; every value is escaped."""
-    loader = PackageLoader("anatcl.report.page")
-    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    found.filters["method"] = words.method_label
-    found.filters["seconds"] = duration
-    return found
-
-
-def duration(seconds: float) -> str:
-    """Time as a person says it: ``12 s``, ``4 min``, ``3.2 h``."""
-    if pd.isna(seconds):
-        return "–"
-    if seconds < 99.5:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 5940 else f"{seconds / 3600:.3g} h"
 
 
 def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int = 200) -> None:
@@ -59,7 +32,8 @@ def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int
     sources : Sources
         Where the parts come from.
     out : path
-        The page; gallery pages are named ``{stem}-gallery-001.html`` and so on.
+        The page; gallery pages are named ``{stem}-gallery-001.html`` and so on, unless the cohort has a page of its
+        own, which has them.
     title : str
         Title of the page.
     gallery_limit : int
@@ -67,80 +41,30 @@ def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int
     """
     out = Path(out)
     measures, scans = results.table(sources.measures), results.table(sources.scans)
+    excluded = results.table(sources.excluded)
     names = sorted({str(scan) for table in (scans, measures) if "scan" in table for scan in table["scan"]})
-    quality = results.quality(sources.preprocess, names)
-    remarks = scan_remarks(measures, results.table(sources.excluded))
-    pictured = [scan for scan in names if scan in quality or has_picture(sources, scan)]
-    pages = []
-    if len(pictured) > gallery_limit:
-        pages = write_gallery_pages(sources, pictured, quality, remarks, out, title)
-    shown = worst(pictured, quality, remarks) if pages else pictured
+    quality, left = shared.quality_context(sources, names, measures, excluded, gallery_limit)
+    if left and not sources.cohort_page:
+        quality["qc_pages"] = shared.write_gallery_pages(sources, left, measures, excluded, out, title)
     context = {
         "title": title,
+        "facts": facts.facts(sources, len(scans), excluded),
         "version": __version__,
-        "qc": gallery.items(sources.preprocess, shown, quality, remarks) if sources.preprocess else [],
-        "qc_count": len(pictured),
-        "qc_pages": pages,
+        **quality,
+        "qc_home": link(sources.cohort_page, out),
         **results_context(sources, out),
         **people_context(sources, scans),
         "interpretations": interpretation.interpretations(sources.interpretation),
         "anatomy": anatomy.maps(measures, scans, results.table(sources.reliability)),
-        **record_context(sources, scans),
+        **record_context(sources),
     }
-    write_text(out, environment().get_template("index.html").render(context, sprite=outlines(context)))
+    shared.render(out, "index.html", context | {"sprite": shared.outlines(context)})
 
 
-def outlines(context: dict[str, Any]) -> Markup:
-    """Outlines of the cortical regions, where some map of the page refers to them."""
-    mapped = any(context["anatomy"][kind] for kind in ("means", "effects", "repeats"))
-    return cortex.sprite() if mapped or any(one.regions for one in context["interpretations"]) else Markup("")
-
-
-def has_picture(sources: Sources, scan: str) -> bool:
-    """Whether the quality step left a picture of the scan."""
-    return sources.preprocess is not None and (Path(sources.preprocess) / f"{scan}_desc-qc.png").is_file()
-
-
-def scan_remarks(measures: pd.DataFrame, excluded: pd.DataFrame) -> dict[str, list[str]]:
-    """What other stages say of a scan: why it was left out, which measures are outliers."""
-    remarks: dict[str, list[str]] = {}
-    for row in excluded.to_dict("records"):
-        remarks.setdefault(str(row.get("scan")), []).append(f"left out of the tables: {row.get('reason')}")
-    if {"scan", "flags"} <= set(measures):
-        for scan, text in measures.dropna(subset=["flags"])[["scan", "flags"]].astype(str).itertuples(index=False):
-            named = [flag_text(flag) for flag in text.split(";") if flag]
-            remarks.setdefault(scan, []).extend(gallery.shortened(named))
-    return remarks
-
-
-def worst(scans: list[str], quality: dict[str, dict[str, Any]], remarks: dict[str, list[str]]) -> list[str]:
-    """The scans that most deserve a look, when not all can be shown."""
-    odd = gallery.unusual(quality, remarks)
-    return sorted(scans, key=lambda scan: (-len(odd.get(scan, [])), scan))[:SHOWN_OF_LARGE]
-
-
-def write_gallery_pages(
-    sources: Sources,
-    scans: list[str],
-    quality: dict[str, dict[str, Any]],
-    remarks: dict[str, list[str]],
-    out: Path,
-    title: str,
-) -> list[str]:
-    """Write all pictures to pages of `PER_PAGE` scans; return their file names."""
-    names: list[str] = []
-    for start in range(0, len(scans), PER_PAGE):
-        part = scans[start : start + PER_PAGE]
-        name = f"{out.stem}-gallery-{start // PER_PAGE + 1:03d}.html"
-        items = gallery.items(str(sources.preprocess), part, quality, remarks)
-        page = (
-            environment()
-            .get_template("gallery.html")
-            .render(title=title, home=out.name, qc=items, number=len(names) + 1)
-        )
-        write_text(out.with_name(name), page)
-        names.append(name)
-    return names
+def link(target: results.PathLike, out: Path) -> str:
+    """Address of a file relative to a page; empty where there is no such file."""
+    there = target is not None and Path(target).is_file()
+    return Path(os.path.relpath(str(target), out.parent)).as_posix() if there else ""
 
 
 def results_context(sources: Sources, out: Path) -> dict[str, Any]:
@@ -221,7 +145,7 @@ def embedding_figures(embeddings: dict[str, results.Embedding], scans: pd.DataFr
     return found
 
 
-def record_context(sources: Sources, scans: pd.DataFrame) -> dict[str, Any]:
+def record_context(sources: Sources) -> dict[str, Any]:
     """Training, exclusions, runtime, provenance, methods."""
     histories = results.histories(sources.pretrain)
     curves = [figures.learning_curves(histories[m], words.method_label(m)) for m in words.order_methods(histories)]

@@ -37,6 +37,7 @@ class Sources:
     methods: PathLike = None
     interpretation: PathLike = None
     config: PathLike = None
+    cohort_page: PathLike = None
 
 
 @dataclasses.dataclass(frozen=True)
