@@ -12,7 +12,6 @@ import pandas as pd
 
 from anatcl import __version__
 from anatcl.base.files import read_json
-from anatcl.base.words import plural
 from anatcl.report.records import results
 from anatcl.report.records.results import Sources
 
@@ -43,9 +42,9 @@ def facts(sources: Sources, scans: int, excluded: pd.DataFrame) -> list[tuple[st
 def in_and_out(sources: Sources, scans: int, excluded: pd.DataFrame) -> str:
     """``27 in the tables, 3 left out``."""
     measured = results.table(sources.measures)
-    inside = plural(len(measured) if "scan" in measured else scans, "scan")
+    inside = len(measured) if "scan" in measured else scans
     out = excluded["scan"].fillna(excluded.get("participant_id")).nunique() if "scan" in excluded else 0
-    return f"{inside} in the tables, {out:,} left out"
+    return f"{inside:,} in the tables, {out:,} left out"
 
 
 def dataset(sources: Sources) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from anatcl.report.tables.verdict import verdict
 
 # Columns of the scans table that embedding maps are coloured by, where they exist.
 COLOURS = ("age", "site", "diagnosis", "sex")
+# Files of a table and their types.
+KINDS = {"csv": "text/csv", "md": "text/markdown", "tex": "text/x-tex"}
 AGE_COLUMNS = {"scan", "y_true", "y_pred"}
 
 
@@ -52,7 +55,7 @@ def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int
         "version": __version__,
         **quality,
         "qc_home": link(sources.cohort_page, out),
-        **results_context(sources, out),
+        **results_context(sources),
         **people_context(sources, scans),
         "interpretations": interpretation.interpretations(sources.interpretation),
         "anatomy": anatomy.maps(measures, scans, results.table(sources.reliability)),
@@ -67,16 +70,14 @@ def link(target: results.PathLike, out: Path) -> str:
     return Path(os.path.relpath(str(target), out.parent)).as_posix() if there else ""
 
 
-def results_context(sources: Sources, out: Path) -> dict[str, Any]:
+def results_context(sources: Sources) -> dict[str, Any]:
     """Tables, forest plots and headlines."""
     scores = results.scores(sources.benchmark)
     groups = []
     for group in words.GROUPS if len(scores) else ():
         table = build_table(scores, group)
         if table.rows:
-            groups.append(
-                {"table": table, "forests": figures.forests(table), "files": table_files(sources, group, out)}
-            )
+            groups.append({"table": table, "forests": figures.forests(table), "files": table_files(sources, group)})
     best = headlines(scores)
     run = {method for headline in best for method, _ in headline.rows}
     return {
@@ -94,12 +95,18 @@ def results_context(sources: Sources, out: Path) -> dict[str, Any]:
     }
 
 
-def table_files(sources: Sources, group: str, out: Path) -> dict[str, str]:
-    """Links to the table's files, relative to the page."""
+def table_files(sources: Sources, group: str) -> dict[str, str]:
+    """A table's files as data URIs by name, so that they travel with the page."""
     if sources.tables is None:
         return {}
-    files = {kind: Path(sources.tables) / f"{group}.{kind}" for kind in ("csv", "md", "tex")}
-    return {kind: Path(os.path.relpath(path, out.parent)).as_posix() for kind, path in files.items() if path.is_file()}
+    files = [Path(sources.tables) / f"{group}.{kind}" for kind in KINDS]
+    return {path.name: embedded(path) for path in files if path.is_file()}
+
+
+def embedded(path: Path) -> str:
+    """A text file as a data URI."""
+    kind = KINDS.get(path.suffix.removeprefix("."), "text/plain")
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def people_context(sources: Sources, scans: pd.DataFrame) -> dict[str, Any]:

@@ -206,7 +206,14 @@ def build(root: Path, people: int = 24) -> Path:
     write_tsv(results / "measures" / "measures.tsv", measures)
     write_tsv(results / "measures" / "reliability.tsv", make_reliability(measures))
     write_tsv(results / "evaluate" / "comparisons.tsv", make_comparisons())
-    checks = {"check": "participants", "encoder": ["y-aware/fold-0"], "n_train": 16, "n_test": 8, "n_overlap": 0}
+    checks = {
+        "method": "y-aware",
+        "check": "participants",
+        "encoder": ["y-aware/fold-0"],
+        "n_train": 16,
+        "n_test": 8,
+        "n_overlap": 0,
+    }
     write_tsv(results / "evaluate" / "audit.tsv", pd.DataFrame(checks).assign(overlap="", verdict="clean"))
     write_tsv(results / "evaluate" / "subgroups.tsv", make_subgroups())
     skipped = {"method": ["untrained", "y-aware"], "task": "site", "flags": "fewer than two classes <here>."}

@@ -172,7 +172,7 @@ def cohort_page(results_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_the_cohorts_page_is_whole_without_any_training(cohort_page: Path) -> None:
     found, text = Checked(cohort_page), cohort_page.read_text()
     assert {"cohort", "anatomy", "people", "qc", "excluded", "notes", "methods"} <= set(found.ids)
-    assert "A &lt;cohort&gt;" in text and "28 scans in the tables, 2 left out" in text
+    assert "A &lt;cohort&gt;" in text and "28 in the tables, 2 left out" in text
     assert text.count('class="qc"') == 28
     assert "2 left out, each with the reason" in text and "No overlap." in text
     assert "N4" in text and "Evaluation</h" not in text
@@ -198,7 +198,7 @@ def test_facts_name_dataset_and_day(tmp_path: Path) -> None:
     )
     excluded = pd.DataFrame({"scan": ["c", "c", None], "participant_id": ["x", "x", "y"]})
     found = dict(facts.facts(sources, 3, excluded))
-    assert found["Dataset"] == "My study" and found["Scans"] == "2 scans in the tables, 2 left out"
+    assert found["Dataset"] == "My study" and found["Scans"] == "2 in the tables, 2 left out"
     assert re.fullmatch(r"\d{1,2} \w+ 20\d\d", found["Results of"])
     (tmp_path / "bids" / "dataset_description.json").write_text("{broken")
     assert dict(facts.facts(sources, 3, excluded))["Dataset"] == "bids"
