@@ -7,11 +7,19 @@ import json
 import sys
 from pathlib import Path
 
+from anatcl.base.errors import InputError
+
 
 def register(stages: argparse._SubParsersAction) -> None:
     """Add the stage ``report`` and its steps."""
     stage = stages.add_parser("report", help="tables, page and methods text from what the other stages wrote")
-    steps = stage.add_subparsers(dest="step", metavar="STEP", required=True)
+    stage.add_argument(
+        "--anonymise", nargs="?", const=".", metavar="DIR",
+        help="write the page of the finished run in DIR (default: here) without names, exact ages, paths and pictures "
+        "of single heads, as results/report/anonymous.html",
+    )  # fmt: skip
+    stage.set_defaults(function=_anonymise)
+    steps = stage.add_subparsers(dest="step", metavar="STEP")
     _register_tables(steps)
     _register_page(steps)
     _register_participants(steps)
@@ -124,6 +132,14 @@ def _register_summary(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--scans", metavar="TSV", help="table of usable scans (default: ../bids/scans.tsv of the page)")
     parser.add_argument("--excluded", metavar="TSV", help="table of exclusions (default: excluded.tsv beside the page)")
     parser.set_defaults(function=_summary)
+
+
+def _anonymise(args: argparse.Namespace) -> None:
+    if args.anonymise is None:
+        raise InputError("nothing was asked for.", remedy="Write --anonymise, or a step: anatcl report --help.")
+    from anatcl.report.page.anonymous import write_anonymous
+
+    sys.stdout.write(f"Page without names: {write_anonymous(args.anonymise)}\n")
 
 
 def _tables(args: argparse.Namespace) -> None:

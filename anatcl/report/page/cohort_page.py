@@ -66,6 +66,7 @@ def write_cohort_page(sources: Sources, stages: Stages, out: str | Path, title: 
         "title": title,
         "facts": facts.facts(sources, len(scans), excluded),
         "version": __version__,
+        "anonymous": False,
         **quality,
         "people": people(stages, out),
         "cohort": cohort.describe(scans),

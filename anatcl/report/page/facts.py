@@ -6,7 +6,6 @@ import datetime
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -49,7 +48,7 @@ def in_and_out(sources: Sources, scans: int, excluded: pd.DataFrame) -> str:
 
 def dataset(sources: Sources) -> str:
     """Name in the dataset's own description, else that of its folder; empty when neither is known."""
-    where = _configured(sources).get("bids_dir")
+    where = results.configured(sources.config).get("bids_dir")
     if not where:
         return ""
     run = Path(str(sources.config)).resolve().parent.parent  # paths of the configuration are relative to the run
@@ -60,13 +59,6 @@ def dataset(sources: Sources) -> str:
     except (ValueError, AttributeError):
         name = None
     return str(name or folder.resolve().name)
-
-
-def _configured(sources: Sources) -> dict[str, Any]:
-    path = sources.config
-    if path is None or Path(path).suffix != ".json" or not Path(path).is_file():
-        return {}
-    return dict(read_json(path))
 
 
 def day(sources: Sources) -> str:

@@ -27,7 +27,9 @@ KINDS = {"csv": "text/csv", "md": "text/markdown", "tex": "text/x-tex"}
 AGE_COLUMNS = {"scan", "y_true", "y_pred"}
 
 
-def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int = 200) -> None:
+def write_page(
+    sources: Sources, out: str | Path, title: str, gallery_limit: int = 200, anonymous: bool = False
+) -> None:
     """Write the report and, for a large cohort, gallery pages beside it.
 
     Parameters
@@ -41,6 +43,8 @@ def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int
         Title of the page.
     gallery_limit : int
         Largest number of scans whose pictures all stand in the page.
+    anonymous : bool
+        The sources name nobody (`anatcl.report.records.anonymous`): the page says so, and shows no configuration.
     """
     out = Path(out)
     measures, scans = results.table(sources.measures), results.table(sources.scans)
@@ -60,7 +64,9 @@ def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int
         "interpretations": interpretation.interpretations(sources.interpretation),
         "anatomy": anatomy.maps(measures, scans, results.table(sources.reliability)),
         **record_context(sources),
+        "anonymous": anonymous,
     }
+    context |= {"config": ""} if anonymous else {}
     shared.render(out, "index.html", context | {"sprite": shared.outlines(context)})
 
 

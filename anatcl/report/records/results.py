@@ -86,6 +86,13 @@ def text(path: PathLike) -> str:
     return Path(path).read_text(encoding="utf-8") if path is not None and Path(path).is_file() else ""
 
 
+def configured(path: PathLike) -> dict[str, Any]:
+    """The resolved configuration; empty when there is no such JSON file."""
+    if path is None or Path(path).suffix != ".json" or not Path(path).is_file():
+        return {}
+    return dict(read_json(path))
+
+
 def predictions(folder: PathLike) -> dict[tuple[str, str], pd.DataFrame]:
     """Predictions by method and task, from ``{method}/{task}_predictions.tsv``."""
     if folder is None:
