@@ -107,6 +107,8 @@ rule methods_text:
         measures="results/measures/measures.tsv",
         models="results/pretrain/models.tsv",
         scores="results/evaluate/scores.tsv",
+        excluded="results/report/excluded.tsv",
+        config=resolved_config,
     output:
         text="results/report/methods.md",
     log:
@@ -130,6 +132,8 @@ rule methods_text:
         "python -m anatcl report methods"
         " --preprocess-dir {params.preprocess_dir:q}"
         " --run-records {params.measures_dir:q} {params.pretrain_dir:q} {params.evaluate_dir:q}"
+        " --config {input.config:q}"
+        " --excluded {input.excluded:q}"
         " --out {output.text:q}"
         " > {log:q} 2>&1"
 

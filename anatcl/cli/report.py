@@ -121,6 +121,8 @@ def _register_methods(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--preprocess-dir", metavar="DIR", help="folder whose JSON sidecars say what ran")
     parser.add_argument("--run-records", nargs="*", default=[], metavar="PATH",
                         help="run.json, model.json or folders of them, of the other stages")  # fmt: skip
+    parser.add_argument("--config", metavar="JSON", help="resolved configuration, whose options have their sentences")
+    parser.add_argument("--excluded", metavar="TSV", help="joined exclusions (`report excluded`), counted in the text")
     parser.add_argument("--out", required=True, metavar="MD", help="the text, Markdown")
     parser.set_defaults(function=_methods)
 
@@ -217,7 +219,7 @@ def _excluded(args: argparse.Namespace) -> None:
 def _methods(args: argparse.Namespace) -> None:
     from anatcl.report.records.methods import write_methods
 
-    write_methods(args.preprocess_dir, args.run_records, args.out)
+    write_methods(args.preprocess_dir, args.run_records, args.out, args.config, args.excluded)
 
 
 def _summary(args: argparse.Namespace) -> None:

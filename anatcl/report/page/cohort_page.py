@@ -61,7 +61,7 @@ def write_cohort_page(sources: Sources, stages: Stages, out: str | Path, title: 
     quality, left = shared.quality_context(sources, names, measures, excluded, gallery_limit)
     if left:
         quality["qc_pages"] = shared.write_gallery_pages(sources, left, measures, excluded, out, title)
-    text = methods.methods_text(sources.preprocess, stages.records)
+    text = methods.methods_text(sources.preprocess, stages.records, sources.config, excluded)
     context = {
         "title": title,
         "facts": facts.facts(sources, len(scans), excluded),

@@ -65,7 +65,7 @@ def new_names(scans: pd.DataFrame) -> Names:
     rows = scans["scan"].astype(str).tolist()
     RANDOM.shuffle(rows)
     stems = {scan: f"scan-{number:05d}" for number, scan in enumerate(rows, 1)}
-    sites = scans["site"].dropna().astype(str).value_counts().index if "site" in scans else []
+    sites = list(scans["site"].dropna().astype(str).value_counts().index) if "site" in scans else []
     return Names(stems, named, {site: f"site {number}" for number, site in enumerate(sites, 1)})
 
 
@@ -149,7 +149,7 @@ def _people(table: pd.DataFrame, names: Names, every: bool = False) -> pd.DataFr
     """Rows of scans under new names, in a new order, with rounded ages and without texts that a person wrote."""
     if "scan" not in table:
         return pd.DataFrame()
-    numbers = table.select_dtypes("number").columns if every else []
+    numbers = list(table.select_dtypes("number").columns) if every else []
     trust = ["thickness_trust"] if "thickness_trust" in table else []
     kept = list(dict.fromkeys([*(c for c in KEPT if c in table), *numbers, *trust]))
     found = table[kept].copy()

@@ -140,6 +140,8 @@ def write_pictures(folder: Path, rng: np.random.Generator, scans: pd.DataFrame) 
         }  # fmt: skip
         write_json(f"{stem}_desc-preproc_T1w.json", {"Calls": ["N4BiasFieldCorrection -d 3"], **common})
         write_json(f"{stem}_desc-brain_mask.json", {"Method": "ants", **common})
+        engine = {"DeformableEngine": "antspyx 0.6.3"}
+        write_json(f"{stem}_from-T1w_to-MNI152NLin2009aSym_mode-image_xfm.json", engine | common)
     write_json(folder / "dataset_description.json", {"Template": {"name": "MNI152NLin2009aSym"}})
 
 
