@@ -91,7 +91,7 @@ def _register_cohort(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--notes", metavar="TSV", help="results/bids/notes.tsv: what the index accepted or repaired")
     parser.add_argument("--pages", nargs="*", default=[], metavar="TSV", help="lists of pages (`report participants`)")
     parser.add_argument("--pages-dir", metavar="DIR", help="folder of those pages, beside this one")
-    parser.add_argument("--config", metavar="JSON", help="resolved configuration, quoted in the page")
+    parser.add_argument("--options", default="{}", metavar="JSON", help="what is configured of dataset and imaging")
     parser.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
     parser.add_argument("--gallery-limit", type=int, default=200, metavar="N",
                         help="scans whose pictures fit in the page; larger cohorts get gallery pages")  # fmt: skip
@@ -197,10 +197,10 @@ def _cohort(args: argparse.Namespace) -> None:
         reliability=args.reliability,
         preprocess=args.preprocess_dir,
         notes=args.notes,
-        config=args.config,
     )
     records = [args.measures_dir] if args.measures_dir else []
-    stages = Stages(args.excluded, args.failures_dir, args.pages, records, args.pages_dir)
+    options = json.loads(args.options)
+    stages = Stages(args.excluded, args.failures_dir, args.pages, records, args.pages_dir, options)
     write_cohort_page(sources, stages, args.out, args.title, args.gallery_limit)
 
 

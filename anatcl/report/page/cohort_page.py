@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,6 +33,8 @@ class Stages:
         Folders of the measures' records, for the methods text.
     participants : path or None
         Folder of the participants' pages, for the links.
+    options : mapping
+        What is configured of dataset and imaging; paths are relative to the folder of the run, where the step runs.
     """
 
     excluded: Sequence[str | Path] = ()
@@ -38,6 +42,7 @@ class Stages:
     pages: Sequence[str | Path] = ()
     records: Sequence[str | Path] = ()
     participants: str | Path | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def write_cohort_page(sources: Sources, stages: Stages, out: str | Path, title: str, gallery_limit: int = 200) -> None:
@@ -61,10 +66,10 @@ def write_cohort_page(sources: Sources, stages: Stages, out: str | Path, title: 
     quality, left = shared.quality_context(sources, names, measures, excluded, gallery_limit)
     if left:
         quality["qc_pages"] = shared.write_gallery_pages(sources, left, measures, excluded, out, title)
-    text = methods.methods_text(sources.preprocess, stages.records, sources.config, excluded)
+    text = methods.methods_text(sources.preprocess, stages.records, stages.options, excluded)
     context = {
         "title": title,
-        "facts": facts.facts(sources, len(scans), excluded),
+        "facts": facts.facts(sources, len(scans), excluded, facts.dataset(stages.options, Path())),
         "version": __version__,
         "anonymous": False,
         **quality,
@@ -75,7 +80,7 @@ def write_cohort_page(sources: Sources, stages: Stages, out: str | Path, title: 
         "notes": notes.grouped(results.table(sources.notes)),
         "methods": markdown.to_html(text),
         "provenance": {"machines": [], "runs": [], "versions": {}},
-        "config": results.text(sources.config),
+        "config": json.dumps(stages.options, indent=2, ensure_ascii=False) if stages.options else "",
     }
     shared.render(out, "cohort.html", context | {"sprite": shared.outlines(context)})
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,7 +19,7 @@ from anatcl.report.records.results import Sources
 PACKAGE = Path(__file__).resolve().parents[2]
 
 
-def facts(sources: Sources, scans: int, excluded: pd.DataFrame) -> list[tuple[str, str]]:
+def facts(sources: Sources, scans: int, excluded: pd.DataFrame, name: str) -> list[tuple[str, str]]:
     """Name and value of each fact that is known.
 
     Parameters
@@ -27,10 +29,12 @@ def facts(sources: Sources, scans: int, excluded: pd.DataFrame) -> list[tuple[st
         Usable scans of the index.
     excluded : DataFrame
         Exclusions of all stages.
+    name : str
+        Name of the dataset, of :func:`dataset`.
     """
     index = sources.scans is not None
     found = [
-        ("Dataset", dataset(sources)),
+        ("Dataset", name),
         ("Results of", day(sources)),
         ("Scans", in_and_out(sources, scans, excluded) if index else ""),
         ("Made by", f"anatcl-workflow {revision()}"),
@@ -46,19 +50,30 @@ def in_and_out(sources: Sources, scans: int, excluded: pd.DataFrame) -> str:
     return f"{inside:,} in the tables, {out:,} left out"
 
 
-def dataset(sources: Sources) -> str:
-    """Name in the dataset's own description, else that of its folder; empty when neither is known."""
-    where = results.configured(sources.config).get("bids_dir")
-    if not where:
+def dataset(config: Mapping[str, Any], run: Path) -> str:
+    """Name in the dataset's own description, else that of its folder; empty when neither is known.
+
+    Parameters
+    ----------
+    config : mapping
+        Configuration, whose paths are relative to the folder of the run.
+    run : Path
+        That folder.
+    """
+    if not config.get("bids_dir"):
         return ""
-    run = Path(str(sources.config)).resolve().parent.parent  # paths of the configuration are relative to the run
-    folder = run / str(where)
+    folder = run / str(config["bids_dir"])
     description = folder / "dataset_description.json"
     try:
         name = read_json(description).get("Name") if description.is_file() else None
     except (ValueError, AttributeError):
         name = None
     return str(name or folder.resolve().name)
+
+
+def of_run(sources: Sources) -> str:
+    """Name of the dataset of a run whose configuration is among the sources."""
+    return dataset(results.configured(sources.config), Path(str(sources.config)).resolve().parent.parent)
 
 
 def day(sources: Sources) -> str:

@@ -55,7 +55,7 @@ def write_page(
         quality["qc_pages"] = shared.write_gallery_pages(sources, left, measures, excluded, out, title)
     context = {
         "title": title,
-        "facts": facts.facts(sources, len(scans), excluded),
+        "facts": facts.facts(sources, len(scans), excluded, facts.of_run(sources)),
         "version": __version__,
         **quality,
         "qc_home": link(sources.cohort_page, out),

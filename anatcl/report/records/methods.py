@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,8 @@ def _sentence(
     """The sentence with its citations, or nothing where records and options do not bear it out."""
     if "option" in rule and not options.asks(rule["option"]):
         return ""
+    if "unlike" in rule and options.asks(rule["unlike"]):
+        return ""
     if not all(re.search(pattern, records.text, re.IGNORECASE) for pattern in rule.get("when", ())):
         return ""
     if any(name in facts for name in rule.get("unless", ())):
@@ -191,7 +193,7 @@ def _rules_of_methods() -> list[dict[str, Any]]:
 def methods_text(
     preprocess_dir: str | Path | None,
     run_records: Sequence[str | Path],
-    config: str | Path | None = None,
+    config: Mapping[str, Any] | None = None,
     excluded: pd.DataFrame | None = None,
 ) -> str:
     """Methods text as Markdown: paragraphs by stage, versions, BibTeX.
@@ -202,12 +204,12 @@ def methods_text(
         Folder whose JSON sidecars say which programs ran, with which parameters.
     run_records : sequence of path
         ``run.json`` and ``model.json`` files, or folders of them; their stage is read off their path.
-    config : path, optional
-        The resolved configuration; without it nothing is said of options.
+    config : mapping, optional
+        The resolved configuration or sections of it; without it nothing is said of options.
     excluded : DataFrame, optional
         The joined table of exclusions.
     """
-    references, options = _references(), read_options(results.configured(config))
+    references, options = _references(), read_options(config or {})
     files = find_records(preprocess_dir, run_records)
     lines, cited = ["# Methods", ""], list[str]()
     versions: dict[str, set[str]] = {}
@@ -268,4 +270,4 @@ def write_methods(
 ) -> None:
     """Write the methods text."""
     table = None if excluded is None else results.table(excluded)
-    write_text(out, methods_text(preprocess_dir, run_records, config, table))
+    write_text(out, methods_text(preprocess_dir, run_records, results.configured(config), table))

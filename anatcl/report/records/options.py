@@ -8,12 +8,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from anatcl.base.errors import InputError
-from anatcl.spec.config import Config
+from anatcl.spec.bids import Bids, Participants
+from anatcl.spec.encoders import FineTuning
+from anatcl.spec.imaging import Measures, Preprocess
 from anatcl.spec.protocol import Design, load_design
+from anatcl.spec.section import Section
 from anatcl.spec.task import Task, load_task
+from anatcl.spec.training import Common, Further
 
 OF_TASKS, OF_PROTOCOLS = "task", "protocol"  # begin the names of options that every task, every protocol has
 
+# Sections by their names. A step must not read the whole configuration (anatcl.spec.config): every new key would run it
+# again. Of options that stand there no default is known here; they count as asked for when they are not empty.
+SECTIONS: dict[str, type[Section]] = {
+    "participants": Participants,
+    "bids": Bids,
+    "preprocess": Preprocess,
+    "measures": Measures,
+    "pretrain": Common,
+    "pretrain.options": Further,
+    "evaluate.finetune": FineTuning,
+    OF_TASKS: Task,
+    OF_PROTOCOLS: Design,
+}
+NESTED = ("preprocess.skullstrip", "pretrain.options", "evaluate.finetune")  # sections within sections
 COUNTED = ("participants.include", "participants.exclude", "preprocess.accept", "preprocess.reject")  # people's names
 NAMED = ("evaluate.features", "evaluate.encoders", "pretrain.own")  # of what the user names, the names
 
@@ -33,7 +51,8 @@ class Options:
     def asks(self, wanted: str | Mapping[str, Any]) -> bool:
         """Whether an option differs from its default (its name alone is given), or has a value (``{name: value}``)."""
         if isinstance(wanted, str):
-            return any(value != defaults().get(wanted) for value in self.values.get(wanted, ()))
+            said = self.values.get(wanted, ())
+            return any(value != defaults()[wanted] for value in said) if wanted in defaults() else any(said)
         return all(value in self.values.get(name, ()) for name, value in wanted.items())
 
     def facts(self) -> dict[str, str]:
@@ -102,30 +121,23 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
     """Dotted names and values of the sections of a configuration; a mapping that the user fills is one value."""
     for key, value in values.items():
         name = f"{prefix}{key}"
-        section = isinstance(value, Mapping) and (not prefix or name in sections())
-        if section:
+        if isinstance(value, Mapping) and (not prefix or name in NESTED):
             yield from leaves(value, f"{name}.")
         else:
             yield name, value
 
 
 @functools.cache
-def sections() -> frozenset[str]:
-    """Names of the sections within sections."""
-    nested = Config().model_dump(mode="json", by_alias=True)
-    models = {"preprocess": ("skullstrip",), "pretrain": ("options",), "evaluate": ("finetune",)}
-    return frozenset(f"{outer}.{inner}" for outer, names in models.items() for inner in names if inner in nested[outer])
-
-
-@functools.cache
 def defaults() -> dict[str, Any]:
-    """Default of each option by its dotted name."""
-    found = dict(leaves(Config().model_dump(mode="json", by_alias=True)))
-    for prefix, model in ((OF_TASKS, Task), (OF_PROTOCOLS, Design)):
-        for name, field in model.model_fields.items():
-            found[f"{prefix}.{name}"] = _as_json(field.get_default(call_default_factory=True))
-    return found
+    """Default of each option by its dotted name, of the sections that are known here."""
+    return {
+        f"{prefix}.{field.alias or name}": _as_json(field.get_default(call_default_factory=True))
+        for prefix, model in SECTIONS.items()
+        for name, field in model.model_fields.items()
+    }
 
 
 def _as_json(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, Mapping):
+        return {key: _as_json(inner) for key, inner in value.items()}
+    return [_as_json(inner) for inner in value] if isinstance(value, list | tuple) else value

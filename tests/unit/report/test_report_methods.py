@@ -70,11 +70,17 @@ def everything() -> Iterator[str]:
     yield from (f"protocol.{name}" for name in Design.model_fields)
 
 
+def default_of(name: str) -> Any:
+    """The default of an option, of the whole configuration."""
+    whole = dict(options.leaves(Config().model_dump(mode="json", by_alias=True)))
+    return whole[name] if name in whole else options.defaults()[name]
+
+
 def another(name: str) -> Any:
     """A value of an option that is not its default."""
     if name in OTHERS:
         return OTHERS[name]
-    default = options.defaults()[name]
+    default = default_of(name)
     if isinstance(default, bool):
         return not default
     if isinstance(default, int | float):
@@ -103,15 +109,15 @@ def changed(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def text_of(results_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def text_of(results_dir: Path) -> Any:
     """The methods text of the made-up run with a configuration."""
-    folder = tmp_path_factory.mktemp("options")
     keep = [next((results_dir / "pretrain" / "y-aware").rglob("model.json")), results_dir / "evaluate" / "scores.tsv"]
 
     def text(config: dict[str, Any]) -> str:
-        (folder / "config.json").write_text(json.dumps(config))
         preprocess = results_dir / "preprocess" / "sub-02" / "anat"
-        return methods.methods_text(preprocess, [*keep, results_dir / "measures" / "run.json"], folder / "config.json")
+        return methods.methods_text(
+            preprocess, [*keep, results_dir / "measures" / "run.json"], json.loads(json.dumps(config))
+        )
 
     return text
 
@@ -128,6 +134,17 @@ def test_every_option_has_its_sentence(name: str, text_of: Any) -> None:
     usual["evaluate"]["tasks"] = [copy.deepcopy(TASK)]
     usual["evaluate"]["tasks"][0] |= BESIDE.get(name, {}) if name != "task.threshold" else {}
     assert text_of(changed(name)) != text_of(usual), f"the methods text does not say that {name} was changed"
+
+
+def test_defaults_of_sentences_are_those_of_the_configuration() -> None:
+    stages = methods._data("methods.yaml")
+    said = [pair for s in stages for rule in s["sentences"] for pair in rule.get("unlike", {}).items()]
+    assert said and all(default_of(name) == value for name, value in said)
+    whole = dict(options.leaves(Config().model_dump(mode="json", by_alias=True)))
+    assert all(whole[name] == value for name, value in options.defaults().items() if name in whole)
+    named = {rule["option"] for s in stages for rule in s["sentences"] if isinstance(rule.get("option"), str)}
+    # An option without a default here counts as asked for when it is not empty: its default must be.
+    assert not any(default_of(name) for name in named - set(options.defaults()))
 
 
 def written(folder: Path, stage: str, name: str, record: dict[str, Any], **further: Any) -> str:
@@ -177,9 +194,8 @@ def test_every_engine_of_preprocessing_has_its_sentence(name, record, said, unsa
 def test_every_engine_of_thickness_has_its_sentence(method: str, said: str, unsaid: str, tmp_path: Path) -> None:
     config = Config().model_dump(mode="json", by_alias=True)
     config["measures"]["engine"] = "surface" if method == "surface" else "volume"
-    write_json(tmp_path / "config.json", config)
     record = {"Atlas": "desikan-killiany", "ThicknessMethod": method}
-    text = written(tmp_path, "measures", "sub-1_measures.json", record, config=tmp_path / "config.json")
+    text = written(tmp_path, "measures", "sub-1_measures.json", record, config=config)
     assert said in text and unsaid not in text
     assert ("surfaces lay beyond a limit" in text) == (method == "surface")
 

@@ -164,6 +164,7 @@ def cohort_page(results_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     words += ["--preprocess-dir", str(results_dir / "preprocess"), "--measures-dir", str(results_dir / "measures")]
     words += ["--excluded", str(results_dir / "bids" / "excluded.tsv"), "--failures-dir", str(results_dir / "failures")]
     words += ["--notes", str(results_dir / "bids" / "notes.tsv"), "--pages", str(out / "list.tsv")]
+    words += ["--options", json.dumps({"bids_dir": "no/where", "preprocess": {"qc": {"cjv": [None, 2.0]}}})]
     words += ["--pages-dir", str(out / "participants"), "--title", "A <cohort>", "--out", str(out / "cohort.html")]
     assert main(words) == 0
     return out / "cohort.html"
@@ -175,6 +176,7 @@ def test_the_cohorts_page_is_whole_without_any_training(cohort_page: Path) -> No
     assert "A &lt;cohort&gt;" in text and "28 in the tables, 2 left out" in text
     assert text.count('class="qc"') == 28
     assert "2 left out, each with the reason" in text and "No overlap." in text
+    assert "cjv: at most 2.0" in text and "where</dd>" in text
     assert "N4" in text and "Evaluation</h" not in text
     assert not re.search(r"https?://(?!doi)", re.sub(r"(?s)<pre.*?</pre>", "", text))
 
@@ -197,9 +199,9 @@ def test_facts_name_dataset_and_day(tmp_path: Path) -> None:
         scans=tmp_path / "scans.tsv", measures=tmp_path / "measures.tsv", config=tmp_path / "results/config.json"
     )
     excluded = pd.DataFrame({"scan": ["c", "c", None], "participant_id": ["x", "x", "y"]})
-    found = dict(facts.facts(sources, 3, excluded))
+    found = dict(facts.facts(sources, 3, excluded, facts.of_run(sources)))
     assert found["Dataset"] == "My study" and found["Scans"] == "2 in the tables, 2 left out"
     assert re.fullmatch(r"\d{1,2} \w+ 20\d\d", found["Results of"])
     (tmp_path / "bids" / "dataset_description.json").write_text("{broken")
-    assert dict(facts.facts(sources, 3, excluded))["Dataset"] == "bids"
-    assert [name for name, _ in facts.facts(Sources(), 0, pd.DataFrame())] == ["Made by"]
+    assert facts.of_run(sources) == "bids"
+    assert [name for name, _ in facts.facts(Sources(), 0, pd.DataFrame(), "")] == ["Made by"]

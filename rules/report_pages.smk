@@ -1,4 +1,4 @@
-# pages: what a person sees of scans and cohort, before anything is trained.
+# report, first part: what a person sees of scans and cohort, before anything is trained.
 #
 # REQUIRED INPUTS: measures, quality numbers and pictures of results/preprocess and results/measures
 # OUTPUTS:         results/report/participants/{participant}.html and results/report/cohort.html
@@ -58,7 +58,6 @@ rule cohort_page:
         preprocess="results/preprocess/excluded.tsv",
         measured="results/measures/excluded.tsv",
         pages=group_lists,
-        config=resolved_config,
     output:
         page="results/report/cohort.html",
     log:
@@ -76,6 +75,7 @@ rule cohort_page:
         title=PLAN.config.report.title,
         preprocess_dir=subpath(input.qc, parent=True),
         measures_dir=subpath(input.measures, parent=True),
+        options=PLAN.options_of_scans(),
         failures_dir="results/failures",
         failed=failed_scans,
         code=code_digest("report", "cohort"),
@@ -91,7 +91,7 @@ rule cohort_page:
         " --failures-dir {params.failures_dir:q}"
         " --pages {input.pages:q}"
         " --pages-dir results/report/participants"
-        " --config {input.config:q}"
+        " --options {params.options:q}"
         " --title {params.title:q}"
         " --out {output.page:q}"
         " > {log:q} 2>&1"
