@@ -92,7 +92,7 @@ def _against_index(plan: Plan, scans_alone: bool) -> Found:
         if not nobody:
             yield error.key or ("bids_dir",), error
         return
-    for check in (_decisions, _masks):
+    for check in (_decisions, _masks, _means):
         yield from check(plan, table)
     later = [one for check in (_folds, _ages, _columns, _protocols, _features) for one in check(plan, table)]
     later += _tasks(plan, table)
@@ -178,6 +178,20 @@ def _masks(plan: Plan, table: pd.DataFrame) -> Found:
 
 
 # -- pretraining --------------------------------------------------------------------------------------------------
+
+
+def _means(plan: Plan, table: pd.DataFrame) -> Found:
+    """Mean scans of participants for whom masks are given, or whose name is taken."""
+    if not plan.config.measures.longitudinal:
+        return
+    place, method = ("measures", "longitudinal"), plan.config.preprocess.skullstrip.method
+    if method in ("mask", "none"):
+        reason = f"the masks of a participant's mean scan are found, and preprocess: skullstrip: method is {method!r}."
+        yield (place, InputError(reason, None, "Write method: auto, or longitudinal: false."))
+    try:
+        _ = plan.cohort.persons
+    except InputError as error:
+        yield (place, error)
 
 
 def _folds(plan: Plan, table: pd.DataFrame) -> Found:

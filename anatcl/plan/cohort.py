@@ -20,7 +20,7 @@ from anatcl.plan.given import link, without_braces
 from anatcl.spec.bids import Options
 from anatcl.spec.config import Config
 from anatcl.spec.corrections import Corrections, read_corrections
-from anatcl.spec.layout import FAILURES, INDEX
+from anatcl.spec.layout import FAILURES, INDEX, person_stem
 
 log = logging.getLogger(__name__)
 PAGE_JOBS = 256  # jobs that write pages of participants, at most
@@ -82,6 +82,8 @@ class Cohort:
         A whole head of 1 mm is 10 MB or so, compressed. Rules ask for twice as much at 36 MB (0.6 mm).
         """
         if scan not in self.weights:  # each rule asks for it twice
+            if scan in self.persons:
+                return max(self.weight(one) for one in self.persons[scan])
             path = Path(self.image(scan))
             size = path.stat().st_size / 1e6 if path.exists() else 0.0
             self.weights[scan] = 1 + max(0.0, size * (1.0 if path.suffix == ".gz" else 0.5) - 12) / 24
@@ -94,6 +96,14 @@ class Cohort:
         """Markers of scans that failed in an earlier pass and belong to this cohort."""
         table = failures.failed(FAILURES)
         return table[table["scan"].isin(self.index["scan"])]
+
+    @functools.cached_property
+    def broken(self) -> list[str]:
+        """Stems of persons' templates that could not be made in an earlier pass."""
+        if not self.config.measures.longitudinal:
+            return []
+        ours = set(map(person_stem, self.index["scan"]))
+        return sorted(ours & set(failures.failed(FAILURES)["scan"]))
 
     @property
     def retries(self) -> bool:
@@ -125,6 +135,36 @@ class Cohort:
             remedy = f"Read {INDEX / 'excluded.tsv'} and {FAILURES}."
             raise InputError("there is no scan to work on.", self.config.bids_dir, remedy)
         return scans
+
+    @functools.cached_property
+    def persons(self) -> dict[str, list[str]]:
+        """Scans by the stem of their person's template; empty without ``measures: longitudinal``.
+
+        A person has one who has several scans, unless making it failed before: then each scan goes its own way.
+
+        Raises
+        ------
+        InputError
+            A raw scan has the name of a template.
+        """
+        found: dict[str, list[str]] = {}
+        if not self.config.measures.longitudinal:
+            return found
+        for scan in self.scans:
+            found.setdefault(person_stem(scan), []).append(scan)
+        if taken := sorted(set(found) & set(self.index["scan"])):
+            raise InputError(
+                f"measures: longitudinal: true makes an image of the name {taken[0]}, and a raw scan has it.",
+                self.image(taken[0]),
+                "Rename the scan, or exclude it (participants: exclude).",
+            )
+        broken = [] if self.retries else self.broken
+        return {stem: scans for stem, scans in found.items() if len(scans) > 1 and stem not in broken}
+
+    def person(self, scan: str) -> str:
+        """Stem of the template that a scan begins with; empty for a scan that goes its own way."""
+        stem = person_stem(scan)
+        return stem if scan in self.persons.get(stem, ()) else ""
 
     @functools.cached_property
     def chunks(self) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from anatcl.base.files import sha256, write_json
 from anatcl.base.provenance import peak_memory_mb, versions
 from anatcl.preprocess.ants import engine_version
 
-SUFFIXES = (".nii.gz", ".nii", ".h5", ".mat", ".tsv", ".png")
+SUFFIXES = (".nii.gz", ".nii", ".h5", ".mat", ".txt", ".tsv", ".png")
 
 
 def sidecar_path(path: str | Path) -> Path:

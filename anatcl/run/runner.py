@@ -142,7 +142,8 @@ def _mark(folder: Path, start: float) -> bool:
         before = set(plan.cohort.scans)
         mark_missing(plan, start)
         again = Plan.of_job()
-        return bool(before) and not again.config.failures.fatal and _some_left(again) and len(again.cohort.failed) > 0
+        goes_on = bool(before) and not again.config.failures.fatal and _some_left(again)
+        return goes_on and (len(again.cohort.failed) > 0 or bool(again.cohort.broken))
 
 
 def _some_left(plan: Plan) -> bool:

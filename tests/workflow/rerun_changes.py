@@ -37,6 +37,7 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
         ("measure",),
     ),
     "measures: engine": ({"measures": {"engine": "surface", "atlas": "desikan-killiany"}}, ("measure", "surfaces")),
+    "measures: longitudinal": ({"measures": {"longitudinal": True}}, ("report",)),
     "measures: surface_mm": ({"measures": {"surface_mm": 1.0}}, ("report",)),
     "measures: surface_qc": ({"measures": {"surface_qc": {"euler": [0, 2]}}}, ("report",)),
     "measures: chunk": ({"measures": {"chunk": 1}}, ("preprocess_chunk",)),

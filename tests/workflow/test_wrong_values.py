@@ -55,6 +55,11 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "seed": ({"seed": -1}, ("seed is -1",)),
     "deterministic": ({"preprocess": {"threads": 2}}, ("deterministic", "preprocess: threads: 1")),
     "dataset": ({"bids_dir": "nowhere"}, ("bids_dir", "there is no such folder")),
+    "means of given masks": (
+        {"measures": {"longitudinal": True}, "preprocess": {"skullstrip": {"method": "none"}}},
+        ("measures.longitudinal", "method is 'none'", "longitudinal: false"),
+    ),
+    "longitudinal": (section("measures", longitudinal="maybe"), ("measures.longitudinal is 'maybe'",)),
     # participants and bids
     "participant": (section("participants", include=["sub-03"]), ("participants.include[0]", "'sub-03'", "'sub-003'")),
     "query over participants": (section("participants", query="agee > 3"), ("agee", "'age'")),

@@ -209,6 +209,15 @@ def test_ten_scans_take_few_lines_and_a_failure_is_said_at_once(tmp_path: Path) 
     assert "preprocess 50 of 50, measures 10 of 11" in lines[-1] and " so far" in lines[-1]
 
 
+def test_the_last_line_of_a_finished_run_counts_its_jobs(tmp_path: Path) -> None:
+    out = io.StringIO()
+    shown = display.Display(tmp_path, 1, lambda: [], out)
+    for line in [*plan(1), *(line for rule in [*STEPS, "measures"] for line in job(rule, 1, "sub-1"))]:
+        shown.feed(line)
+    shown.close()
+    assert f"  all {len(STEPS) + 1} jobs are done; " in out.getvalue().splitlines()[-1]
+
+
 def test_jobs_side_by_side_shorten_the_time_left(tmp_path: Path) -> None:
     shown = display.Display(tmp_path, 4, lambda: [], io.StringIO())
     shown.recorded = pd.DataFrame({"mean": [10.0], "count": [9], "spread": [0.0]}, index=["measure"])
