@@ -107,6 +107,14 @@ def test_pages_of_people_and_cohort_are_there_and_linked(finished):
     assert min(path.stat().st_mtime_ns for path in pages.values()) < trained
 
 
+def test_a_page_to_send_out_names_nobody(finished, dataset, snakemake):
+    done = snakemake(finished, "report", "--anonymise", module=("anatcl",))
+    assert done.returncode == 0, done.stderr[-2000:]
+    text = (finished / "results" / "report" / "anonymous.html").read_text()
+    assert not re.search(r"sub-\d", text) and "pwned" not in text and str(dataset.parent) not in text
+    assert "Anonymised" in text and "ROC AUC" in text
+
+
 def test_nothing_in_a_name_was_executed(finished, dataset):
     assert not list(finished.rglob("pwned")) and not list(dataset.parents[1].rglob("pwned"))
 
