@@ -216,6 +216,12 @@ def group_people(wildcards):
 
 
 @ready
+def options_of_scans(wildcards):
+    """What is configured of dataset and imaging; a path in it may hold braces, which only a function leaves alone."""
+    return PLAN.options_of_scans()
+
+
+@ready
 def task_text(wildcards):
     """A task as JSON, name or path, for its step."""
     return PLAN.tasks.text(wildcards.task)

@@ -36,6 +36,7 @@ rule template:
 
 
 rule bias_correct:
+    """Check one scan and remove its bias field."""
     input:
         image=raw_image,
     output:

@@ -6,6 +6,7 @@
 
 
 rule person_template:
+    """Make the mean of a participant's scans."""
     input:
         images=of_person("results/preprocess/{scan}_desc-preproc_T1w.nii.gz"),
         template="results/preprocess/template/template.json",

@@ -75,7 +75,7 @@ rule cohort_page:
         title=PLAN.config.report.title,
         preprocess_dir=subpath(input.qc, parent=True),
         measures_dir=subpath(input.measures, parent=True),
-        options=PLAN.options_of_scans(),
+        options=options_of_scans,
         failures_dir="results/failures",
         failed=failed_scans,
         code=code_digest("report", "cohort"),

@@ -217,7 +217,7 @@ def methods_text(
         if not files[stage["stage"]]:
             continue
         records = read_records(files[stage["stage"]])
-        facts = {name: ", ".join(sorted(values)) for name, values in records.facts.items()}
+        facts = {name: ", ".join(sorted(map(_name, values))) for name, values in records.facts.items()}
         facts |= options.facts() | _further(files[stage["stage"]], excluded)
         rules = stage["sentences"] + (_rules_of_methods() if stage.get("methods") else [])
         written = [(rule, _sentence(rule, records, facts, references, options)) for rule in rules]
@@ -227,6 +227,11 @@ def methods_text(
             versions.setdefault(name, set()).update(seen)
     lines += _versions(versions) + _bibliography(dict.fromkeys(cited), references)
     return "\n".join(lines)
+
+
+def _name(value: str) -> str:
+    """A value as it stands in the text: of a file its name, since its folder is this machine's."""
+    return Path(value).name if "/" in value and value.endswith((".json", ".yaml", ".yml")) else value
 
 
 def _further(files: Sequence[Path], excluded: pd.DataFrame | None) -> dict[str, str]:

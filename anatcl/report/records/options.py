@@ -33,6 +33,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 NESTED = ("preprocess.skullstrip", "pretrain.options", "evaluate.finetune")  # sections within sections
 COUNTED = ("participants.include", "participants.exclude", "preprocess.accept", "preprocess.reject")  # people's names
+RANGES = ("bids.voxel_mm",)  # lowest and highest value
 NAMED = ("evaluate.features", "evaluate.encoders", "pretrain.own")  # of what the user names, the names
 
 
@@ -72,6 +73,8 @@ class Options:
 def _said(name: str, value: Any) -> str:
     if name in COUNTED:
         return str(len(value))
+    if name in RANGES:
+        return _limits(value)
     return in_words(list(value) if name in NAMED else value)
 
 
@@ -81,7 +84,7 @@ def in_words(value: Any) -> str:
         return "; ".join(f"{key}: {_limits(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(in_words(inner) for inner in value)
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _limits(value: Any) -> str:
@@ -90,8 +93,8 @@ def _limits(value: Any) -> str:
         return in_words(value)
     low, high = value
     if None in (low, high):
-        return f"at least {low}" if high is None else f"at most {high}"
-    return f"{low} to {high}"
+        return f"at least {in_words(low)}" if high is None else f"at most {in_words(high)}"
+    return f"{in_words(low)} to {in_words(high)}"
 
 
 def read_options(config: Mapping[str, Any]) -> Options:

@@ -234,7 +234,7 @@ def test_from_the_cohort_to_a_participant_and_back(browser: Any, pages: list[Pat
     assert visit.page.locator("h1").inner_text() == "sub-02"
     assert "is below 0.99" in visit.page.locator(".odd").first.inner_text()
     visit.page.locator(".eyebrow a").click()
-    assert visit.page.locator("h1").inner_text() == "A cohort"
+    assert visit.page.title() == "Cohort · A cohort"
     visit.context.close()
 
 

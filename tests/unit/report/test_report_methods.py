@@ -208,6 +208,15 @@ def test_measures_of_other_programs_are_counted(tmp_path: Path) -> None:
     assert "1 scan(s) were taken from FastSurfer's tables" in text
 
 
+def test_numbers_and_files_stand_there_as_people_write_them(tmp_path: Path) -> None:
+    config = Config().model_dump(mode="json", by_alias=True)
+    text = written(
+        tmp_path, "preprocess", MASKED, {"Method": "ants", "Recipe": "results/given/r/own.json"}, config=config
+    )
+    assert "0.2 to 6 mm" in text and "icv_ml: 700 to 2400; template_dice: at least 0.8" in text
+    assert "the recipe `own.json`" in text
+
+
 def test_exclusions_are_counted_by_stage(tmp_path: Path) -> None:
     excluded = pd.DataFrame({"stage": ["bids", "bids", "preprocess qc"]})
     text = written(tmp_path, "preprocess", MASKED, {"Method": "ants"}, excluded=excluded)

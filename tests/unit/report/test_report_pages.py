@@ -176,7 +176,7 @@ def test_the_cohorts_page_is_whole_without_any_training(cohort_page: Path) -> No
     assert "A &lt;cohort&gt;" in text and "28 in the tables, 2 left out" in text
     assert text.count('class="qc"') == 28
     assert "2 left out, each with the reason" in text and "No overlap." in text
-    assert "cjv: at most 2.0" in text and "where</dd>" in text
+    assert "cjv: at most 2)" in text and "where</dd>" in text
     assert "N4" in text and "Evaluation</h" not in text
     assert not re.search(r"https?://(?!doi)", re.sub(r"(?s)<pre.*?</pre>", "", text))
 
