@@ -92,7 +92,7 @@ def estimate(
     missing : float
         Variance that the bootstrap lacks.
     """
-    values, n = found.values, units.effective_n(table, kind)
+    values, n = found.values, units.effective_n(table, kind, metric)
     extra, freedom = found.draw_variance
     low, high = bootstrap.interval(values, missing, n=n, extra=extra, extra_freedom=freedom)
     base = metric.removesuffix(metrics.SITE_MEAN)

@@ -70,6 +70,7 @@ def test_the_smaller_class_is_the_effective_n():
     assert units.effective_n(classes(495, 5), "binary") == pytest.approx(5, abs=0.2)
     assert units.effective_n(classes(100, 100), "binary") == pytest.approx(199)
     assert units.effective_n(classes(3, 1), "binary") == 1
+    assert units.effective_n(classes(60, 40), "binary", "average_precision_site_mean") == 40
     assert units.effective_n(classes(495, 5), "regression") == 500
     assert units.smallest(classes(495, 5), "binary") == 5
 
