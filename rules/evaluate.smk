@@ -12,14 +12,14 @@ rule embed:
     input:
         arrays="results/pretrain/arrays/arrays.json",
         volumes="results/pretrain/arrays/volumes.npy",
-        encoder="results/pretrain/{method}/fold-{fold}/encoder.safetensors",
-        model="results/pretrain/{method}/fold-{fold}/model.json",
+        encoder="results/pretrain/{trained}/fold-{fold}/encoder.safetensors",
+        model="results/pretrain/{trained}/fold-{fold}/model.json",
     output:
-        embeddings="results/evaluate/{method}/fold-{fold}/embeddings.npz",
+        embeddings="results/evaluate/{trained}/fold-{fold}/embeddings.npz",
     log:
-        "logs/embed/{method}/fold-{fold}.log",
+        "logs/embed/{trained}/fold-{fold}.log",
     benchmark:
-        "results/benchmarks/embed/{method}/fold-{fold}.tsv"
+        "results/benchmarks/embed/{trained}/fold-{fold}.tsv"
     conda:
         TORCH_ENV
     threads: PLAN.config.pretrain.threads

@@ -1,8 +1,8 @@
 # pretrain: one encoder per method and fold, trained without that fold's participants.
 #
 # REQUIRED INPUTS: VBM or quasi-raw maps of results/preprocess, results/measures/measures.tsv
-# OUTPUTS:         results/pretrain/{folds.tsv, arrays/, {method}/fold-{k}/, models.tsv}
-# STEPS:           folds and pack (once) -> train per method and fold -> pretrain
+# OUTPUTS:         results/pretrain/{folds.tsv, arrays/, {method}/[seed-{s}/]fold-{k}/, models.tsv}
+# STEPS:           folds and pack (once) -> train per method, seed and fold -> pretrain
 
 
 rule folds:
@@ -85,7 +85,7 @@ rule pack:
 
 
 rule train:
-    """Train one method without one fold."""
+    """Train one method, with one seed, without one fold."""
     input:
         arrays="results/pretrain/arrays/arrays.json",
         volumes="results/pretrain/arrays/volumes.npy",
@@ -93,13 +93,13 @@ rule train:
         measures="results/measures/measures.tsv",
         folds="results/pretrain/folds.tsv",
     output:
-        encoder="results/pretrain/{method}/fold-{fold}/encoder.safetensors",
-        model="results/pretrain/{method}/fold-{fold}/model.json",
-        history="results/pretrain/{method}/fold-{fold}/history.tsv",
+        encoder="results/pretrain/{trained}/fold-{fold}/encoder.safetensors",
+        model="results/pretrain/{trained}/fold-{fold}/model.json",
+        history="results/pretrain/{trained}/fold-{fold}/history.tsv",
     log:
-        "logs/train/{method}/fold-{fold}.log",
+        "logs/train/{trained}/fold-{fold}.log",
     benchmark:
-        "results/benchmarks/train/{method}/fold-{fold}.tsv"
+        "results/benchmarks/train/{trained}/fold-{fold}.tsv"
     conda:
         TORCH_ENV
     threads: PLAN.config.pretrain.threads
@@ -113,6 +113,7 @@ rule train:
         launcher=PLAN.training.launcher,
         arrays_dir=subpath(input.arrays, parent=True),
         out_dir=subpath(output.encoder, parent=True),
+        method=train_method,
         options=train_options,
         own=train_own,
         precision=PLAN.config.pretrain.precision,
@@ -125,7 +126,7 @@ rule train:
         " --measures {input.measures:q}"
         " --folds {input.folds:q}"
         " --fold {wildcards.fold}"
-        " --method {wildcards.method}"
+        " --method {params.method}"
         " --options {params.options:q}"
         " --device {params.device}"
         " --precision {params.precision}"
@@ -141,8 +142,8 @@ rule pretrain:
     """List the trained encoders, with their last loss and hashes."""
     input:
         models=expand(
-            "results/pretrain/{method}/fold-{fold}/model.json",
-            method=PLAN.methods.encoders,
+            "results/pretrain/{trained}/fold-{fold}/model.json",
+            trained=PLAN.methods.trainings,
             fold=PLAN.training.folds,
         ),
     output:
