@@ -290,6 +290,12 @@ def embedding_files(wildcards):
 
 
 @ready
+def seed_count(wildcards):
+    """How many seeds of a method are probed."""
+    return PLAN.methods.seed_count(wildcards.embedded)
+
+
+@ready
 def models_dir(wildcards):
     """Folder that says whom a method has seen in training."""
     return PLAN.methods.folder(wildcards.embedded)

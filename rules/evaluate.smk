@@ -220,6 +220,7 @@ rule probe:
         task=task_text,
         content=task_content,
         embeddings_dir=subpath(output.scores, parent=True),
+        seeds=seed_count,
         pretrained_dir=models_dir,
         protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
@@ -234,6 +235,7 @@ rule probe:
         " --task {params.task:q}"
         " --method {wildcards.embedded}"
         " --embeddings-dir {params.embeddings_dir:q}"
+        " --seeds {params.seeds}"
         " --pretrained {params.pretrained_dir:q}"
         " --protocol {params.protocols:q}"
         " --scans {input.scans:q}"

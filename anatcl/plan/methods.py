@@ -93,6 +93,14 @@ class Methods:
         seeds = range(1, self.config.evaluate.untrained_seeds) if name == UNTRAINED else ()
         return folds + [str(EVALUATE / name / f"seed-{s}" / "embeddings.npz") for s in seeds]
 
+    def seed_count(self, name: str) -> int:
+        """How many seeds of a method's encoders are probed."""
+        if name == UNTRAINED:
+            return self.config.evaluate.untrained_seeds
+        return (
+            len(self.members(name)) if name in self.brought else len(self.seeds(name)) if name in self.encoders else 1
+        )
+
     def encoder_files(self, name: str) -> list[str]:
         """Files that say whom the encoders of a probed method have seen."""
         if name in self.brought:

@@ -273,6 +273,7 @@ def test_seeds_of_an_encoder_are_a_level(tmp_path, rng):
             np.savez(place / "embeddings.npz", scan=table["scan"].to_numpy(str), embedding=x + noise)
     features = load_embeddings(tmp_path, table["scan"])
     assert len(features.other_seeds) == 3
+    assert len(load_embeddings(tmp_path, table["scan"], seeds=2).other_seeds) == 1  # what a run of more has left
     folds = pd.DataFrame({"participant_id": table["participant_id"], "fold": np.arange(60) % 2})
     chosen = Settings("folds", n_bootstrap=50, shuffles=0)
     made, rows = evaluate_task(load_task(AGE), "untrained", table, features, folds, chosen)

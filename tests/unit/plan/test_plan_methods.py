@@ -50,6 +50,9 @@ def test_every_seed_of_a_trained_encoder_is_embedded_and_audited() -> None:
     assert plan.methods.trainings == ["y-aware", "y-aware/seed-1", "untrained"]
     assert plan.methods.embeddings("y-aware") == [f"results/evaluate/{place}/embeddings.npz" for place in places]
     assert plan.methods.encoder_files("y-aware") == [f"results/pretrain/{place}/model.json" for place in places]
+    assert [plan.methods.seed_count(m) for m in ("y-aware", "untrained", "voxel-pca")] == [2, 2, 1]
     assert plan.methods.embeddings("untrained")[-1] == "results/evaluate/untrained/seed-1/embeddings.npz"
-    seeds = [json.loads(plan.training.options(*plan.methods.method_and_seed(t)))["seed"] for t in plan.methods.trainings]
+    seeds = [
+        json.loads(plan.training.options(*plan.methods.method_and_seed(t)))["seed"] for t in plan.methods.trainings
+    ]
     assert seeds == [plan.config.seed, plan.config.seed + 1, plan.config.seed]
