@@ -310,7 +310,9 @@ def train_method(wildcards):
 @ready
 def train_code(wildcards):
     """Digest of what a training runs: the losses of its own method count, the others do not."""
-    return code_digest("pretrain", "train", *PLAN.training.parts(train_method(wildcards)))
+    return code_digest(
+        "pretrain", "train", *PLAN.training.parts(train_method(wildcards))
+    )
 
 
 @ready
