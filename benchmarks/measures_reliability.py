@@ -4,7 +4,8 @@ Run from the root of the repository, after ``--until measures`` on a dataset wit
 
     python -m benchmarks.measures_reliability --results results --name ms_two_sessions [--out docs/results/measures]
 
-It writes ``<name>_reliability.tsv`` (the workflow's table as it is), ``<name>_reliability_summary`` (median and 90th
+With ``--longitudinal OTHER`` (results of the same scans by ``measures: longitudinal: true``) the summary has both ways
+side by side. It writes ``<name>_reliability.tsv`` (the workflow's table as it is), ``<name>_reliability_summary`` (median and 90th
 percentile over regions) and ``<name>_reliability.png``. The last line is one JSON object: median percent difference.
 """
 
@@ -78,6 +79,7 @@ def draw(path: Path, table: pd.DataFrame) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the workflow's results")
+    parser.add_argument("--longitudinal", type=Path, help="results of the same scans by measures: longitudinal: true")
     parser.add_argument("--name", required=True, help="names the files")
     parser.add_argument("--note", default="", help="what should be known of the data")
     parser.add_argument("--out", type=Path, default=Path("docs/results/measures"), help="folder for tables and figure")
@@ -90,6 +92,10 @@ def main() -> None:
         raise SystemExit("nobody has two scans in this dataset.")
     measures = read_tsv(args.results / "measures" / "measures.tsv")
     found = summary(table)
+    if args.longitudinal:
+        other = summary(read_tsv(args.longitudinal / "measures" / "reliability.tsv")).set_index("measure")
+        for column in ("median_percent", "p90_percent"):
+            found[f"longitudinal_{column}"] = other[column].reindex(found["measure"]).to_numpy()
     about = {
         "command": "python -m benchmarks.measures_reliability",
         "thickness_method": sorted(set(measures["thickness_method"])),

@@ -128,6 +128,38 @@ def mask_flags(wildcards):
     return PLAN.imaging.mask_flags(wildcards.scan)
 
 
+def of_person(pattern):
+    """An input function: `pattern` for every scan of a participant whose mean is the wildcard `scan`."""
+
+    @ready
+    def files(wildcards):
+        return expand(pattern, scan=PLAN.cohort.persons[wildcards.scan])
+
+    return files
+
+
+def mean_file(ending):
+    """An input function: a file of the mean of the scan's participant."""
+
+    @ready
+    def file(wildcards):
+        return f"results/preprocess/{PLAN.cohort.person(wildcards.scan)}_{ending}"
+
+    return file
+
+
+@ready
+def masks_of_person(wildcards):
+    """How a scan lies to the mean of its participant, and the mean's masks and affine; nothing without a mean."""
+    return PLAN.imaging.masks_of_person(wildcards.scan)
+
+
+@ready
+def transforms_of_person(wildcards):
+    """How a scan lies to the mean of its participant, and the mean's transforms; nothing without a mean."""
+    return PLAN.imaging.transforms_of_person(wildcards.scan)
+
+
 def of_scans(pattern):
     """An input function: `pattern` for every scan of the cohort."""
 
@@ -156,6 +188,28 @@ def of_chunks(pattern):
         return expand(pattern, chunk=list(PLAN.cohort.chunks))
 
     return files
+
+
+@ready
+def maps_made(wildcards):
+    """Tables that are newer than the maps of all scans; the packed arrays where no maps are made."""
+    if PLAN.cohort.source:
+        return [str(layout.ARRAYS / "arrays.json")]
+    return expand(
+        "results/preprocess/chunks/{chunk}_qc.tsv", chunk=list(PLAN.cohort.chunks)
+    )
+
+
+@ready
+def taken_arrays(wildcards):
+    """The maps, or the packed arrays, that the dataset brings."""
+    return PLAN.cohort.files()
+
+
+@ready
+def taken_measures(wildcards):
+    """The tables of measures that the dataset brings."""
+    return PLAN.cohort.measure_files()
 
 
 @ready

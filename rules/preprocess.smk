@@ -46,6 +46,8 @@ rule bias_correct:
         "logs/bias_correct/{scan}.log",
     benchmark:
         "results/benchmarks/bias_correct/{scan}.tsv"
+    wildcard_constraints:
+        scan=layout.RAW_PATTERN,
     conda:
         "../envs/preprocess.yaml"
     threads: PLAN.config.preprocess.threads
@@ -76,6 +78,8 @@ rule skullstrip:
         image="results/preprocess/{scan}_desc-preproc_T1w.nii.gz",
         template="results/preprocess/template/template.json",
         mask=given_mask,
+        # Empty, but for a scan that has a mean of its participant: how it lies to it, and the mean's masks and affine.
+        person=masks_of_person,
     output:
         brain="results/preprocess/{scan}_desc-brain_mask.nii.gz",
         icv="results/preprocess/{scan}_desc-icv_mask.nii.gz",
@@ -107,6 +111,7 @@ rule skullstrip:
         " --threads {threads}"
         " --seed {params.seed}"
         " --mask {input.mask:q}"
+        " --person {input.person:q}"
         " --limits {params.limits:q}"
         " {params.masks:q}"
         " --image {input.image:q}"
@@ -124,6 +129,7 @@ rule register:
         mask="results/preprocess/{scan}_desc-brain_mask.nii.gz",
         start=f"results/preprocess/{{scan}}_from-{TEMPLATE}_to-T1w_desc-head_xfm.txt",
         template="results/preprocess/template/template.json",
+        person=transforms_of_person,
     output:
         affine=f"results/preprocess/{{scan}}_from-T1w_to-{TEMPLATE}_desc-affine_xfm.mat",
         forward=f"results/preprocess/{{scan}}_from-T1w_to-{TEMPLATE}_mode-image_xfm.h5",
@@ -157,6 +163,7 @@ rule register:
         " --mask {input.mask:q}"
         " --start {input.start:q}"
         " --engine {params.engine}"
+        " --person {input.person:q}"
         " --template-dir {params.template_dir:q}"
         " --out-affine {output.affine:q}"
         " --out-forward {output.forward:q}"
@@ -164,4 +171,5 @@ rule register:
         " > {log:q} 2>&1"
 
 
+include: "preprocess_person.smk"
 include: "preprocess_maps.smk"

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from anatcl.cli.main import scan_flags
+from anatcl.cli.preprocess_flags import facts, paths, step
+from anatcl.cli.preprocess_person import add_persons
 
 
 def register(stages: Any) -> None:
@@ -17,32 +18,18 @@ def register(stages: Any) -> None:
     _bias_correct(steps)
     _skullstrip(steps)
     _register(steps)
+    add_persons(steps)
     _segment(steps)
     _qc(steps)
     _chunk(steps)
     _gate(steps)
 
 
-def _step(steps: Any, name: str, text: str, function: Any) -> argparse.ArgumentParser:
-    parser = steps.add_parser(name, help=text, description=text)
-    scan_flags(parser)
-    parser.add_argument("--recipe", required=True, help="precise, fast, testing, or a JSON file")
-    parser.add_argument("--threads", type=int, default=1, help="ITK threads; 1 gives equal bytes on every run")
-    parser.add_argument("--seed", type=int, default=0, help="seed of ITK's sampling")
-    parser.set_defaults(function=function)
-    return parser
-
-
-def _paths(parser: argparse.ArgumentParser, **flags: str) -> None:
-    for name, text in flags.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH", help=text)
-
-
 def _template(steps: Any) -> None:
     parser = steps.add_parser("template", help="write the template's volumes for all scans, once")
     parser.add_argument("--template", required=True, help="shipped name or YAML file")
     parser.add_argument("--recipe", required=True, help="its template_mm sets the voxel size")
-    _paths(parser, out_dir="folder for the volumes")
+    paths(parser, out_dir="folder for the volumes")
     parser.set_defaults(function=_run_template)
 
 
@@ -54,8 +41,8 @@ def _run_template(args: argparse.Namespace) -> None:
 
 
 def _bias_correct(steps: Any) -> None:
-    parser = _step(steps, "bias_correct", "check one scan and remove its bias field (N4)", _run_bias_correct)
-    _paths(parser, image="raw T1w scan", out="corrected scan, on the raw grid")
+    parser = step(steps, "bias_correct", "check one scan and remove its bias field (N4)", _run_bias_correct)
+    paths(parser, image="raw T1w scan", out="corrected scan, on the raw grid")
 
 
 def _run_bias_correct(args: argparse.Namespace) -> None:
@@ -64,13 +51,13 @@ def _run_bias_correct(args: argparse.Namespace) -> None:
     from anatcl.spec.recipe import load_recipe
 
     settings = load_recipe(args.recipe, "bias_correct")
-    with described([args.out], [args.image], **_facts(args, settings), SkullStripped=False) as record:
+    with described([args.out], [args.image], **facts(args, settings), SkullStripped=False) as record:
         record |= bias_correct(args.image, args.out, settings, args.threads, args.seed)
 
 
 def _skullstrip(steps: Any) -> None:
-    parser = _step(steps, "skullstrip", "find the brain mask and the intracranial mask", _run_skullstrip)
-    _paths(
+    parser = step(steps, "skullstrip", "find the brain mask and the intracranial mask", _run_skullstrip)
+    paths(
         parser,
         image="bias-corrected scan",
         template_dir="folder of the step template",
@@ -85,6 +72,15 @@ def _skullstrip(steps: Any) -> None:
         help="where the masks come from; auto: what the recipe says",
     )
     parser.add_argument("--mask", type=Path, nargs="?", metavar="PATH", help="given brain mask, for --method mask")
+    parser.add_argument(
+        "--person",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="PATH",
+        help="instead of looking for masks, take those of the participant's mean scan: how the scan lies to it (ITK "
+        "text), its brain mask, its intracranial mask, its affine from the template",
+    )
     parser.add_argument("--retry", choices=["none", "deepbet"], default="none", help="what mends implausible masks")
     parser.add_argument("--compare", choices=["none", "deepbet"], default="none", help="second opinion on the masks")
     parser.add_argument("--limits", default="{}", metavar="JSON", help="limits of quality numbers, for --retry")
@@ -95,6 +91,7 @@ def _run_skullstrip(args: argparse.Namespace) -> None:
     import json
 
     from anatcl.base.errors import InputError
+    from anatcl.preprocess.person_start import Start
     from anatcl.preprocess.second_opinion import Ask
     from anatcl.preprocess.sidecar import described
     from anatcl.preprocess.skullstrip import skullstrip
@@ -105,8 +102,8 @@ def _run_skullstrip(args: argparse.Namespace) -> None:
     if args.method == "mask" and args.mask is None:
         cure = "Make the file that preprocess: skullstrip: masks names for it, or leave the scan out."
         raise InputError("there is no mask for this scan.", args.image, cure)
-    sources = [args.image] + ([args.mask] if args.method == "mask" else [])
-    with described([args.out_brain, args.out_icv], sources, **_facts(args, settings), Type="Brain") as record:
+    sources = [args.image] + ([args.mask] if args.method == "mask" else []) + args.person
+    with described([args.out_brain, args.out_icv], sources, **facts(args, settings), Type="Brain") as record:
         record |= skullstrip(
             args.image,
             Template(args.template_dir),
@@ -116,6 +113,7 @@ def _run_skullstrip(args: argparse.Namespace) -> None:
             settings=settings,
             method=args.method,
             given=args.mask,
+            person=Start(*args.person) if args.person else None,
             ask=Ask(args.compare, args.retry, json.loads(args.limits), args.device),
             threads=args.threads,
             seed=args.seed,
@@ -123,8 +121,8 @@ def _run_skullstrip(args: argparse.Namespace) -> None:
 
 
 def _register(steps: Any) -> None:
-    parser = _step(steps, "register", "register the brain to the template (affine, then SyN)", _run_register)
-    _paths(
+    parser = step(steps, "register", "register the brain to the template (affine, then SyN)", _run_register)
+    paths(
         parser,
         image="bias-corrected scan",
         mask="brain mask",
@@ -140,9 +138,20 @@ def _register(steps: Any) -> None:
         default="auto",
         help="what does the deformable part; auto: what the recipe says",
     )
+    parser.add_argument(
+        "--person",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="PATH",
+        help="instead of registering, take over the transforms of the participant's mean scan: how the scan lies to it "
+        "(ITK text), then its affine, its forward and its inverse composite",
+    )
 
 
 def _run_register(args: argparse.Namespace) -> None:
+    from anatcl.preprocess.person_start import Carried
+    from anatcl.preprocess.register import carry_over
     from anatcl.preprocess.register import register as run
     from anatcl.preprocess.sidecar import described
     from anatcl.preprocess.template import Template
@@ -150,25 +159,22 @@ def _run_register(args: argparse.Namespace) -> None:
 
     settings = load_recipe(args.recipe, "register")
     outputs = [args.out_affine, args.out_forward, args.out_inverse]
-    with described(outputs, [args.image, args.mask], **_facts(args, settings)) as record:
-        record |= run(
-            args.image,
-            args.mask,
-            args.start,
-            Template(args.template_dir),
-            out_affine=args.out_affine,
-            out_forward=args.out_forward,
-            out_inverse=args.out_inverse,
-            settings=settings,
-            engine=args.engine,
-            threads=args.threads,
-            seed=args.seed,
-        )
+    made = {"out_affine": args.out_affine, "out_forward": args.out_forward, "out_inverse": args.out_inverse}
+    made |= {"threads": args.threads, "seed": args.seed}
+    template = Template(args.template_dir)
+    sources = [args.image, args.mask, *args.person]
+    said = facts(args, settings) | {"Longitudinal": bool(args.person)}
+    with described(outputs, sources, transforms=[args.start], **said) as record:
+        if args.person:
+            record |= carry_over(args.image, Carried(*args.person), template, **made)
+        else:
+            begin = (args.image, args.mask, args.start, template)
+            record |= run(*begin, settings=settings, engine=args.engine, **made)
 
 
 def _segment(steps: Any) -> None:
-    parser = _step(steps, "segment", "tissue maps (Atropos, then fractions), VBM map and quasi-raw map", _run_segment)
-    _paths(
+    parser = step(steps, "segment", "tissue maps (Atropos, then fractions), VBM map and quasi-raw map", _run_segment)
+    paths(
         parser,
         image="bias-corrected scan",
         brain="brain mask",
@@ -195,7 +201,9 @@ def _run_segment(args: argparse.Namespace) -> None:
     recipe = load_recipe(args.recipe)
     out = Paths(args.out_dseg, args.out_csf, args.out_gm, args.out_wm, args.out_vbm, args.out_quasi_raw)
     outputs = [out.dseg, out.csf, out.gm, out.wm, out.vbm, out.quasi_raw]
-    with described(outputs, [args.image, args.brain, args.icv], **_facts(args, recipe["segment"])) as record:
+    used = {"transforms": [args.affine, args.forward, args.inverse], "template": args.template_dir / "brain.nii.gz"}
+    with described(outputs, [args.image, args.brain, args.icv], **used, **facts(args, recipe["segment"])) as record:
+        record[out.quasi_raw.name] = {"SkullStripped": True}
         record |= segment(
             args.image,
             args.brain,
@@ -212,8 +220,8 @@ def _run_segment(args: argparse.Namespace) -> None:
 
 
 def _qc(steps: Any) -> None:
-    parser = _step(steps, "qc", "quality numbers and one picture of a scan", _run_qc)
-    _paths(
+    parser = step(steps, "qc", "quality numbers and one picture of a scan", _run_qc)
+    paths(
         parser,
         image="bias-corrected scan",
         brain="brain mask",
@@ -249,7 +257,7 @@ def _run_qc(args: argparse.Namespace) -> None:
 def _chunk(steps: Any) -> None:
     parser = steps.add_parser("chunk", help="join the quality numbers of some scans")
     parser.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE", help="numbers of single scans")
-    _paths(parser, root="folder that the scans' names begin in", out="table, a row per scan")
+    paths(parser, root="folder that the scans' names begin in", out="table, a row per scan")
     parser.set_defaults(function=_run_chunk)
 
 
@@ -264,7 +272,7 @@ def _gate(steps: Any) -> None:
     parser = steps.add_parser("gate", help="one table of all quality numbers, and who passes the limits")
     parser.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE", help="tables of the chunks")
     parser.add_argument("--limits", required=True, metavar="JSON", help="limits, and scans to accept or reject")
-    _paths(
+    paths(
         parser,
         template_dir="folder of the step template",
         out="table, a row per scan",
@@ -282,7 +290,3 @@ def _run_gate(args: argparse.Namespace) -> None:
 
     gate_cohort(args.inputs, json.loads(args.limits), args.out, args.out_excluded)
     describe(args.template_dir, args.out_description)
-
-
-def _facts(args: argparse.Namespace, settings: Any) -> dict[str, Any]:
-    return {"Recipe": str(args.recipe), "Parameters": settings, "Seed": args.seed, "Threads": args.threads}

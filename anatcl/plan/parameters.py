@@ -11,7 +11,7 @@ from anatcl.plan.cohort import Cohort
 from anatcl.plan.content import file_content
 from anatcl.spec.atlas import label
 from anatcl.spec.config import Config
-from anatcl.spec.layout import SURFACE_FILES, SURFACE_NUMBERS
+from anatcl.spec.layout import PREPROCESS, SURFACE_FILES, SURFACE_NUMBERS
 from anatcl.spec.recipe import load_recipe
 from anatcl.spec.template import load_spec
 from anatcl.spec.training import Common, Own
@@ -103,6 +103,23 @@ class Imaging:
         method = self.cohort.skullstrip_method(scan)
         asked = {"method": method, "retry": strip.retry, "compare": strip.compare, "device": self.mask_device()}
         return [word for name, value in asked.items() for word in (f"--{name}", value)]
+
+    def masks_of_person(self, scan: str) -> list[str]:
+        """What `skullstrip` takes from the mean of a scan's participant: alignment, both masks, affine; or nothing."""
+        own = self.cohort.skullstrip_method(scan) == "mask"
+        ends = ("desc-brain_mask.nii.gz", "desc-icv_mask.nii.gz", f"from-{self.template}_to-T1w_desc-head_xfm.txt")
+        return [] if own else self._of_person(scan, ends)
+
+    def transforms_of_person(self, scan: str) -> list[str]:
+        """What `register` takes over: alignment, affine, forward and inverse composite; or nothing."""
+        there = f"from-T1w_to-{self.template}"
+        ends = (f"{there}_desc-affine_xfm.mat", f"{there}_mode-image_xfm.h5")
+        return self._of_person(scan, (*ends, f"from-{self.template}_to-T1w_mode-image_xfm.h5"))
+
+    def _of_person(self, scan: str, ends: tuple[str, ...]) -> list[str]:
+        person = self.cohort.person(scan)
+        files = [f"{scan}_from-person_to-T1w_xfm.txt", *(f"{person}_{end}" for end in ends)]
+        return [str(PREPROCESS / file) for file in files] if person else []
 
     def mask_device(self) -> str:
         """Where deepbet runs; the same for all configurations that do not ask it, so that masks are not made again."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from anatcl.base.errors import InputError
 from anatcl.base.files import write_text
 from anatcl.images import Volume
 from anatcl.preprocess.geometry import coarsen, coordinates, dilate_mm, erode_mm
@@ -245,3 +246,48 @@ def write_itk(path: str | Path, matrix: NDArray) -> None:
         "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
         f"Parameters: {numbers}\nFixedParameters: 0 0 0\n",
     )
+
+
+def read_itk(path: str | Path) -> NDArray:
+    """Read an ITK affine text transform as a RAS matrix, shape (4, 4); the opposite of :func:`write_itk`.
+
+    Raises
+    ------
+    InputError
+        The file holds no affine transform.
+    """
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    values = {name: rest.split() for name, _, rest in (line.partition(": ") for line in lines)}
+    try:
+        numbers, centre = (np.array(values[key], float) for key in ("Parameters", "FixedParameters"))
+        rotation, shift = numbers[:9].reshape(3, 3), numbers[9:12]
+    except (KeyError, ValueError) as error:
+        raise InputError("it holds no affine transform.", path, "Run the step that makes it again.") from error
+    lps = np.eye(4)
+    lps[:3, :3], lps[:3, 3] = rotation, shift + centre - rotation @ centre
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+    return flip @ lps @ flip
+
+
+def read_matrix(path: Path) -> NDArray:
+    """Read ITK's binary affine (``.mat``, MATLAB level 4) as a RAS matrix, fixed to moving."""
+    from scipy.io import loadmat
+
+    content = loadmat(path)
+    name = next(k for k in content if k.startswith("AffineTransform"))
+    numbers, centre = content[name].ravel(), content["fixed"].ravel()
+    lps = np.eye(4)
+    lps[:3, :3] = numbers[:9].reshape(3, 3)
+    lps[:3, 3] = numbers[9:12] + centre - lps[:3, :3] @ centre
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+    return flip @ lps @ flip
+
+
+def write_matrix(path: str | Path, matrix: NDArray) -> None:
+    """Write a RAS matrix (4 x 4, fixed to moving) as ITK's binary affine (``.mat``); the opposite of `read_matrix`."""
+    from scipy.io import savemat
+
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+    lps = flip @ matrix @ flip
+    numbers = np.concatenate([lps[:3, :3].ravel(), lps[:3, 3]])[:, None]
+    savemat(path, {"AffineTransform_double_3_3": numbers, "fixed": np.zeros((3, 1))}, format="4")

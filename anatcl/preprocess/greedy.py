@@ -21,8 +21,8 @@ from typing import Any
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_json
+from anatcl.preprocess.alignment import read_matrix
 from anatcl.preprocess.ants import Workspace
-from anatcl.preprocess.skullstrip import read_matrix
 
 log = logging.getLogger(__name__)
 PROGRAM = Path(__file__).with_name("greedy_program.py")

@@ -9,11 +9,14 @@ import numpy as np
 
 from anatcl.images import Volume, load
 from anatcl.preprocess import greedy, registration
+from anatcl.preprocess.alignment import read_itk, read_matrix, write_itk, write_matrix
 from anatcl.preprocess.ants import engine_version, workspace
 from anatcl.preprocess.geometry import bounding_box, coarsen, crop, dilate_mm
+from anatcl.preprocess.person_start import Carried
 from anatcl.preprocess.template import Template
 from anatcl.spec.recipe import load_recipe
 
+FROM_PERSON = "the person's template"
 METRIC_MM = 8.0  # the metric is computed this far around the template's brain
 
 
@@ -85,3 +88,43 @@ def _target(template: Template, margin_mm: float | None) -> tuple[Volume, Volume
         return fixed, near
     box = bounding_box(dilate_mm(mask, fixed, max(margin_mm, METRIC_MM)))
     return crop(fixed, box), crop(near, box)
+
+
+def carry_over(
+    image: str | Path,
+    person: Carried,
+    template: Template,
+    *,
+    out_affine: str | Path,
+    out_forward: str | Path,
+    out_inverse: str | Path,
+    threads: int = 1,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Write the transforms of a scan whose person's template is registered: those, and how the scan lies to it.
+
+    Parameters
+    ----------
+    image : path
+        Bias-corrected scan.
+    person : Carried
+        Transforms of the person's template.
+    out_affine, out_forward, out_inverse : path
+        As :func:`register` writes them.
+    """
+    align = read_itk(person.align)
+    with workspace(threads, seed) as room:
+        room.put("scan.nii", load(image))
+        room.put("template.nii", template.volume("brain"))
+        room.link("forward.h5", person.forward)
+        room.link("inverse.h5", person.inverse)
+        room.link("affine.mat", person.affine)
+        write_itk(room.folder / "align.txt", align)
+        write_itk(room.folder / "back.txt", np.linalg.inv(align))
+        forward = registration.composite(room, "template.nii", "scan.nii", ["forward.h5", "align.txt"], "forward_")
+        inverse = registration.composite(room, "scan.nii", "template.nii", ["back.txt", "inverse.h5"], "inverse_")
+        write_matrix(room.folder / "moved.mat", align @ read_matrix(room.folder / "affine.mat"))
+        room.take(forward, out_forward)
+        room.take(inverse, out_inverse)
+        room.take("moved.mat", out_affine)
+        return {"Calls": room.calls, "DeformableEngine": FROM_PERSON}

@@ -22,12 +22,13 @@ from scipy import ndimage
 from anatcl.base.errors import InputError
 from anatcl.images import Volume, load, save
 from anatcl.preprocess import deepbet, registration
-from anatcl.preprocess.alignment import SCALP_MM, find_pose, write_itk
+from anatcl.preprocess.alignment import SCALP_MM, find_pose, read_matrix, write_itk
 from anatcl.preprocess.ants import Workspace, workspace
 from anatcl.preprocess.bias_correct import head_mask
 from anatcl.preprocess.deepbet import LOOK
 from anatcl.preprocess.defects import refuse_stripped
 from anatcl.preprocess.geometry import bounding_box, close_mm, coarsen, crop, dilate_mm, erode_mm, largest_component
+from anatcl.preprocess.person_start import Start
 from anatcl.preprocess.plausible import refuse_phantom
 from anatcl.preprocess.second_opinion import NOBODY, Ask, broken, overlap
 from anatcl.preprocess.skull_edge import brain_within, to_inner_table
@@ -58,6 +59,7 @@ def skullstrip(
     settings: dict[str, Any],
     method: str = "ants",
     given: str | Path | None = None,
+    person: Start | None = None,
     ask: Ask = NOBODY,
     threads: int = 1,
     seed: int = 0,
@@ -72,6 +74,8 @@ def skullstrip(
         ``ants``, ``deepbet``, ``mask``, ``none``, or ``auto`` for what `settings` say (else ``ants``).
     given : path, optional
         The mask of the method ``mask``.
+    person : Start, optional
+        The masks of the person's template, which then stand in for those that ``ants`` and ``deepbet`` would find.
     ask : Ask
         Whether deepbet gives a second opinion, and whether it tries again where ANTs' mask is implausible.
 
@@ -96,6 +100,8 @@ def skullstrip(
             "mask": lambda: from_mask(scan, template, given),
             "none": lambda: from_mask(scan, template, None),
         }
+        if person and method in ("ants", "deepbet"):
+            make[method] = lambda: Masks(*person.masks(room, scan))
         masks, facts = _twice(room, scan, make, method, ask, template, image)
         write_itk(room.folder / "affine.txt", masks.matrix)
         room.take("affine.txt", out_affine)
@@ -105,6 +111,7 @@ def skullstrip(
     millilitres = scan.voxel_volume / 1000
     return {
         "Method": method,
+        "Longitudinal": bool(person) and "Retry" not in facts,
         **facts,
         "Calls": calls,
         "BrainMl": float(masks.brain.sum() * millilitres),
@@ -304,17 +311,3 @@ def check_size(masks: Masks, scan: Volume, path: str | Path) -> None:
             path,
             LOOK,
         )
-
-
-def read_matrix(path: Path) -> NDArray:
-    """Read ITK's binary affine (``.mat``, MATLAB level 4) as a RAS matrix, fixed to moving."""
-    from scipy.io import loadmat
-
-    content = loadmat(path)
-    name = next(k for k in content if k.startswith("AffineTransform"))
-    numbers, centre = content[name].ravel(), content["fixed"].ravel()
-    lps = np.eye(4)
-    lps[:3, :3] = numbers[:9].reshape(3, 3)
-    lps[:3, 3] = numbers[9:12] + centre - lps[:3, :3] @ centre
-    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
-    return flip @ lps @ flip

@@ -12,14 +12,16 @@ import pandas as pd
 
 from anatcl.run.costs import Expected, durations, expected, in_words, left_in_words
 from anatcl.run.progress import Progress, bar
-from anatcl.spec.layout import BENCHMARKS, FAILURES
+from anatcl.spec.layout import BENCHMARKS, FAILURES, OF_PERSONS
 
 PRINTED = Path("logs") / "run.txt"
 SILENCE_S = 120.0  # without a terminal: a line at least so often while something moves
 PARTS = 5  # and at each fifth of the jobs
 STAGES = {  # bars: rules by stage
     "index": ("bids", "template"),
-    "preprocess": ("bias_correct", "skullstrip", "register", "segment", "qc", "preprocess_chunk", "preprocess"),
+    "preprocess": (
+        *("bias_correct", *OF_PERSONS, "skullstrip", "register", "segment", "qc", "preprocess_chunk", "preprocess"),
+    ),
     "measures": ("surfaces", "measure", "measures_chunk", "measures"),
     "pretrain": ("folds", "pack", "train"),
     "evaluate": (),  # every other rule but those of the report
@@ -98,8 +100,12 @@ class Display:
 
     def line(self) -> str:
         """The state in one line: ``21:16  preprocess 12 of 60, measures 1 of 10; 3 min so far, 8 to 10 min left``."""
-        bars = ", ".join(f"{stage} {done} of {of}" for stage, done, of in self.stages() if done < of or of > 1)
-        return f"{time.strftime('%H:%M')}  {bars}; {self.times()}"
+        stages = self.stages()
+        if all(done >= of for _, done, of in stages):
+            how_far = f"all {sum(of for _, _, of in stages)} jobs are done"
+        else:
+            how_far = ", ".join(f"{stage} {done} of {of}" for stage, done, of in stages if done < of or of > 1)
+        return f"{time.strftime('%H:%M')}  {how_far}; {self.times()}"
 
     def picture(self) -> str:
         """The state in a few lines: a bar for each stage, what is at work, the times."""

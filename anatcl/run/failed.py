@@ -11,7 +11,7 @@ from types import FrameType
 from anatcl.base import failures
 from anatcl.base.words import plural
 from anatcl.plan.plan import Plan
-from anatcl.spec.layout import FAILURES, LOGS, STEPS, result, steps
+from anatcl.spec.layout import FAILURES, LOGS, OF_PERSONS, STEPS, result
 
 log = logging.getLogger(__name__)
 STOPPED = "Stopped. Nothing that was finished is lost: the same command goes on from here."
@@ -36,7 +36,7 @@ def mark_missing(plan: Plan, since: float) -> list[str]:
     """
     known = set(failures.failed(FAILURES)["scan"])
     marked = []
-    for scan in plan.cohort.scans:
+    for scan in [*plan.cohort.persons, *plan.cohort.scans]:
         step = "" if scan in known else _unfinished(plan, scan, since)
         if step:
             reason = "the step ended without a result and without a word (killed, or out of memory)."
@@ -47,11 +47,21 @@ def mark_missing(plan: Plan, since: float) -> list[str]:
 
 def _unfinished(plan: Plan, scan: str, since: float) -> str:
     """The first step of a scan that began after `since` and left no result; empty when there is none."""
-    for step in steps(plan.config.measures.engine):
+    for step in _steps(plan, scan):
         record = LOGS / step / f"{scan}.log"
         if not result(step, scan, plan.imaging.template, plan.imaging.atlas).exists():
             return step if record.exists() and record.stat().st_mtime >= since else ""
     return ""
+
+
+def _steps(plan: Plan, scan: str) -> list[str]:
+    """Steps of a scan or of the mean scan of a participant, in order."""
+    if scan in plan.cohort.persons:
+        return ["person_template", "skullstrip", "register"]
+    if not plan.cohort.steps:
+        return []
+    first, *later = plan.cohort.steps
+    return [first, *(["person_align"] if plan.cohort.person(scan) else []), *later]
 
 
 def watch_for_stop() -> None:
@@ -84,7 +94,7 @@ def stopped_steps(since: float) -> list[tuple[str, str]]:
     found = []
     for file in sorted(LOGS.rglob("*.log")):
         rule = file.relative_to(LOGS).parts[0].removesuffix(".log")
-        if rule in STEPS or file.stat().st_mtime < since:
+        if rule in STEPS or rule in OF_PERSONS or file.stat().st_mtime < since:
             continue
         ends = [line for line in file.read_text(errors="replace").splitlines() if line.strip()][-60:]
         errors = [line.partition(" ERROR: ")[2] for line in ends if " ERROR: " in line]
@@ -98,6 +108,13 @@ def report_failed(plan: Plan) -> str:
     if _asked_to_stop.is_set():
         return STOPPED
     table = plan.cohort.failed
+    means = [
+        f"The mean of the scans of {stem.split('/')[0]} could not be made; each of its scans goes its own way. "
+        f"Why: {failures.marker_path(FAILURES, stem)}"
+        for stem in plan.cohort.broken
+    ]
+    if table.empty and means:
+        return "\n".join(means)
     if table.empty:
         said = [f"  {rule}: {text}" for rule, text in stopped_steps(_started)]
         first = "A job failed; its log is named above. No scan is to blame: remove the cause and run again."
@@ -110,7 +127,7 @@ def report_failed(plan: Plan) -> str:
         lines.append(f"  ... and {len(table) - 20} more, in {FAILURES}")
     lines.append("Run the same command again to finish the cohort without them (`anatcl run` does so by itself),")
     lines.append("or with --config 'failures={retry: true}' to try them again.")
-    return "\n".join(lines)
+    return "\n".join([*means, *lines])
 
 
 def _first_line(text: object) -> str:

@@ -25,7 +25,14 @@ from anatcl.run.surroundings import surroundings
 from anatcl.spec.layout import FAILURES, SAVED
 
 log = logging.getLogger(__name__)
-TRAINING = ("folds", "pack", "train", "embed")  # rules without which the page can be made, but for trained methods
+TRAINING = (
+    "folds",
+    "pack",
+    "take_arrays",
+    "train",
+    "train_final",
+    "embed",
+)  # rules without which the page can be made, but for trained methods
 
 
 def run(options: Sequence[str], temporary: str | None = None, show_all: bool = False) -> int:
@@ -140,7 +147,8 @@ def _mark(folder: Path, start: float) -> bool:
         before = set(plan.cohort.scans)
         mark_missing(plan, start)
         again = Plan.of_job()
-        return bool(before) and not again.config.failures.fatal and _some_left(again) and len(again.cohort.failed) > 0
+        goes_on = bool(before) and not again.config.failures.fatal and _some_left(again)
+        return goes_on and (len(again.cohort.failed) > 0 or bool(again.cohort.broken))
 
 
 def _some_left(plan: Plan) -> bool:

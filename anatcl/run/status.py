@@ -16,7 +16,7 @@ from anatcl.run.costs import durations, expected, in_words, left_in_words
 from anatcl.run.failed import stopped_steps
 from anatcl.run.places import LOCK, Inside, at_work
 from anatcl.run.progress import bar
-from anatcl.spec.layout import EVALUATE, INDEX, MEASURES, PAGE, PREPROCESS, PRETRAIN, REPORT, SAVED, result, steps
+from anatcl.spec.layout import EVALUATE, INDEX, MEASURES, PAGE, PREPROCESS, PRETRAIN, REPORT, SAVED, result
 
 TABLES = tuple(folder / "excluded.tsv" for folder in (REPORT, PREPROCESS, INDEX))  # the first one that is there
 
@@ -45,6 +45,8 @@ class Status:
         What the index says of the dataset's tables and headers.
     times : str
         Of a run at work: time so far, scans an hour, time left.
+    scans : int
+        Scans in the index.
     """
 
     process: int | None
@@ -57,6 +59,7 @@ class Status:
     stopped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     times: str = ""
+    scans: int = 0
 
 
 def status(folder: str | Path = ".") -> Status:
@@ -76,7 +79,7 @@ def status(folder: str | Path = ".") -> Status:
         steps = [*_per_scan(plan), *_per_method(plan)]
         tables = [path for path in TABLES if path.is_file()]
         excluded = read_tsv(tables[0]) if tables else pd.DataFrame()
-        stopped, notes = stopped_steps(0.0), _notes()
+        stopped, notes, scans = stopped_steps(0.0), _notes(), len(plan.cohort.index)
         times = _times(steps)
     process = at_work(folder)
     locked = process is None and any((folder / ".snakemake" / "locks").glob("*"))
@@ -92,6 +95,7 @@ def status(folder: str | Path = ".") -> Status:
         stopped=stopped,
         notes=notes,
         times=times if process else "",
+        scans=scans,
     )
 
 
@@ -119,7 +123,7 @@ def _per_scan(plan: Plan) -> list[tuple[str, int, int]]:
     """Finished scans of each rule that works on scans."""
     scans = plan.cohort.index["scan"].tolist()
     found = []
-    for step in steps(plan.config.measures.engine):
+    for step in plan.cohort.steps:
         paths = [result(step, scan, plan.imaging.template, plan.imaging.atlas) for scan in scans]
         found.append((step, sum(path.exists() for path in paths), len(scans)))
     return found
@@ -129,8 +133,10 @@ def _per_method(plan: Plan) -> list[tuple[str, int, int]]:
     """Finished jobs of the rules that work on methods, folds and tasks."""
     pairs = [pair for method in plan.methods.encoders for pair in plan.methods.folds(method)]
     scored = [f"{method}/{task}_scores.tsv" for method in plan.methods.all for task in plan.tasks.names]
+    final = [Path(file) for file in plan.methods.final]
     wanted = {
         "train": [PRETRAIN / pair / "encoder.safetensors" for pair in pairs],
+        "train_final": final,
         "embed": [EVALUATE / pair / "embeddings.npz" for pair in pairs],
         "embed_given": [Path(file) for name in plan.methods.brought for file in plan.methods.embeddings(name)],
         "probe": [EVALUATE / name for name in scored],

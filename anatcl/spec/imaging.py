@@ -119,6 +119,11 @@ class Measures(Section):
         description="volume: from the tissue maps; surface: from white and pial surfaces, made by cat-surf (extra "
         "`surfaces`, GPL-2.0-or-later)",
     )
+    longitudinal: bool = Field(
+        False,
+        description="where a participant has several scans, take masks and registration from the mean of them, so that "
+        "differences between the scans are not those of two registrations",
+    )
     surface_mm: Annotated[Positive, Field(ge=0.4, le=2)] = Field(
         0.7, description="engine surface: voxel size of the grid that surfaces are made on, in mm"
     )

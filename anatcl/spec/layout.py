@@ -24,6 +24,10 @@ LABEL = "[A-Za-z0-9+]+"
 RAW = tuple(short for short in ENTITIES.values() if short not in ("sub", "ses"))
 # The stem of a raw T1w scan. No other entities, so that it cannot swallow `_space-`, `_desc-` or `_atlas-`.
 SCAN_PATTERN = rf"sub-{LABEL}(?:/ses-{LABEL})?/anat/sub-{LABEL}(?:_ses-{LABEL})?(?:_(?:{'|'.join(RAW)})-{LABEL})*"
+# The mean of a person's scans has the name of a scan, so that the rules of scans make its masks and its registration.
+PERSON_MARK = "_rec-person"
+RAW_PATTERN = rf"(?!.*{PERSON_MARK}_desc-){SCAN_PATTERN}"
+PERSON_PATTERN = rf"sub-{LABEL}/anat/sub-{LABEL}{PERSON_MARK}"
 # Methods stand before an underscore in file names, tasks behind it.
 METHOD_PATTERN = "[A-Za-z0-9-]+"
 TASK_PATTERN = "[A-Za-z0-9_.-]+"
@@ -45,6 +49,9 @@ SAVED = RESULTS / "config.json"
 RECORD = RESULTS / "run.json"
 MEASURES_TABLE = MEASURES / "measures.tsv"
 PAGE = REPORT / "index.html"
+ARRAYS = PRETRAIN / "arrays"
+# What the stages between index and evaluation left out.
+EXCLUDED_TABLES = tuple(folder / "excluded.tsv" for folder in (PREPROCESS, MEASURES, ARRAYS))
 
 # -- scans --------------------------------------------------------------------------------------------------------
 
@@ -57,6 +64,11 @@ STEPS = {
     "qc": "preprocess/{scan}_desc-qc.json",
     "surfaces": "measures/{scan}_desc-surfaces_qc.json",
     "measure": "measures/{scan}_atlas-{atlas}_measures.tsv",
+}
+# Rules of participants whose scans share masks and registration: their mean scan, and how a scan lies to it.
+OF_PERSONS = {
+    "person_template": "preprocess/{scan}_desc-preproc_T1w.nii.gz",
+    "person_align": "preprocess/{scan}_from-person_to-T1w_xfm.txt",
 }
 ONLY_WITH = {"surfaces": "surface"}  # rules that one engine of the measures has
 
@@ -78,6 +90,7 @@ OF_SCANS = (
     "bids",
     "template",
     *STEPS,
+    *OF_PERSONS,
     "participant",
     "preprocess_chunk",
     "preprocess",
@@ -91,6 +104,12 @@ EXCLUDED = ("scan", "participant_id", "stage", "reason", "file", "remedy")
 EXCLUDED_WITH_LOG = (*EXCLUDED, "log")
 
 
+def person_stem(scan: str) -> str:
+    """Stem under which the template of a scan's person lies."""
+    subject = scan.split("/")[0]
+    return f"{subject}/anat/{subject}{PERSON_MARK}"
+
+
 def steps(engine: str) -> list[str]:
     """Rules that work on scans with an engine of the measures, in the order of the data."""
     return [step for step in STEPS if ONLY_WITH.get(step, engine) == engine]
@@ -98,4 +117,4 @@ def steps(engine: str) -> list[str]:
 
 def result(step: str, scan: str, template: str, atlas: str) -> Path:
     """The file that a step of a scan leaves last."""
-    return RESULTS / STEPS[step].format(scan=scan, template=template, atlas=atlas)
+    return RESULTS / (STEPS | OF_PERSONS)[step].format(scan=scan, template=template, atlas=atlas)

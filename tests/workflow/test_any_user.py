@@ -36,7 +36,8 @@ def test_a_bids_app_runs_for_a_user_without_a_name(box, repository, heads, tmp_p
     done = subprocess.run([*app, *options], cwd=tmp_path, capture_output=True, text=True)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-3000:]
-    assert re.search(r"bias_correct +1", text)
+    assert "all " in text and "jobs are done" in text, text[-3000:]
+    assert re.search(r"bias_correct +1", (tmp_path / "out" / "logs" / "run.txt").read_text())
     made = tmp_path / "out" / "results" / "preprocess"
     assert (made / "template" / "template.json").is_file()
     assert (made / "sub-003" / "anat" / "sub-003_desc-preproc_T1w.nii.gz").is_file()

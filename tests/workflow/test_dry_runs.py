@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -66,6 +67,23 @@ def test_dry_run(name, snakemake, heads, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     found = jobs(done.stdout + done.stderr)
     assert {rule: found.get(rule, 0) for rule in EXPECTED[name]} == EXPECTED[name]
+
+
+def test_maps_of_another_program_need_no_step_of_a_scan(snakemake, heads, tmp_path):
+    for scan in heads.rglob("*_T1w.nii.gz"):
+        place = tmp_path / "cat12" / scan.relative_to(heads).parent / "mri"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"mwp1{scan.name.removesuffix('.gz')}").touch()
+    said = ("pretrain={maps: cat12, methods: [y-aware], final: [y-aware], folds: 2}",)
+    done = snakemake(tmp_path, "-n", "-p", "--config", f"bids_dir={heads}", *said)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text[-3000:]
+    found = jobs(text)
+    assert found["take_arrays"] == found["train_final"] == 1 and found["train"] == 4
+    assert not {"bias_correct", "template", "measure", "pack"} & set(found)
+    assert "methods are left out: regional-measures, tissue-volumes, voxel-ridge" in text
+    assert found["rival"] == 2 and "--method regional-measures" not in text  # voxel-pca alone
+    assert "--root results/given/maps --source maps" in text and "mwp1sub-003_T1w.nii" in text
 
 
 def test_until_a_stage_stops_there(snakemake, heads, tmp_path):
@@ -196,6 +214,35 @@ def test_a_persons_word_reaches_its_scan_alone(snakemake, heads, tmp_path):
     gate = next(command for step, command in commands if step == "gate")
     assert f'"reject": ["{rejected}"]' in gate
     assert all("--engine greedy" in command for step, command in commands if step == "register")
+
+
+def test_several_scans_of_a_person_share_masks_and_registration(snakemake, heads, tmp_path):
+    """One mean for each who has several scans; a scan of somebody who has one goes its own way."""
+    options = ("-n", "-p", "--until", "measures", "--config", f"bids_dir={heads}")
+    done = snakemake(tmp_path, *options, "measures={longitudinal: true}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    planned = jobs(done.stdout + done.stderr)
+    assert (planned["person_template"], planned["person_align"]) == (3, 6)
+    assert planned["bias_correct"] == 9 and planned["register"] == planned["skullstrip"] == 12
+    commands = re.findall(r"python -m anatcl preprocess (\w+) (.*)", done.stdout + done.stderr)
+    for step in ("skullstrip", "register"):
+        shared = {re.search(r"--scan (\S+)", c)[1] for s, c in commands if s == step and "from-person_to-T1w" in c}
+        assert len(shared) == 6 and not any("rec-person" in scan for scan in shared)
+        alone = next(c for s, c in commands if s == step and "--scan sub-003/anat/sub-003 " in c)
+        assert "person_to" not in alone
+    assert "InputFunctionException" not in done.stderr
+    broken = tmp_path / "results" / "failures" / "sub-001" / "anat" / "sub-001_rec-person.json"
+    broken.parent.mkdir(parents=True)
+    row = {
+        "scan": "sub-001/anat/sub-001_rec-person",
+        "stage": "preprocess skullstrip",
+        "reason": "no brain.",
+        "file": "",
+    }
+    broken.write_text(json.dumps(row | {"log": "", "remedy": ""}))
+    done = snakemake(tmp_path, *options, "measures={longitudinal: true}")
+    planned = jobs(done.stdout + done.stderr)
+    assert (planned["person_template"], planned["person_align"], planned["measure"]) == (2, 4, 9)
 
 
 def test_the_engine_surface_makes_surfaces_first(snakemake, heads, tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from anatcl.base import failures
 from anatcl.base.files import read_tsv, write_tsv
-from anatcl.spec.layout import EXCLUDED_WITH_LOG
+from anatcl.spec.layout import EXCLUDED_WITH_LOG, PERSON_MARK
 
 COLUMNS = list(EXCLUDED_WITH_LOG)
 
@@ -44,6 +44,7 @@ def merge(tables: Sequence[str | Path], failures_dir: str | Path | None = None) 
 def _failed(folder: str | Path) -> pd.DataFrame:
     """Failed scans. Each remedy ends with how the scan is tried again: one that failed is passed over until then."""
     table = failures.failed(folder)
+    table = table[[not str(scan).endswith(PERSON_MARK) for scan in table["scan"]]].copy()  # a mean of scans is no scan
     table["remedy"] = [
         text if failures.AGAIN in text else f"{text} Then {failures.AGAIN}" for text in table["remedy"].astype(str)
     ]

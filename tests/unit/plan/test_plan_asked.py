@@ -15,10 +15,10 @@ from anatcl.spec import layout
 RULES = Path(__file__).resolve().parents[3] / "rules"
 
 
-def test_rules_of_scans_are_those_of_three_files_and_their_second_parts() -> None:
+def test_rules_of_scans_are_those_of_three_files_and_their_further_parts() -> None:
     files = [file for file in RULES.glob("*.smk") if file.stem.split("_")[0] in ("bids", "preprocess", "measures")]
     names = [name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)]
-    assert len(files) == 4 and sorted(names) == sorted(layout.OF_SCANS)
+    assert len(files) == 5 and sorted(names) == sorted(layout.OF_SCANS)
 
 
 @pytest.mark.parametrize(

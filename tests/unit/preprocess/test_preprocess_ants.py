@@ -10,9 +10,8 @@ import pytest
 from anatcl.base.errors import InputError
 from anatcl.images import Volume, save
 from anatcl.preprocess import registration
-from anatcl.preprocess.alignment import write_itk
+from anatcl.preprocess.alignment import read_matrix, write_itk
 from anatcl.preprocess.ants import apply_transforms, workspace
-from anatcl.preprocess.skullstrip import read_matrix
 
 HOSTILE = "it's $(touch pwned) \"a; name`\nof two lines"
 SETTINGS = {

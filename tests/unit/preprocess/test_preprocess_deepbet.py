@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -173,4 +173,4 @@ def test_the_network_finds_the_inside_of_the_skull_twice_alike(simulated):
 def test_the_process_needs_no_window(simulated, tmp_path):
     """deepbet's window toolkit is never imported."""
     words = ["-c", "import sys, deepbet; assert 'customtkinter' not in sys.modules and 'tkinter' not in sys.modules"]
-    subprocess.run([shutil.which("python"), *words], check=True, cwd=tmp_path)
+    subprocess.run([sys.executable, *words], check=True, cwd=tmp_path)

@@ -151,7 +151,7 @@ class FakePlan:
     def __init__(self, images: list[str], check: bool) -> None:
         part = namedtuple("Part", "check_disk recipe")(check, "fast")
         self.config = namedtuple("Config", "failures preprocess")(part, part)
-        self.imaging = namedtuple("Imaging", "template atlas")("T", "A")
+        self.imaging, self.source = namedtuple("Imaging", "template atlas")("T", "A"), ""
         self.cohort = self
         self.scans = [f"sub-{n}/anat/sub-{n}" for n in range(len(images))]
         self.images = dict(zip(self.scans, images, strict=True))
@@ -207,6 +207,15 @@ def test_ten_scans_take_few_lines_and_a_failure_is_said_at_once(tmp_path: Path) 
     lines = out.getvalue().splitlines()
     assert 5 <= len(lines) <= 12 and shown.failures == 1
     assert "preprocess 50 of 50, measures 10 of 11" in lines[-1] and " so far" in lines[-1]
+
+
+def test_the_last_line_of_a_finished_run_counts_its_jobs(tmp_path: Path) -> None:
+    out = io.StringIO()
+    shown = display.Display(tmp_path, 1, lambda: [], out)
+    for line in [*plan(1), *(line for rule in [*STEPS, "measures"] for line in job(rule, 1, "sub-1"))]:
+        shown.feed(line)
+    shown.close()
+    assert f"  all {len(STEPS) + 1} jobs are done; " in out.getvalue().splitlines()[-1]
 
 
 def test_jobs_side_by_side_shorten_the_time_left(tmp_path: Path) -> None:

@@ -67,3 +67,47 @@ def test_chunks_hold_every_scan_once_and_people_stay_where_they_are(plan):
     write_text("results/bids/scans.tsv", "scan\tpath\n" + rows)
     fewer = Plan.of_job().cohort.chunks
     assert all(set(part) <= set(chunks[name]) for name, part in fewer.items())
+
+
+@pytest.fixture
+def sessions(tmp_path, monkeypatch) -> list[str]:
+    """A longitudinal run: two scans of one participant, one of another."""
+    monkeypatch.chdir(tmp_path)
+    scans = [*(f"sub-01/ses-{n}/anat/sub-01_ses-{n}" for n in (1, 2)), "sub-02/anat/sub-02"]
+    write_text("results/bids/scans.tsv", "scan\tpath\n" + "".join(f"{scan}\tx.nii.gz\n" for scan in scans))
+    write_json("results/config.json", {"measures": {"longitudinal": True}})
+    for scan in scans:
+        write_text(f"results/preprocess/{scan}_desc-preproc_T1w.nii.gz", "done")
+    return scans
+
+
+MEAN = "sub-01/anat/sub-01_rec-person"
+
+
+def test_scans_go_their_own_way_where_their_mean_was_not_made(sessions):
+    plan = Plan.of_job()
+    assert plan.cohort.persons == {MEAN: sessions[:2]}
+    assert [plan.cohort.person(scan) for scan in sessions] == [MEAN, MEAN, ""]
+    write_text(f"logs/person_template/{MEAN}.log", "")  # began, left nothing
+    assert mark_missing(plan, 0) == [MEAN]
+    again = Plan.of_job()
+    assert again.cohort.scans == sessions and again.cohort.persons == {} and again.cohort.failed.empty
+    said = report_failed(again)
+    assert "The mean of the scans of sub-01 could not be made" in said and "sub-01_rec-person.json" in said
+
+
+def test_a_killed_alignment_is_that_of_its_scan(sessions):
+    write_text(f"results/preprocess/{MEAN}_desc-preproc_T1w.nii.gz", "done")
+    write_text(f"logs/person_align/{sessions[1]}.log", "")
+    assert mark_missing(Plan.of_job(), 0) == [sessions[1]]
+    again = Plan.of_job()
+    assert again.cohort.persons == {}, "one scan is left, which needs no mean"
+    assert failures.failed(FAILURES).set_index("scan")["stage"][sessions[1]] == "workflow person_align"
+
+
+def test_the_mean_is_no_excluded_scan(sessions):
+    from anatcl.report.records.exclusions import merge
+
+    failures.mark(FAILURES, MEAN, "preprocess register", "x")
+    failures.mark(FAILURES, sessions[2], "preprocess register", "y")
+    assert list(merge([], FAILURES)["scan"]) == [sessions[2]]

@@ -10,6 +10,7 @@ import yaml
 from anatcl.base.errors import InputError
 from anatcl.cli.main import main
 from anatcl.run.profiles import check, names, text
+from anatcl.spec import layout
 
 
 def test_every_shipped_profile_is_printed(capsys):
@@ -20,6 +21,13 @@ def test_every_shipped_profile_is_printed(capsys):
         assert main(["profile", name]) == 0
         printed = capsys.readouterr().out
         assert printed == text(name) and isinstance(yaml.safe_load(printed), dict)
+
+
+@pytest.mark.parametrize("name", ["slurm", "generic"])
+def test_all_rules_of_a_scan_are_in_one_group(name):
+    """A rule outside, between two of the group, would wait for the group and the group for it."""
+    groups = yaml.safe_load(text(name))["groups"]
+    assert {rule for rule, group in groups.items() if group == "scan"} == {*layout.STEPS, *layout.OF_PERSONS}
 
 
 def test_an_unknown_name_names_the_nearest(caplog):
