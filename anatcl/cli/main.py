@@ -15,7 +15,7 @@ from anatcl.cli.missing import sentence
 from anatcl.mixed import why_mixed
 
 STAGES = ("simulate", "bids", "preprocess", "measures", "pretrain", "embed", "evaluate", "report")
-COMMANDS = ("run", "init", "status", "profile")
+COMMANDS = ("run", "init", "status", "profile", "crate")
 log = logging.getLogger("anatcl")
 
 

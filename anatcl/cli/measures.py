@@ -112,6 +112,7 @@ def _add_cohort(steps: argparse._SubParsersAction) -> None:
         ("--out-adjusted", "volumes adjusted for TIV (.tsv)"),
         ("--out-outliers", "measures that stand out from their site (.tsv)"),
         ("--out-excluded", "scans left out here (.tsv)"),
+        ("--out-description", "dataset_description.json of the measures"),
     ):
         parser.add_argument(name, type=Path, metavar="PATH", help=text)
     parser.set_defaults(function=_cohort)
@@ -197,6 +198,7 @@ def _chunk(args: argparse.Namespace) -> None:
 
 def _cohort(args: argparse.Namespace) -> None:
     from anatcl.measures.cohort import build
+    from anatcl.measures.dataset import describe
 
     outputs = {
         "table": args.out,
@@ -210,3 +212,5 @@ def _cohort(args: argparse.Namespace) -> None:
     }
     given = {name: path for name, path in outputs.items() if path is not None}
     build(args.chunks, args.scans, given, args.qc, args.qc_query, args.freesurfer, args.seed)
+    if args.out_description is not None:
+        describe(args.out_description)

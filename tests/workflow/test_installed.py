@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -21,35 +20,7 @@ from tests.unit.pretrain.test_own import LOSS, NET
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("anatcl", "config.yaml", "envs", "rules", "workflow", "pyproject.toml", "setup.py", "MANIFEST.in",
-           "README.md", "LICENSE", "THIRD_PARTY.md")  # fmt: skip
 Anatcl = Callable[..., subprocess.CompletedProcess]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy of the sources, without a network."""
-    pytest.importorskip("setuptools", minversion="77", reason="setuptools is not installed (pip install setuptools)")
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, source / name)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        str(source),
-        "--no-deps",
-        "--no-build-isolation",
-        "-q",
-        "-w",
-        str(out),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    return next(out.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +46,16 @@ def test_the_wheel_holds_every_file_of_the_workflow(wheel: Path) -> None:
     assert wanted <= held
     data = [p for p in (ROOT / "anatcl").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     assert {p.relative_to(ROOT).as_posix() for p in data} <= held
+
+
+def test_the_wheel_says_its_licence_and_has_the_notices(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [folder] = {name.partition("/")[0] for name in archive.namelist() if ".dist-info/" in name}
+        about = archive.read(f"{folder}/METADATA").decode()
+        notices = archive.read(f"{folder}/licenses/THIRD_PARTY.md").decode()
+    said = {"License-Expression: MIT", "License-File: LICENSE", "License-File: THIRD_PARTY.md"}
+    assert said <= set(about.splitlines())
+    assert notices == (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
 
 
 def test_an_installed_copy_plans_as_the_clone_does(anatcl: Anatcl, heads: Path, tmp_path: Path) -> None:
