@@ -20,13 +20,14 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 class Shot(NamedTuple):
-    """One picture: the element that it starts at ("": the top of the page), its size and its scheme."""
+    """One picture: the element that it starts at ("": the top), its size and scheme, and the page beside the report."""
 
     start: str
     width: int
     height: int
     scheme: str = "light"
     scale: float = 1.0
+    page: str = ""
 
 
 SHOTS = {
@@ -36,16 +37,23 @@ SHOTS = {
     "report-dark": Shot("#anatomy", 1280, 1100, "dark"),
     "report-interpretation": Shot("#interpretation", 1080, 1100),
     "report-gallery": Shot("#qc", 1080, 1000),
+    "cohort": Shot("", 1280, 1300, page="cohort.html"),
+    "cohort-phone": Shot("", 390, 844, scale=1.5, page="cohort.html"),
+    "participant": Shot("", 1280, 1500, page="participants/sub-001.html"),
+    "participant-phone": Shot("", 390, 844, scale=1.5, page="participants/sub-001.html"),
 }
 
 
 def take(browser: Any, report: Path, out: Path) -> list[Path]:
-    """Take every picture of `SHOTS` of a report; returns their files."""
+    """Take every picture of `SHOTS` of a report and of the pages beside it that are there; returns their files."""
     files = []
     for name, shot in SHOTS.items():
+        place = report.parent / shot.page if shot.page else report
+        if not place.is_file():
+            continue
         size = {"width": shot.width, "height": shot.height}
         page = browser.new_page(viewport=size, color_scheme=shot.scheme, device_scale_factor=shot.scale)
-        page.goto(report.resolve().as_uri())
+        page.goto(place.resolve().as_uri())
         for _ in range(3 if shot.start else 0):
             # What lies above gets its height when it is drawn, and pushes the place down: go there again.
             page.locator(shot.start).evaluate("element => element.scrollIntoView()")

@@ -69,6 +69,7 @@ TORCH_ENV = (
 wildcard_constraints:
     scan=layout.SCAN_PATTERN,
     chunk=r"\d+",
+    group=rf"\d+|sub-{layout.LABEL}",
     fold=r"\d+",
     # No more than the methods that have an encoder: what a table or a measure stands for is never trained.
     method="|".join(PLAN.methods.encoders) or "none",
@@ -187,6 +188,37 @@ def of_chunks(pattern):
         return expand(pattern, chunk=list(PLAN.cohort.chunks))
 
     return files
+
+
+def of_group(*patterns):
+    """An input function: `patterns` for every scan whose page one job writes."""
+
+    @ready
+    def files(wildcards):
+        return expand(list(patterns), scan=PLAN.cohort.page_groups[wildcards.group])
+
+    return files
+
+
+@ready
+def group_lists(wildcards):
+    """The lists of all participants' pages."""
+    return expand(
+        "results/report/participants/chunks/{group}.tsv",
+        group=list(PLAN.cohort.page_groups),
+    )
+
+
+@ready
+def group_people(wildcards):
+    """What the index says of the participants whose pages one job writes."""
+    return PLAN.cohort.people_text(PLAN.cohort.page_groups[wildcards.group])
+
+
+@ready
+def options_of_scans(wildcards):
+    """What is configured of dataset and imaging; a path in it may hold braces, which only a function leaves alone."""
+    return PLAN.options_of_scans()
 
 
 @ready

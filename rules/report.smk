@@ -105,6 +105,8 @@ rule methods_text:
         measures="results/measures/measures.tsv",
         models="results/pretrain/models.tsv",
         scores="results/evaluate/scores.tsv",
+        excluded="results/report/excluded.tsv",
+        config=resolved_config,
     output:
         text="results/report/methods.md",
     log:
@@ -128,6 +130,8 @@ rule methods_text:
         "python -m anatcl report methods"
         " --preprocess-dir {params.preprocess_dir:q}"
         " --run-records {params.measures_dir:q} {params.pretrain_dir:q} {params.evaluate_dir:q}"
+        " --config {input.config:q}"
+        " --excluded {input.excluded:q}"
         " --out {output.text:q}"
         " > {log:q} 2>&1"
 
@@ -149,6 +153,7 @@ rule report:
         methods="results/report/methods.md",
         maps=PLAN.tasks.maps,
         config=resolved_config,
+        cohort=PLAN.cohort.page,
     output:
         page="results/report/index.html",
     log:
@@ -185,6 +190,7 @@ rule report:
         " --methods {input.methods:q}"
         " {params.maps_dir:q}"
         " --config {input.config:q}"
+        " --cohort-page {input.cohort:q}"
         " --title {params.title:q}"
         " --out {output.page:q}"
         " > {log:q} 2>&1"

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from pathlib import Path
+
+from anatcl.base.errors import InputError
 
 
 def register(stages: argparse._SubParsersAction) -> None:
     """Add the stage ``report`` and its steps."""
     stage = stages.add_parser("report", help="tables, page and methods text from what the other stages wrote")
-    steps = stage.add_subparsers(dest="step", metavar="STEP", required=True)
+    stage.add_argument(
+        "--anonymise", nargs="?", const=".", metavar="DIR",
+        help="write the page of the finished run in DIR (default: here) without names, exact ages, paths and pictures "
+        "of single heads, as results/report/anonymous.html",
+    )  # fmt: skip
+    stage.set_defaults(function=_anonymise)
+    steps = stage.add_subparsers(dest="step", metavar="STEP")
     _register_tables(steps)
     _register_page(steps)
+    _register_participants(steps)
+    _register_cohort(steps)
     _register_runtime(steps)
     _register_excluded(steps)
     _register_methods(steps)
@@ -43,11 +55,48 @@ def _register_page(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--methods", metavar="MD", help="methods text (`report methods`)")
     parser.add_argument("--interpretation-dir", metavar="DIR", help="maps of `evaluate interpret`, when there are any")
     parser.add_argument("--config", metavar="YAML", help="resolved configuration, quoted in the page")
+    parser.add_argument("--cohort-page", nargs="?", metavar="HTML", help="page of the cohort (`report cohort`), linked")
     parser.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
     parser.add_argument("--gallery-limit", type=int, default=200, metavar="N",
                         help="scans whose pictures fit in the page; larger cohorts get gallery pages")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="HTML", help="the page")
     parser.set_defaults(function=_page)
+
+
+def _register_participants(steps: argparse._SubParsersAction) -> None:
+    text = "a page for each participant of some scans, once they are measured"
+    parser = steps.add_parser("participants", help=text)
+    parser.add_argument("--tables", nargs="+", required=True, metavar="TSV", help="measures of each scan")
+    parser.add_argument("--preprocess-dir", required=True, metavar="DIR", help="folder of quality numbers and pictures")
+    parser.add_argument("--measures-dir", required=True, metavar="DIR", help="folder of the surfaces' pictures")
+    parser.add_argument("--people", default="{}", metavar="JSON", help="rows of the index by scan (age, sex, site)")
+    parser.add_argument("--limits", required=True, metavar="JSON", help="limits, accept and reject of the gate")
+    parser.add_argument(
+        "--freesurfer", metavar="DIR", help="where the cohort's tables take their measures from instead"
+    )
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the pages")
+    parser.add_argument("--out", required=True, metavar="TSV", help="list of the pages")
+    parser.set_defaults(function=_participants)
+
+
+def _register_cohort(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("cohort", help="page of the cohort, before any training")
+    parser.add_argument("--scans", required=True, metavar="TSV", help="results/bids/scans.tsv")
+    parser.add_argument("--measures", required=True, metavar="TSV", help="results/measures/measures.tsv")
+    parser.add_argument("--reliability", metavar="TSV", help="results/measures/reliability.tsv, when repeats exist")
+    parser.add_argument("--preprocess-dir", required=True, metavar="DIR", help="folder of quality numbers and pictures")
+    parser.add_argument("--measures-dir", metavar="DIR", help="folder whose records say how measures were taken")
+    parser.add_argument("--excluded", nargs="*", default=[], metavar="TSV", help="excluded.tsv files of the stages")
+    parser.add_argument("--failures-dir", metavar="DIR", help="folder of the markers of failed scans")
+    parser.add_argument("--notes", metavar="TSV", help="results/bids/notes.tsv: what the index accepted or repaired")
+    parser.add_argument("--pages", nargs="*", default=[], metavar="TSV", help="lists of pages (`report participants`)")
+    parser.add_argument("--pages-dir", metavar="DIR", help="folder of those pages, beside this one")
+    parser.add_argument("--options", default="{}", metavar="JSON", help="what is configured of dataset and imaging")
+    parser.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
+    parser.add_argument("--gallery-limit", type=int, default=200, metavar="N",
+                        help="scans whose pictures fit in the page; larger cohorts get gallery pages")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="HTML", help="the page")
+    parser.set_defaults(function=_cohort)
 
 
 def _register_runtime(steps: argparse._SubParsersAction) -> None:
@@ -72,6 +121,8 @@ def _register_methods(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--preprocess-dir", metavar="DIR", help="folder whose JSON sidecars say what ran")
     parser.add_argument("--run-records", nargs="*", default=[], metavar="PATH",
                         help="run.json, model.json or folders of them, of the other stages")  # fmt: skip
+    parser.add_argument("--config", metavar="JSON", help="resolved configuration, whose options have their sentences")
+    parser.add_argument("--excluded", metavar="TSV", help="joined exclusions (`report excluded`), counted in the text")
     parser.add_argument("--out", required=True, metavar="MD", help="the text, Markdown")
     parser.set_defaults(function=_methods)
 
@@ -83,6 +134,14 @@ def _register_summary(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--scans", metavar="TSV", help="table of usable scans (default: ../bids/scans.tsv of the page)")
     parser.add_argument("--excluded", metavar="TSV", help="table of exclusions (default: excluded.tsv beside the page)")
     parser.set_defaults(function=_summary)
+
+
+def _anonymise(args: argparse.Namespace) -> None:
+    if args.anonymise is None:
+        raise InputError("nothing was asked for.", remedy="Write --anonymise, or a step: anatcl report --help.")
+    from anatcl.report.page.anonymous import write_anonymous
+
+    sys.stdout.write(f"Page without names: {write_anonymous(args.anonymise)}\n")
 
 
 def _tables(args: argparse.Namespace) -> None:
@@ -110,8 +169,39 @@ def _page(args: argparse.Namespace) -> None:
         methods=args.methods,
         interpretation=args.interpretation_dir,
         config=args.config,
+        cohort_page=args.cohort_page,
     )
     write_page(sources, args.out, title=args.title, gallery_limit=args.gallery_limit)
+
+
+def _participants(args: argparse.Namespace) -> None:
+    from anatcl.report.page.participant import Given, write_participants
+
+    given = Given(
+        json.loads(args.people),
+        json.loads(args.limits),
+        Path(args.preprocess_dir),
+        Path(args.measures_dir),
+        bool(args.freesurfer),
+    )
+    write_participants(args.tables, given, args.out, args.out_dir)
+
+
+def _cohort(args: argparse.Namespace) -> None:
+    from anatcl.report.page.cohort_page import Stages, write_cohort_page
+    from anatcl.report.records.results import Sources
+
+    sources = Sources(
+        scans=args.scans,
+        measures=args.measures,
+        reliability=args.reliability,
+        preprocess=args.preprocess_dir,
+        notes=args.notes,
+    )
+    records = [args.measures_dir] if args.measures_dir else []
+    options = json.loads(args.options)
+    stages = Stages(args.excluded, args.failures_dir, args.pages, records, args.pages_dir, options)
+    write_cohort_page(sources, stages, args.out, args.title, args.gallery_limit)
 
 
 def _runtime(args: argparse.Namespace) -> None:
@@ -129,7 +219,7 @@ def _excluded(args: argparse.Namespace) -> None:
 def _methods(args: argparse.Namespace) -> None:
     from anatcl.report.records.methods import write_methods
 
-    write_methods(args.preprocess_dir, args.run_records, args.out)
+    write_methods(args.preprocess_dir, args.run_records, args.out, args.config, args.excluded)
 
 
 def _summary(args: argparse.Namespace) -> None:

@@ -21,10 +21,12 @@ from anatcl.plan.given import link, without_braces
 from anatcl.spec.bids import PACKED, Options
 from anatcl.spec.config import Config
 from anatcl.spec.corrections import Corrections, read_corrections
-from anatcl.spec.layout import EXCLUDED_TABLES, FAILURES, INDEX, PRETRAIN, person_stem, steps
+from anatcl.spec.layout import COHORT_PAGE, EXCLUDED_TABLES, FAILURES, INDEX, PRETRAIN, person_stem, steps
 from anatcl.spec.openbhb import MAPS, RELEASE, measure_files
 
 log = logging.getLogger(__name__)
+PAGE_JOBS = 256  # jobs that write pages of participants, at most
+SHOWN = ("session_id", "age", "sex", "site", "diagnosis")  # columns of the index that a participant's page has
 LEAVE_OUT = "ANATCL_LEAVE_OUT"  # in the environment of a pass that leaves out even what it was to retry
 
 
@@ -114,7 +116,12 @@ class Cohort:
     @property
     def parts(self) -> tuple[str, ...]:
         """Files of rules between index and pretraining."""
-        return ("take",) if self.source else ("preprocess", "measures", "pretrain_pack")
+        return ("take",) if self.source else ("preprocess", "measures", "report_pages", "pretrain_pack")
+
+    @property
+    def page(self) -> list[str]:
+        """The cohort's page; none where the dataset brings maps and no scan is preprocessed."""
+        return [] if self.source else [str(COHORT_PAGE)]
 
     @property
     def steps(self) -> list[str]:
@@ -229,6 +236,26 @@ class Cohort:
             number = zlib.crc32(scan.split("/")[0].encode()) % count
             found.setdefault(f"{number:0{width}d}", []).append(scan)
         return dict(sorted(found.items()))
+
+    @functools.cached_property
+    def page_groups(self) -> dict[str, list[str]]:
+        """Scans by the job that writes their participants' pages.
+
+        A job for each participant, so that a page is there as soon as its scans are measured; of many participants,
+        `PAGE_JOBS` jobs for some of them each, since a job costs seconds before it draws anything.
+        """
+        people = {scan: scan.split("/")[0] for scan in self.scans}
+        few = len(set(people.values())) <= PAGE_JOBS
+        found: dict[str, list[str]] = {}
+        for scan, name in people.items():
+            group = name if few else f"{zlib.crc32(name.encode()) % PAGE_JOBS:03d}"
+            found.setdefault(group, []).append(scan)
+        return dict(sorted(found.items()))
+
+    def people_text(self, scans: list[str]) -> str:
+        """Rows of the index of some scans, as JSON text: what their participants' pages say of them."""
+        kept = [name for name in SHOWN if name in self.index]
+        return self.index.loc[scans, kept].to_json(orient="index")
 
     # -- what a person decided ----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from anatcl.plan.cohort import Cohort
 from anatcl.plan.content import file_content
 from anatcl.spec.atlas import label
 from anatcl.spec.config import Config
-from anatcl.spec.layout import PREPROCESS, SURFACE_FILES, SURFACE_NUMBERS
+from anatcl.spec.layout import PREPROCESS, SURFACE_FILES, SURFACE_NUMBERS, SURFACE_PICTURE
 from anatcl.spec.recipe import load_recipe
 from anatcl.spec.template import load_spec
 from anatcl.spec.training import Common, Own
@@ -76,6 +76,12 @@ class Imaging:
             *(f"{stem}_hemi-{h}_{ending}.gii" for h in "LR" for ending in SURFACE_FILES),
             f"{stem}_{SURFACE_NUMBERS}",
         ]
+
+    def surface_pictures(self, stem: str) -> list[str]:
+        """Numbers and picture of a scan's surfaces; none with the engine volume."""
+        if self.config.measures.engine != "surface":
+            return []
+        return [f"{stem}_{SURFACE_NUMBERS}", f"{stem}_{SURFACE_PICTURE}"]
 
     def label_files(self, stem: str) -> list[str]:
         """The labels of the vertices that `measure` writes; none with the engine volume."""

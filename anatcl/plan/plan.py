@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,6 +76,11 @@ class Plan:
         """Path of the resolved configuration, written first."""
         self.save()
         return str(SAVED)
+
+    def options_of_scans(self) -> str:
+        """What is configured of dataset and imaging, as JSON text: the cohort's page shows no more."""
+        kept = ("bids_dir", "participants", "seed", "bids", "preprocess", "measures")
+        return json.dumps({name: self.values[name] for name in kept}, sort_keys=True)
 
     def record(self) -> None:
         """Write ``results/run.json``: what this run is made of and where it runs."""

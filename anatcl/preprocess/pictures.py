@@ -28,6 +28,21 @@ def canonical(volume: Volume) -> Volume:
 
 def spread(volume: Volume, count: int) -> list[int]:
     """Indices of `count` axial slices spread over the non-zero part."""
-    filled = np.flatnonzero((volume.data > 0).any(axis=(0, 1)))
-    low, high = (filled[0], filled[-1]) if filled.size else (0, volume.data.shape[2] - 1)
+    low, high = _extent(volume, 2)
     return [int(v) for v in np.linspace(low + 0.12 * (high - low), high - 0.08 * (high - low), count)]
+
+
+def cuts(volume: Volume, axial: int) -> list[tuple[int, int]]:
+    """Slices of a picture, as (axis, index): `axial` ones, a coronal and a sagittal one beside the midline."""
+    found = [(2, index) for index in spread(volume, axial)]
+    for axis, share in ((1, 0.5), (0, 0.38)):
+        low, high = _extent(volume, axis)
+        found.append((axis, round(low + share * (high - low))))
+    return found
+
+
+def _extent(volume: Volume, axis: int) -> tuple[int, int]:
+    """First and last index of the non-zero part along an axis; the whole axis where all is zero."""
+    others = tuple(other for other in range(3) if other != axis)
+    filled = np.flatnonzero((volume.data > 0).any(axis=others))
+    return (int(filled[0]), int(filled[-1])) if filled.size else (0, volume.data.shape[axis] - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from anatcl.base.files import read_json, write_json
 from anatcl.images import Volume, load
 from anatcl.preprocess.ants import workspace
 from anatcl.preprocess.mask_numbers import cut_area, second_opinion
-from anatcl.preprocess.pictures import canonical, save_small, spread
+from anatcl.preprocess.pictures import canonical, cuts, save_small
 from anatcl.preprocess.sidecar import sidecar_path
 from anatcl.preprocess.template import Template
 from anatcl.spec.names import QUALITY
@@ -98,11 +99,12 @@ def agreement(warped: NDArray, mask: NDArray, template: Template) -> dict[str, f
 
 
 def picture(
-    scan: Volume, mask: Volume, icv: Volume, tissue: Volume, warped: Volume, grey: Volume, *, out: Path, slices: int = 7
+    scan: Volume, mask: Volume, icv: Volume, tissue: Volume, warped: Volume, grey: Volume, *, out: Path, axial: int = 5
 ) -> None:
-    """Draw three rows of axial slices: masks on the scan, tissue borders, and the template's cortex on the warped scan.
+    """Draw three rows of slices: masks on the scan, tissue borders, and the template's cortex on the warped scan.
 
-    The picture shows the brain only where the masks are right: nothing is hidden, so that a bad mask is seen.
+    Each row has `axial` axial slices, a coronal and a sagittal one. The picture shows the brain only where the masks
+    are right: nothing is hidden, so that a bad mask is seen.
     """
     import matplotlib
 
@@ -114,22 +116,41 @@ def picture(
         ("tissues", canonical(scan), [(canonical(tissue), 1.5, "#59cd90"), (canonical(tissue), 2.5, "#fac05e")], mask),
         ("registration", canonical(warped), [(canonical(grey), 0.5, "#e4572e")], warped),
     ]
-    figure, axes = plt.subplots(3, slices, figsize=(slices * 1.5, 3 * 1.75), facecolor="black", dpi=80)
+    figure, axes = plt.subplots(3, axial + 2, figsize=((axial + 2) * 1.5, 3 * 1.75), facecolor="black", dpi=80)
     for line, (title, base, contours, extent) in zip(axes, rows, strict=True):
-        levels = spread(canonical(extent), slices)
         top = np.percentile(base.data[base.data > 0], 99.5) if (base.data > 0).any() else 1.0
-        for axis, z in zip(line, levels, strict=True):
-            axis.set_axis_off()
-            aspect = base.spacing[1] / base.spacing[0]
-            axis.imshow(base.data[:, :, z].T, cmap="gray", origin="lower", vmin=0, vmax=top, aspect=aspect)
-            for volume, level, colour in contours:
-                cut = volume.data[:, :, z].T
-                if cut.min() < level < cut.max():
-                    axis.contour(cut, [level], colors=[colour], linewidths=0.7)
-        line[0].text(0.02, 0.98, title, color="white", fontsize=7, va="top", transform=line[0].transAxes)
+        for axis, cut in zip(line, cuts(canonical(extent), axial), strict=True):
+            _slice(axis, base, contours, cut, float(top))
+        _mark(line[0], 0.02, 0.98, title, va="top", fontsize=10)
     figure.subplots_adjust(0, 0, 1, 1, 0.01, 0.01)
     from anatcl.base.files import atomic_path
 
     with atomic_path(out) as temporary:
         save_small(figure, temporary)
     plt.close(figure)
+
+
+def _slice(
+    axis: Any, base: Volume, contours: list[tuple[Volume, float, str]], cut: tuple[int, int], top: float
+) -> None:
+    """One slice with its outlines and the sides of the head: axes to the right and up are those left by the cut."""
+    across, index = cut
+    right, up = (a for a in range(3) if a != across)
+    axis.set_axis_off()
+    plane = np.take(base.data, index, axis=across).T
+    axis.imshow(plane, cmap="gray", origin="lower", vmin=0, vmax=top, aspect=base.spacing[up] / base.spacing[right])
+    for volume, level, colour in contours:
+        outlined = np.take(volume.data, index, axis=across).T
+        if outlined.min() < level < outlined.max():
+            axis.contour(outlined, [level], colors=[colour], linewidths=0.7)
+    first, last = ("P", "A") if across == 0 else ("L", "R")
+    _mark(axis, 0.02, 0.02, first)
+    _mark(axis, 0.98, 0.02, last, ha="right")
+
+
+def _mark(axis: Any, x: float, y: float, text: str, **style: Any) -> None:
+    """A word on a slice that is read in a small picture, on black and on white."""
+    from matplotlib.patheffects import withStroke
+
+    outline = [withStroke(linewidth=2, foreground="black")]
+    axis.text(x, y, text, transform=axis.transAxes, color="white", path_effects=outline, **({"fontsize": 9} | style))

@@ -12,7 +12,7 @@ from anatcl.run.costs import check_disk, durations, expected, in_words
 from anatcl.run.places import Inside
 from anatcl.run.progress import Progress
 from anatcl.run.status import TABLES, status
-from anatcl.spec.layout import BENCHMARKS, MEASURES, SAVED
+from anatcl.spec.layout import BENCHMARKS, COHORT_PAGE, MEASURES_TABLE, SAVED
 
 
 def closing(folder: Path, since: float) -> str:
@@ -33,8 +33,10 @@ def closing(folder: Path, since: float) -> str:
         lines.append(f"Left out: {plural(len(found.excluded), 'scan')}; each with its reason in {folder / table}.")
     if found.report:
         lines.append(f"Page: {found.report}")
-    elif (folder / MEASURES / "measures.tsv").exists():
-        lines.append(f"Table: {folder / MEASURES / 'measures.tsv'}")
+    if (folder / COHORT_PAGE).exists():
+        lines.append(f"Page of the cohort, with one for each participant: {folder / COHORT_PAGE}")
+    if not found.report and (folder / MEASURES_TABLE).exists():
+        lines.append(f"Table: {folder / MEASURES_TABLE}")
     lines.append(f"How far everything is: anatcl status {folder}".removesuffix(" ."))
     return "\n".join(lines) + "\n"
 

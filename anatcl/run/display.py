@@ -25,7 +25,7 @@ STAGES = {  # bars: rules by stage
     "measures": ("surfaces", "measure", "measures_chunk", "measures"),
     "pretrain": ("folds", "pack", "train"),
     "evaluate": (),  # every other rule but those of the report
-    "report": ("tables", "report", "all"),
+    "report": ("participant_pages", "cohort_page", "tables", "report", "all"),
 }
 
 

@@ -18,7 +18,7 @@ from anatcl.plan.methods import WITHOUT_TRAINING
 from anatcl.plan.plan import Plan
 from anatcl.run.closing import closing
 from anatcl.run.failed import STOPPED, mark_missing, report_failed, stopped_steps
-from anatcl.run.passes import answers, dry, plain, watched
+from anatcl.run.passes import answers, dry, plain, watched, with_pages
 from anatcl.run.places import LOCK, Inside, at_work, directory
 from anatcl.run.profiles import check
 from anatcl.run.surroundings import surroundings
@@ -38,7 +38,8 @@ TRAINING = (
 def run(options: Sequence[str], temporary: str | None = None, show_all: bool = False) -> int:
     """Run the workflow with Snakemake's own `options`; return its exit status.
 
-    A pass that ends with failed scans is followed by one without them. Ctrl-C stops both.
+    A pass that ends with failed scans is followed by one without them. Ctrl-C stops both. ``--until measures`` makes
+    the pages of the scans, too (`with_pages`).
 
     Parameters
     ----------
@@ -49,6 +50,7 @@ def run(options: Sequence[str], temporary: str | None = None, show_all: bool = F
         Show what Snakemake prints, and no display of our own.
     """
     check(options)
+    options = with_pages(options)
     folder = directory(options)
     with alone(folder) as start:
         around = surroundings(folder.resolve() / ".snakemake", temporary)

@@ -11,12 +11,25 @@ import psutil
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv
+from anatcl.base.words import plural
 from anatcl.plan.plan import Plan
 from anatcl.run.costs import durations, expected, in_words, left_in_words
 from anatcl.run.failed import stopped_steps
 from anatcl.run.places import LOCK, Inside, at_work
 from anatcl.run.progress import bar
-from anatcl.spec.layout import EVALUATE, INDEX, MEASURES, PAGE, PREPROCESS, PRETRAIN, REPORT, SAVED, result
+from anatcl.spec.layout import (
+    COHORT_PAGE,
+    EVALUATE,
+    INDEX,
+    MEASURES,
+    PAGE,
+    PARTICIPANTS,
+    PREPROCESS,
+    PRETRAIN,
+    REPORT,
+    SAVED,
+    result,
+)
 
 TABLES = tuple(folder / "excluded.tsv" for folder in (REPORT, PREPROCESS, INDEX))  # the first one that is there
 
@@ -47,6 +60,8 @@ class Status:
         Of a run at work: time so far, scans an hour, time left.
     scans : int
         Scans in the index.
+    pages : str
+        Pages that are there before the report: of participants, of the cohort; empty where there are none.
     """
 
     process: int | None
@@ -60,6 +75,7 @@ class Status:
     notes: list[str] = dataclasses.field(default_factory=list)
     times: str = ""
     scans: int = 0
+    pages: str = ""
 
 
 def status(folder: str | Path = ".") -> Status:
@@ -96,6 +112,7 @@ def status(folder: str | Path = ".") -> Status:
         notes=notes,
         times=times if process else "",
         scans=scans,
+        pages=_pages(folder),
     )
 
 
@@ -110,6 +127,14 @@ def _times(steps: list[tuple[str, int, int]]) -> str:
     left = expected({rule: of - done for rule, done, of in steps if done < of}, recorded)
     words = f", {left_in_words(left, max(1.0, work / so_far))}" if left.seconds or left.unknown else ""
     return f"{in_words(so_far)} so far{rate}{words}"
+
+
+def _pages(folder: Path) -> str:
+    """Which pages of scans are there, and where: ``12 participants in ..., cohort in ...``."""
+    people = sum(1 for _ in (folder / PARTICIPANTS).glob("sub-*.html"))
+    words = [f"{plural(people, 'participant')} in {folder / PARTICIPANTS}"] if people else []
+    words += [f"cohort in {folder / COHORT_PAGE}"] if (folder / COHORT_PAGE).is_file() else []
+    return ", ".join(words)
 
 
 def _notes() -> list[str]:
@@ -178,5 +203,6 @@ def text(found: Status) -> str:
         counts = found.excluded["reason"].astype(str).value_counts().head(10)
         lines += [f"  {number} x {reason}" for reason, number in counts.items()]
     lines += [f"note: {note}" for note in found.notes[:20]]
+    lines += [f"pages: {found.pages}"] if found.pages else []
     lines.append(f"report: {found.report or 'not written yet'}")
     return "\n".join(lines) + "\n"

@@ -250,7 +250,9 @@ class Evaluate(Section):
         description="repetitions with shuffled labels; from 99 on a p value against chance; -1: by the cohort's size",
     )
     shuffle_within: str = Field(
-        "", description="column within whose values labels are shuffled (site): what remains is not its doing"
+        "",
+        description="column within whose values labels are shuffled (site): the scores that remain are then explained "
+        "by that column",
     )
     untrained_seeds: Count = Field(
         5, description="initialisations of the untrained encoder: one says little of another"

@@ -52,6 +52,8 @@ PAGE = REPORT / "index.html"
 ARRAYS = PRETRAIN / "arrays"
 # What the stages between index and evaluation left out.
 EXCLUDED_TABLES = tuple(folder / "excluded.tsv" for folder in (PREPROCESS, MEASURES, ARRAYS))
+COHORT_PAGE = REPORT / "cohort.html"
+PARTICIPANTS = REPORT / "participants"
 
 # -- scans --------------------------------------------------------------------------------------------------------
 
@@ -96,8 +98,10 @@ OF_SCANS = (
     "preprocess",
     "measures_chunk",
     "measures",
+    "participant_pages",
+    "cohort_page",
 )
-FOLDERS_OF_SCANS = (INDEX, PREPROCESS, MEASURES)
+FOLDERS_OF_SCANS = (INDEX, PREPROCESS, MEASURES, PARTICIPANTS, COHORT_PAGE)
 
 # What is said of a scan that is left out; in the report's table also where the log is.
 EXCLUDED = ("scan", "participant_id", "stage", "reason", "file", "remedy")

@@ -18,7 +18,7 @@ import yaml
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, write_text
-from anatcl.report.page.page import duration
+from anatcl.report.page.shared import duration
 from anatcl.report.records import results
 from anatcl.report.tables import vocabulary as words
 from anatcl.report.tables.headline import Headline, headlines

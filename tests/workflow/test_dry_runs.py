@@ -92,6 +92,19 @@ def test_until_a_stage_stops_there(snakemake, heads, tmp_path):
     assert not {"pack", "train", "evaluate", "report"} & set(found)
 
 
+def test_pages_of_scans_come_before_training_and_wait_for_their_own_scans(snakemake, heads, tmp_path):
+    page = "results/report/participants/chunks/sub-001.tsv"
+    done = snakemake(tmp_path, "-n", "-p", page, "--config", f"bids_dir={heads}")
+    text = done.stdout + done.stderr
+    assert jobs(text)["measure"] == 2 and jobs(text)["participant_pages"] == 1  # two sessions
+    command = next(line for line in text.splitlines() if "report participants" in line)
+    assert '"age":30' in command and "sub-002" not in command
+    done = snakemake(tmp_path, "-n", "-p", "results/report/cohort.html", "--config", f"bids_dir={heads}")
+    text = done.stdout + done.stderr
+    assert jobs(text)["participant_pages"] == 6 and not {"train", "pack", "report"} & set(jobs(text))
+    assert "--pages results/report/participants/chunks/sub-001.tsv" in text
+
+
 def test_numbers_and_null_on_the_command_line_are_what_they_are_in_a_file(snakemake, heads, tmp_path):
     said = 'preprocess={"qc":{"cjv":[null,1.9]}}'
     done = snakemake(tmp_path, "-n", "-p", "results/preprocess/qc.tsv", "--config", f"bids_dir={heads}", said)

@@ -96,6 +96,27 @@ def test_the_page_and_the_tables_are_there(finished):
         assert all((report / "tables" / f"{name}.{kind}").stat().st_size > 0 for kind in ("md", "csv", "tex"))
 
 
+def test_pages_of_people_and_cohort_are_there_and_linked(finished):
+    report = finished / "results" / "report"
+    people = {scan.split("/")[0] for scan in read_tsv(finished / "results" / "measures" / "measures.tsv")["scan"]}
+    pages = {path.stem: path for path in (report / "participants").glob("sub-*.html")}
+    assert set(pages) == people
+    text = pages["sub-001"].read_text()
+    assert "data:image/" in text and "Intracranial volume" in text and "sub-001" in text
+    assert all(f"participants/{name}.html" in (report / "cohort.html").read_text() for name in people)
+    assert 'href="cohort.html"' in (report / "index.html").read_text()
+    trained = min(path.stat().st_mtime_ns for path in (finished / "results" / "pretrain").rglob("encoder.safetensors"))
+    assert min(path.stat().st_mtime_ns for path in pages.values()) < trained
+
+
+def test_a_page_to_send_out_names_nobody(finished, dataset, snakemake):
+    done = snakemake(finished, "report", "--anonymise", module=("anatcl",))
+    assert done.returncode == 0, done.stderr[-2000:]
+    text = (finished / "results" / "report" / "anonymous.html").read_text()
+    assert not re.search(r"sub-\d", text) and "pwned" not in text and str(dataset.parent) not in text
+    assert "Anonymised" in text and "ROC AUC" in text
+
+
 def test_nothing_in_a_name_was_executed(finished, dataset):
     assert not list(finished.rglob("pwned")) and not list(dataset.parents[1].rglob("pwned"))
 

@@ -78,9 +78,42 @@ def maps(measures: pd.DataFrame, scans: pd.DataFrame, reliability: pd.DataFrame)
 def mean_map(measures: pd.DataFrame, measure: str) -> Map:
     """Cohort mean per region."""
     means = regional(measures, measure).mean()
+    of = f"Mean of {plural(len(measures), 'scan')}"
+    if measure == "thickness" and is_coarse(measures):
+        return rank_map(means, of)
     unit = UNITS[measure]
-    note = f"Mean of {plural(len(measures), 'scan')}; mean of regions {short(means.mean())} {unit}"
+    note = f"{of}; mean of regions {short(means.mean())} {unit}"
     return sequential(f"{MEASURES[measure]} ({unit})", note, means, unit)
+
+
+def scan_map(cortical: pd.DataFrame, measure: str) -> Map | None:
+    """A measure of the regions of one scan; None when no region has it.
+
+    Parameters
+    ----------
+    cortical : DataFrame
+        Cortical rows of the table of the scan, indexed by region.
+    measure : str
+        Key of `MEASURES`.
+    """
+    unit = UNITS[measure]
+    values = cortical[f"{measure}_{unit.replace('³', '3').replace('²', '2')}"].dropna()
+    if values.empty:
+        return None
+    if measure == "thickness" and is_coarse(cortical):
+        return rank_map(values, "This scan")
+    return sequential(f"{MEASURES[measure]} ({unit})", f"Mean of regions {short(values.mean())} {unit}", values, unit)
+
+
+def is_coarse(table: pd.DataFrame) -> bool:
+    """Whether voxels of some scan are too coarse for thickness in mm."""
+    return "thickness_trust" in table and bool((table["thickness_trust"] == "coarse").any())
+
+
+def rank_map(values: pd.Series, of: str) -> Map:
+    """Thickness where voxels are too coarse for it: the order of the regions, which can be read, and no mm."""
+    note = f"{of}. Voxels exceed 1.5 mm: the order of regions can be read, their thickness in mm cannot"
+    return sequential("Cortical thickness, rank of regions (1 is the thinnest)", note, values.rank(), "")
 
 
 def global_scatters(measures: pd.DataFrame, scans: pd.DataFrame) -> list[Drawn]:
@@ -98,6 +131,8 @@ def global_scatters(measures: pd.DataFrame, scans: pd.DataFrame) -> list[Drawn]:
             if c in measures
         }
         values |= shares
+    if is_coarse(measures) and "Mean thickness (mm)" in values:
+        values = {"Mean thickness (coarse voxels)": values.pop("Mean thickness (mm)"), **values}
     drawn = [scatter(age.to_numpy(float), found.to_numpy(float), title) for title, found in values.items()]
     return [found for found in drawn if found]
 
@@ -128,7 +163,7 @@ def sequential(title: str, note: str, values: pd.Series, unit: str) -> Map:
     """A map on the ramp from low to high."""
     bins, edges = ramp_bins(values.to_numpy(float))
     css = {region: f"s{step}" for region, step in zip(values.index, bins, strict=True) if step >= 0}
-    words = {str(region): f"{region}: {short(value)} {unit}" for region, value in values.items()}
+    words = {str(region): f"{region}: {short(value)} {unit}".rstrip() for region, value in values.items()}
     chart = cortex.brain_map(css, words, f"Cortical map: {title}. {note}. {extremes(values, unit)}")
     return Map(title, note, chart, [(f"s{step}", short(low)) for step, (low, _) in enumerate(edges)])
 
@@ -136,7 +171,8 @@ def sequential(title: str, note: str, values: pd.Series, unit: str) -> Map:
 def extremes(values: pd.Series, unit: str) -> str:
     """Lowest and highest region in words, for those who do not see the map."""
     low, high = short(values.min()), short(values.max())
-    return f"Lowest {values.idxmin()} {low} {unit}, highest {values.idxmax()} {high} {unit}."
+    unit = f" {unit}" if unit else ""
+    return f"Lowest {values.idxmin()} {low}{unit}, highest {values.idxmax()} {high}{unit}."
 
 
 def diverging_step(r: float) -> int:

@@ -139,10 +139,15 @@ def outline(raster: np.ndarray, label: int) -> str:
     from contourpy import contour_generator
     from scipy.ndimage import gaussian_filter
 
-    mask = gaussian_filter((raster == label).astype(float), BLUR)
+    # Only the part of the raster that the blurred label can reach is looked at.
+    rows, columns = np.nonzero(raster == label)
+    reach = int(4 * BLUR + 2.5)
+    top, left = max(rows.min() - reach, 0), max(columns.min() - reach, 0)
+    part = raster[top : rows.max() + reach + 1, left : columns.max() + reach + 1]
+    mask = gaussian_filter((part == label).astype(float), BLUR)
     parts = []
     for line in map(np.asarray, contour_generator(z=mask).lines(0.5)):
-        kept = (line[::3] - MARGIN) / SCALE
+        kept = (line[::3] + np.array([left, top]) - MARGIN) / SCALE
         if len(kept) >= 4:
             parts.append("M" + "L".join(f"{coordinate(x)} {coordinate(y)}" for x, y in kept) + "Z")
     return "".join(parts)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from anatcl.report.drawing import cortex
 from anatcl.report.drawing.anatomy import Map, sequential
-from anatcl.report.drawing.slices import mosaic
+from anatcl.report.drawing.slices import brightest, mosaic
 from anatcl.report.drawing.svg import short
 from anatcl.report.records.results import PathLike, table
 from anatcl.report.tables import vocabulary as words
@@ -20,13 +20,14 @@ BASELINE = "regional-measures"
 
 @dataclasses.dataclass(frozen=True)
 class Slices:
-    """One encoder's map: heading, a picture (data URI, pixels) and a line below."""
+    """One encoder's map: heading, a picture (data URI, pixels), a line below, the value of the brightest colour."""
 
     title: str
     picture: str
     width: int
     height: int
     note: str
+    top: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +82,9 @@ def _slices(path: Path, method: str) -> Slices | str:
             return str(found["skipped"])
         picture, width, height = mosaic(found["average"], found["attribution"])
         people, unit, top = int(found["people"]), str(found["unit"]), float(found["attribution"].max())
+        bright = brightest(found["average"], found["attribution"])
     note = f"{people} unseen scans; strongest place {short(top)} {unit} per cm³"
-    return Slices(words.method_label(method), picture, width, height, note)
+    return Slices(words.method_label(method), picture, width, height, note, f"{short(bright)} {unit} per cm³ and more")
 
 
 def _regions(regions: pd.DataFrame) -> Map | None:

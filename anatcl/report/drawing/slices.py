@@ -24,7 +24,7 @@ def heat(values: np.ndarray) -> np.ndarray:
 
 
 def mosaic(average: np.ndarray, overlay: np.ndarray) -> tuple[str, int, int]:
-    """A row of axial slices as a PNG data URI, right side of the brain on the right.
+    """A row of axial slices as a PNG data URI, right side of the brain on the right; the sides are marked.
 
     Parameters
     ----------
@@ -36,16 +36,24 @@ def mosaic(average: np.ndarray, overlay: np.ndarray) -> tuple[str, int, int]:
     uri : str
     width, height : int
     """
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
     filled = np.flatnonzero((average > 0.1 * average.max()).any(axis=(0, 1)))
     levels = np.linspace(filled[0], filled[-1], SLICES + 2)[1:-1].round().astype(int)
-    top = float(np.percentile(overlay[average > 0.1 * average.max()], BRIGHTEST)) or float(overlay.max()) or 1.0
+    top = brightest(average, overlay)
     tiles = [_tile(average[:, :, z] / average.max(), overlay[:, :, z] / top) for z in levels]
     picture = Image.fromarray(np.concatenate(tiles, axis=1).round().astype(np.uint8))
+    for text, x in (("L", 4), ("R", tiles[0].shape[1] - 12)):
+        ImageDraw.Draw(picture).text((x, TALLEST - 14), text, fill="white")
     stream = io.BytesIO()
     picture.save(stream, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii"), *picture.size
+
+
+def brightest(average: np.ndarray, overlay: np.ndarray) -> float:
+    """The value that takes the brightest colour, in the unit of the overlay."""
+    inside = overlay[average > 0.1 * average.max()]
+    return float(np.percentile(inside, BRIGHTEST)) or float(overlay.max()) or 1.0
 
 
 def _tile(brain: np.ndarray, strength: np.ndarray) -> np.ndarray:

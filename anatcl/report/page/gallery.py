@@ -19,7 +19,9 @@ BUDGET_BYTES = 9_000_000
 LARGEST_BYTES = 140_000
 # Widths (pixels) and WebP qualities that are tried in turn until a picture fits.
 TRIALS = ((1400, 80), (1200, 72), (1000, 66), (850, 60), (700, 55), (560, 50), (420, 45), (320, 40))
-ROBUST_LIMIT = 4.0
+# A number this many robust deviations from the median may be marked, one at the second is marked in any case; of all
+# others no more than this share of the scans is.
+ROBUST_LIMIT, EXTREME, SHARE = 4.0, 12.0, 0.05
 FEWEST = 8
 # Readable names of the quality step's numbers; others are shown as they are.
 LABELS = {
@@ -81,27 +83,78 @@ def shortened(flags: Sequence[str], most: int = 4) -> list[str]:
     return [*flags[:most], *more]
 
 
-def unusual(quality: dict[str, dict[str, Any]], remarks: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """What is remarkable about each scan: remarks of other stages, then numbers that lie far from the cohort.
+def unusual(
+    quality: dict[str, dict[str, Any]],
+    remarks: Mapping[str, Sequence[str]],
+    outliers: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, list[str]]:
+    """What is remarkable about each scan: remarks of other stages, then what lies far from the cohort.
 
-    A number stands out when it lies more than `ROBUST_LIMIT` robust standard deviations (1.4826 x median absolute
-    deviation) from the median of at least `FEWEST` scans. That is a hint where to look, not a verdict.
+    Of a cohort of normal scans at most `SHARE` is marked for lying far from it: every cohort has a scan that is
+    farthest. Remarks, and numbers beyond `EXTREME` deviations, are marked whatever their number.
+
+    Parameters
+    ----------
+    quality : dict
+        Quality numbers by scan.
+    remarks : mapping
+        Sentences by scan that are always said.
+    outliers : mapping, optional
+        Measures that stand out, in words, by scan.
     """
     found: dict[str, list[str]] = {scan: list(lines) for scan, lines in remarks.items()}
     for scan, numbers in quality.items():
         found.setdefault(scan, []).extend(own_flags(numbers))
-    names = sorted({name for numbers in quality.values() for name in flat(numbers)})
-    for name in names:
-        values = {scan: flat(numbers).get(name, math.nan) for scan, numbers in quality.items()}
-        array = np.array([value for value in values.values() if math.isfinite(value)])
-        if len(array) < FEWEST:
-            continue
-        median = float(np.median(array))
-        scale = 1.4826 * float(np.median(np.abs(array - median)))
-        for scan, value in values.items():
-            if scale > 0 and math.isfinite(value) and abs(value - median) > ROBUST_LIMIT * scale:
-                found[scan].append(f"{label(name)} {short(value)} (median {short(median)})")
+    for hints in (_far(quality), _many(outliers or {}, max(len(quality), len(outliers or {})))):
+        for scan, lines in hints.items():
+            found.setdefault(scan, []).extend(lines)
     return found
+
+
+def budget(count: int) -> int:
+    """How many of `count` scans may be marked for lying far from the others."""
+    return max(1, int(SHARE / 2 * count))  # two kinds of marks share it
+
+
+def _far(quality: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """Numbers that lie far from the cohort's median, of the scans that have the farthest ones."""
+    far: dict[str, list[tuple[float, str]]] = {}
+    for name in sorted({name for numbers in quality.values() for name in flat(numbers)}):
+        values = {scan: flat(numbers).get(name, math.nan) for scan, numbers in quality.items()}
+        distances, median = distance(np.array(list(values.values())))
+        for (scan, value), far_off in zip(values.items(), distances, strict=True):
+            if far_off > ROBUST_LIMIT:
+                text = f"{label(name)} {short(value)} (median {short(median)})"
+                far.setdefault(scan, []).append((float(far_off), text))
+    farthest = {scan: max(found)[0] for scan, found in far.items()}
+    kept = sorted(farthest, key=lambda scan: (-farthest[scan], scan))[: budget(len(quality))]
+    marked = [scan for scan in far if scan in kept or farthest[scan] > EXTREME]
+    return {scan: [text for _, text in far[scan]] for scan in marked}
+
+
+def distance(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """How far values lie from their median, in robust deviations of their own side, shape (n,); and the median.
+
+    The deviation of each side is 1.4826 x the median distance of the values on it: a skewed number has a long tail on
+    one side, which is not unusual there. Zero where fewer than `FEWEST` values are known.
+    """
+    known = values[np.isfinite(values)]
+    if len(known) < FEWEST:
+        return np.zeros(len(values)), math.nan
+    median = float(np.median(known))
+    away = np.nan_to_num(values - median)
+    found = np.zeros(len(values))
+    for side in (away > 0, away < 0):
+        scale = 1.4826 * float(np.median(np.abs(away[side]))) if side.any() else 0.0
+        if scale > 0:
+            found[side] = np.abs(away[side]) / scale
+    return found, median
+
+
+def _many(outliers: Mapping[str, Sequence[str]], count: int) -> dict[str, list[str]]:
+    """Measures that stand out, of the scans with most of them."""
+    ordered = sorted((scan for scan in outliers if outliers[scan]), key=lambda scan: (-len(outliers[scan]), scan))
+    return {scan: shortened(list(outliers[scan])) for scan in ordered[: budget(count)]}
 
 
 def label(name: str) -> str:
@@ -121,10 +174,9 @@ def items(
     preprocess: str | Path,
     scans: Sequence[str],
     quality: dict[str, dict[str, Any]],
-    remarks: Mapping[str, Sequence[str]],
+    odd: Mapping[str, list[str]],
 ) -> list[Item]:
-    """Gallery of some scans; those with something unusual come first."""
-    odd = unusual(quality, remarks)
+    """Gallery of some scans; those with something unusual (of :func:`unusual`) come first."""
     limit = min(LARGEST_BYTES, BUDGET_BYTES // max(len(scans), 1))
     ordered = sorted(scans, key=lambda scan: (-len(odd.get(scan, [])), scan))
     return [_item(Path(preprocess), scan, quality.get(scan, {}), odd.get(scan, []), limit) for scan in ordered]

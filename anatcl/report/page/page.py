@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
+import base64
 import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from anatcl import __version__
-from anatcl.base.files import write_text
-from anatcl.measures.age_effects import flag_text
-from anatcl.report.drawing import anatomy, classes, cortex, figures, interpretation
-from anatcl.report.page import cohort, gallery, markdown, notes
+from anatcl.report.drawing import anatomy, classes, figures, interpretation
+from anatcl.report.page import cohort, facts, markdown, notes, shared
 from anatcl.report.records import checklist, provenance, results
 from anatcl.report.records.results import Sources
 from anatcl.report.tables import subgroups
@@ -26,32 +22,14 @@ from anatcl.report.tables.verdict import verdict
 
 # Columns of the scans table that embedding maps are coloured by, where they exist.
 COLOURS = ("age", "site", "diagnosis", "sex")
-# Scans shown in the page itself when the cohort is too large for all; and scans per further gallery page.
-SHOWN_OF_LARGE = 24
-PER_PAGE = 100
+# Files of a table and their types.
+KINDS = {"csv": "text/csv", "md": "text/markdown", "tex": "text/x-tex"}
 AGE_COLUMNS = {"scan", "y_true", "y_pred"}
 
 
-@functools.cache
-def environment() -> Environment:
-    """Templates of this package; every value is escaped."""
-    loader = PackageLoader("anatcl.report.page")
-    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    found.filters["method"] = words.method_label
-    found.filters["seconds"] = duration
-    return found
-
-
-def duration(seconds: float) -> str:
-    """Time as a person says it: ``12 s``, ``4 min``, ``3.2 h``."""
-    if pd.isna(seconds):
-        return "–"
-    if seconds < 99.5:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 5940 else f"{seconds / 3600:.3g} h"
-
-
-def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int = 200) -> None:
+def write_page(
+    sources: Sources, out: str | Path, title: str, gallery_limit: int = 200, anonymous: bool = False
+) -> None:
     """Write the report and, for a large cohort, gallery pages beside it.
 
     Parameters
@@ -59,100 +37,53 @@ def write_page(sources: Sources, out: str | Path, title: str, gallery_limit: int
     sources : Sources
         Where the parts come from.
     out : path
-        The page; gallery pages are named ``{stem}-gallery-001.html`` and so on.
+        The page; gallery pages are named ``{stem}-gallery-001.html`` and so on, unless the cohort has a page of its
+        own, which has them.
     title : str
         Title of the page.
     gallery_limit : int
         Largest number of scans whose pictures all stand in the page.
+    anonymous : bool
+        The sources name nobody (`anatcl.report.records.anonymous`): the page says so, and shows no configuration.
     """
     out = Path(out)
     measures, scans = results.table(sources.measures), results.table(sources.scans)
+    excluded = results.table(sources.excluded)
     names = sorted({str(scan) for table in (scans, measures) if "scan" in table for scan in table["scan"]})
-    quality = results.quality(sources.preprocess, names)
-    remarks = scan_remarks(measures, results.table(sources.excluded))
-    pictured = [scan for scan in names if scan in quality or has_picture(sources, scan)]
-    pages = []
-    if len(pictured) > gallery_limit:
-        pages = write_gallery_pages(sources, pictured, quality, remarks, out, title)
-    shown = worst(pictured, quality, remarks) if pages else pictured
+    quality, left = shared.quality_context(sources, names, measures, excluded, gallery_limit)
+    if left and not sources.cohort_page:
+        quality["qc_pages"] = shared.write_gallery_pages(sources, left, measures, excluded, out, title)
     context = {
         "title": title,
+        "facts": facts.facts(sources, len(scans), excluded, facts.of_run(sources)),
         "version": __version__,
-        "qc": gallery.items(sources.preprocess, shown, quality, remarks) if sources.preprocess else [],
-        "qc_count": len(pictured),
-        "qc_pages": pages,
-        **results_context(sources, out),
+        **quality,
+        "qc_home": link(sources.cohort_page, out),
+        **results_context(sources),
         **people_context(sources, scans),
         "interpretations": interpretation.interpretations(sources.interpretation),
         "anatomy": anatomy.maps(measures, scans, results.table(sources.reliability)),
-        **record_context(sources, scans),
+        **record_context(sources),
+        "anonymous": anonymous,
     }
-    write_text(out, environment().get_template("index.html").render(context, sprite=outlines(context)))
+    context |= {"config": ""} if anonymous else {}
+    shared.render(out, "index.html", context | {"sprite": shared.outlines(context)})
 
 
-def outlines(context: dict[str, Any]) -> Markup:
-    """Outlines of the cortical regions, where some map of the page refers to them."""
-    mapped = any(context["anatomy"][kind] for kind in ("means", "effects", "repeats"))
-    return cortex.sprite() if mapped or any(one.regions for one in context["interpretations"]) else Markup("")
+def link(target: results.PathLike, out: Path) -> str:
+    """Address of a file relative to a page; empty where there is no such file."""
+    there = target is not None and Path(target).is_file()
+    return Path(os.path.relpath(str(target), out.parent)).as_posix() if there else ""
 
 
-def has_picture(sources: Sources, scan: str) -> bool:
-    """Whether the quality step left a picture of the scan."""
-    return sources.preprocess is not None and (Path(sources.preprocess) / f"{scan}_desc-qc.png").is_file()
-
-
-def scan_remarks(measures: pd.DataFrame, excluded: pd.DataFrame) -> dict[str, list[str]]:
-    """What other stages say of a scan: why it was left out, which measures are outliers."""
-    remarks: dict[str, list[str]] = {}
-    for row in excluded.to_dict("records"):
-        remarks.setdefault(str(row.get("scan")), []).append(f"left out of the tables: {row.get('reason')}")
-    if {"scan", "flags"} <= set(measures):
-        for scan, text in measures.dropna(subset=["flags"])[["scan", "flags"]].astype(str).itertuples(index=False):
-            named = [flag_text(flag) for flag in text.split(";") if flag]
-            remarks.setdefault(scan, []).extend(gallery.shortened(named))
-    return remarks
-
-
-def worst(scans: list[str], quality: dict[str, dict[str, Any]], remarks: dict[str, list[str]]) -> list[str]:
-    """The scans that most deserve a look, when not all can be shown."""
-    odd = gallery.unusual(quality, remarks)
-    return sorted(scans, key=lambda scan: (-len(odd.get(scan, [])), scan))[:SHOWN_OF_LARGE]
-
-
-def write_gallery_pages(
-    sources: Sources,
-    scans: list[str],
-    quality: dict[str, dict[str, Any]],
-    remarks: dict[str, list[str]],
-    out: Path,
-    title: str,
-) -> list[str]:
-    """Write all pictures to pages of `PER_PAGE` scans; return their file names."""
-    names: list[str] = []
-    for start in range(0, len(scans), PER_PAGE):
-        part = scans[start : start + PER_PAGE]
-        name = f"{out.stem}-gallery-{start // PER_PAGE + 1:03d}.html"
-        items = gallery.items(str(sources.preprocess), part, quality, remarks)
-        page = (
-            environment()
-            .get_template("gallery.html")
-            .render(title=title, home=out.name, qc=items, number=len(names) + 1)
-        )
-        write_text(out.with_name(name), page)
-        names.append(name)
-    return names
-
-
-def results_context(sources: Sources, out: Path) -> dict[str, Any]:
+def results_context(sources: Sources) -> dict[str, Any]:
     """Tables, forest plots and headlines."""
     scores = results.scores(sources.benchmark)
     groups = []
     for group in words.GROUPS if len(scores) else ():
         table = build_table(scores, group)
         if table.rows:
-            groups.append(
-                {"table": table, "forests": figures.forests(table), "files": table_files(sources, group, out)}
-            )
+            groups.append({"table": table, "forests": figures.forests(table), "files": table_files(sources, group)})
     best = headlines(scores)
     run = {method for headline in best for method, _ in headline.rows}
     return {
@@ -170,12 +101,18 @@ def results_context(sources: Sources, out: Path) -> dict[str, Any]:
     }
 
 
-def table_files(sources: Sources, group: str, out: Path) -> dict[str, str]:
-    """Links to the table's files, relative to the page."""
+def table_files(sources: Sources, group: str) -> dict[str, str]:
+    """A table's files as data URIs by name, so that they travel with the page."""
     if sources.tables is None:
         return {}
-    files = {kind: Path(sources.tables) / f"{group}.{kind}" for kind in ("csv", "md", "tex")}
-    return {kind: Path(os.path.relpath(path, out.parent)).as_posix() for kind, path in files.items() if path.is_file()}
+    files = [Path(sources.tables) / f"{group}.{kind}" for kind in KINDS]
+    return {path.name: embedded(path) for path in files if path.is_file()}
+
+
+def embedded(path: Path) -> str:
+    """A text file as a data URI."""
+    kind = KINDS.get(path.suffix.removeprefix("."), "text/plain")
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def people_context(sources: Sources, scans: pd.DataFrame) -> dict[str, Any]:
@@ -221,7 +158,7 @@ def embedding_figures(embeddings: dict[str, results.Embedding], scans: pd.DataFr
     return found
 
 
-def record_context(sources: Sources, scans: pd.DataFrame) -> dict[str, Any]:
+def record_context(sources: Sources) -> dict[str, Any]:
     """Training, exclusions, runtime, provenance, methods."""
     histories = results.histories(sources.pretrain)
     curves = [figures.learning_curves(histories[m], words.method_label(m)) for m in words.order_methods(histories)]

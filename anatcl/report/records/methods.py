@@ -8,18 +8,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from anatcl import __version__
 from anatcl.base.files import read_json, read_tsv, write_text
+from anatcl.report.records import results
+from anatcl.report.records.options import Options, read_options
 from anatcl.report.tables import vocabulary as words
 from anatcl.spec.methods import declared_methods, declared_references
 
+PROGRAMS = ("freesurfer", "fastsurfer")  # whose tables can replace our measures
 STAGES = ("preprocess", "measures", "pretrain", "evaluate")
 # Numbers that stand alone differ from scan to scan and are searched by no pattern; those inside names (N4) stay.
 NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[-+]?\d+)?(?![\w.])")
@@ -46,7 +50,7 @@ KIND = re.compile(r"_((?:desc|space|label|from|atlas)-.*|dseg)\.json$")
 # Which files of a stage's folder are records.
 PATTERNS = {
     "preprocess": ("*.json",),
-    "measures": ("run.json", "*_measures.json"),
+    "measures": ("run.json", "*_measures.json", "measures.tsv"),
     "pretrain": ("run.json", "model.json"),
     "evaluate": ("run.json", "scores.tsv"),
 }
@@ -123,9 +127,11 @@ def _record(file: Path) -> Any:
     """Content of a record; of a table of scores, what is the same for many rows."""
     if file.suffix == ".json":
         return read_json(file)
+    if file.name == "measures.tsv":
+        return {}  # counted elsewhere
     scores = read_tsv(file)
     methods = set(scores["method"]) if "method" in scores else set()
-    columns = [name for name in ("task", "protocol", "folds", "seed") if name in scores]
+    columns = [name for name in ("task", "protocol", "folds", "seed", "metric") if name in scores]
     shared = [{name: value} for name in columns for value in sorted(scores[name].dropna().unique().tolist())]
     named = ", ".join(words.method_label(name).lower() for name in words.BASELINES if name in methods)
     return {"columns": list(scores), "rows": shared, "baselines": named}
@@ -143,8 +149,14 @@ def _note(facts: dict[str, list[str]], key: str, value: Any) -> None:
             facts[fact].append(str(value))
 
 
-def _sentence(rule: dict[str, Any], records: Records, facts: dict[str, str], references: dict[str, Any]) -> str:
-    """The sentence with its citations, or nothing where the records do not bear it out."""
+def _sentence(
+    rule: dict[str, Any], records: Records, facts: dict[str, str], references: dict[str, Any], options: Options
+) -> str:
+    """The sentence with its citations, or nothing where records and options do not bear it out."""
+    if "option" in rule and not options.asks(rule["option"]):
+        return ""
+    if "unlike" in rule and options.asks(rule["unlike"]):
+        return ""
     if not all(re.search(pattern, records.text, re.IGNORECASE) for pattern in rule.get("when", ())):
         return ""
     if any(name in facts for name in rule.get("unless", ())):
@@ -179,7 +191,12 @@ def _rules_of_methods() -> list[dict[str, Any]]:
     ]
 
 
-def methods_text(preprocess_dir: str | Path | None, run_records: Sequence[str | Path]) -> str:
+def methods_text(
+    preprocess_dir: str | Path | None,
+    run_records: Sequence[str | Path],
+    config: Mapping[str, Any] | None = None,
+    excluded: pd.DataFrame | None = None,
+) -> str:
     """Methods text as Markdown: paragraphs by stage, versions, BibTeX.
 
     Parameters
@@ -188,8 +205,12 @@ def methods_text(preprocess_dir: str | Path | None, run_records: Sequence[str | 
         Folder whose JSON sidecars say which programs ran, with which parameters.
     run_records : sequence of path
         ``run.json`` and ``model.json`` files, or folders of them; their stage is read off their path.
+    config : mapping, optional
+        The resolved configuration or sections of it; without it nothing is said of options.
+    excluded : DataFrame, optional
+        The joined table of exclusions.
     """
-    references = _references()
+    references, options = _references(), read_options(config or {})
     files = find_records(preprocess_dir, run_records)
     lines, cited = ["# Methods", ""], list[str]()
     versions: dict[str, set[str]] = {}
@@ -197,16 +218,35 @@ def methods_text(preprocess_dir: str | Path | None, run_records: Sequence[str | 
         if not files[stage["stage"]]:
             continue
         records = read_records(files[stage["stage"]])
-        facts = {name: ", ".join(sorted(values)) for name, values in records.facts.items()}
-        facts |= {"version": __version__, "scans": str(_count_scans(files[stage["stage"]]))}
+        facts = {name: ", ".join(sorted(map(_name, values))) for name, values in records.facts.items()}
+        facts |= options.facts() | _further(files[stage["stage"]], excluded)
         rules = stage["sentences"] + (_rules_of_methods() if stage.get("methods") else [])
-        written = [(rule, _sentence(rule, records, facts, references)) for rule in rules]
+        written = [(rule, _sentence(rule, records, facts, references, options)) for rule in rules]
         lines += [f"## {stage['title']}", "", " ".join(text for _, text in written if text), ""]
         cited += [key for rule, text in written if text for key in rule.get("cite", ())]
         for name, seen in records.versions.items():
             versions.setdefault(name, set()).update(seen)
     lines += _versions(versions) + _bibliography(dict.fromkeys(cited), references)
     return "\n".join(lines)
+
+
+def _name(value: str) -> str:
+    """A value as it stands in the text: of a file its name, since its folder is this machine's."""
+    return Path(value).name if "/" in value and value.endswith((".json", ".yaml", ".yml")) else value
+
+
+def _further(files: Sequence[Path], excluded: pd.DataFrame | None) -> dict[str, str]:
+    """The version, and what is counted: scans, exclusions, scans whose measures come from another program."""
+    found = {"version": __version__, "scans": str(_count_scans(files))}
+    if excluded is not None:
+        stages = excluded["stage"].value_counts(sort=False).to_dict() if len(excluded) else {}
+        by = ", ".join(f"{count} in {stage}" for stage, count in stages.items())
+        found["excluded"] = f"{len(excluded)} were left out ({by})" if by else "none was left out"
+    for table in (read_tsv(file) for file in files if file.name == "measures.tsv"):
+        rows = table["source"].dropna().astype(str).tolist() if "source" in table else []
+        counts = {name: sum(row.startswith(name) for row in rows) for name in PROGRAMS}
+        found |= {f"from_{name}": str(count) for name, count in counts.items() if count}
+    return found
 
 
 def _count_scans(files: Sequence[Path]) -> int:
@@ -227,6 +267,13 @@ def _bibliography(keys: dict[str, None], references: dict[str, Any]) -> list[str
     return ["## References", "", "```bibtex", entries, "```", ""]
 
 
-def write_methods(preprocess_dir: str | Path | None, run_records: Sequence[str | Path], out: str | Path) -> None:
+def write_methods(
+    preprocess_dir: str | Path | None,
+    run_records: Sequence[str | Path],
+    out: str | Path,
+    config: str | Path | None = None,
+    excluded: str | Path | None = None,
+) -> None:
     """Write the methods text."""
-    write_text(out, methods_text(preprocess_dir, run_records))
+    table = None if excluded is None else results.table(excluded)
+    write_text(out, methods_text(preprocess_dir, run_records, results.configured(config), table))

@@ -37,6 +37,7 @@ class Sources:
     methods: PathLike = None
     interpretation: PathLike = None
     config: PathLike = None
+    cohort_page: PathLike = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,13 @@ def scores(path: PathLike) -> pd.DataFrame:
 def text(path: PathLike) -> str:
     """Read a text file; empty when there is no such file."""
     return Path(path).read_text(encoding="utf-8") if path is not None and Path(path).is_file() else ""
+
+
+def configured(path: PathLike) -> dict[str, Any]:
+    """The resolved configuration; empty when there is no such JSON file."""
+    if path is None or Path(path).suffix != ".json" or not Path(path).is_file():
+        return {}
+    return dict(read_json(path))
 
 
 def predictions(folder: PathLike) -> dict[tuple[str, str], pd.DataFrame]:

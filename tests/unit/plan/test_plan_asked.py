@@ -15,10 +15,11 @@ from anatcl.spec import layout
 RULES = Path(__file__).resolve().parents[3] / "rules"
 
 
-def test_rules_of_scans_are_those_of_three_files_and_their_further_parts() -> None:
-    files = [file for file in RULES.glob("*.smk") if file.stem.split("_")[0] in ("bids", "preprocess", "measures")]
+def test_rules_of_scans_are_those_of_three_stages_and_the_pages() -> None:
+    stages = ("bids", "preprocess", "measures")
+    files = [file for file in RULES.glob("*.smk") if file.stem.split("_")[0] in stages or file.stem == "report_pages"]
     names = [name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)]
-    assert len(files) == 5 and sorted(names) == sorted(layout.OF_SCANS)
+    assert len(files) == 6 and sorted(names) == sorted(layout.OF_SCANS)
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,8 @@ def write_pictures(folder: Path, rng: np.random.Generator, scans: pd.DataFrame) 
         }  # fmt: skip
         write_json(f"{stem}_desc-preproc_T1w.json", {"Calls": ["N4BiasFieldCorrection -d 3"], **common})
         write_json(f"{stem}_desc-brain_mask.json", {"Method": "ants", **common})
+        engine = {"DeformableEngine": "antspyx 0.6.3"}
+        write_json(f"{stem}_from-T1w_to-MNI152NLin2009aSym_mode-image_xfm.json", engine | common)
     write_json(folder / "dataset_description.json", {"Template": {"name": "MNI152NLin2009aSym"}})
 
 
@@ -206,7 +208,14 @@ def build(root: Path, people: int = 24) -> Path:
     write_tsv(results / "measures" / "measures.tsv", measures)
     write_tsv(results / "measures" / "reliability.tsv", make_reliability(measures))
     write_tsv(results / "evaluate" / "comparisons.tsv", make_comparisons())
-    checks = {"check": "participants", "encoder": ["y-aware/fold-0"], "n_train": 16, "n_test": 8, "n_overlap": 0}
+    checks = {
+        "method": "y-aware",
+        "check": "participants",
+        "encoder": ["y-aware/fold-0"],
+        "n_train": 16,
+        "n_test": 8,
+        "n_overlap": 0,
+    }
     write_tsv(results / "evaluate" / "audit.tsv", pd.DataFrame(checks).assign(overlap="", verdict="clean"))
     write_tsv(results / "evaluate" / "subgroups.tsv", make_subgroups())
     skipped = {"method": ["untrained", "y-aware"], "task": "site", "flags": "fewer than two classes <here>."}

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from PIL import Image
 
+from anatcl.base.files import write_tsv
+from anatcl.report.page import cohort_page, participant
 from anatcl.report.records.results import Sources
 
 pytestmark = pytest.mark.slow
@@ -194,6 +197,58 @@ def test_the_pictures_of_the_docs_can_be_taken(
         with Image.open(file) as picture:
             assert picture.size == (round(shot.width * shot.scale), round(shot.height * shot.scale))
             assert len(picture.convert("L").getcolors()) > 20, f"{file.stem} shows nothing"
+
+
+@pytest.fixture(scope="module")
+def pages(results_dir: Path, report: tuple[Path, Sources], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The cohort's page, and that of one participant."""
+    out, scan = tmp_path_factory.mktemp("pages"), "sub-02/anat/sub-02"
+    rows = [("tiv", "global", None, 1.5e6, None), ("lh_insula", "cortex", 2.9, 6000.0, 2200.0)]
+    rows += [("rh_insula", "cortex", 3.1, 6100.0, 2300.0)]
+    table = pd.DataFrame(rows, columns=["region", "structure", "thickness_mm", "volume_mm3", "area_mm2"])
+    write_tsv(out / "measures.tsv", table.assign(scan=scan, flags=["", "tiny", ""]))
+    people = {scan: {"age": 40, "site": "A site of a long name"}}
+    rules = {"limits": {"template_dice": [0.99, None]}, "accept": [], "reject": []}
+    given = participant.Given(people, rules, results_dir / "preprocess", out)
+    participant.write_participants([out / "measures.tsv"], given, out / "list.tsv", out / "participants")
+    stages = cohort_page.Stages(pages=[out / "list.tsv"], participants=out / "participants")
+    cohort_page.write_cohort_page(report[1], stages, out / "cohort.html", "A cohort")
+    return [out / "cohort.html", out / "participants" / "sub-02.html"]
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_pages_before_training_are_read_on_any_screen(browser: Any, pages: list[Path], size: Any) -> None:
+    for path in pages:
+        visit = Visit(browser, path, viewport=size)
+        visit.page.eval_on_selector_all("details", "all => all.forEach((one) => (one.open = true))")
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        assert visit.complaints == [] and all(url == visit.address or "data:" in url for url in visit.requests)
+        assert visit.page.evaluate(NAMELESS) == []
+        assert visit.page.evaluate(CONTRAST) == []
+        visit.context.close()
+
+
+def test_from_the_cohort_to_a_participant_and_back(browser: Any, pages: list[Path]) -> None:
+    visit = Visit(browser, pages[0])
+    visit.page.locator("#people a").first.click()
+    assert visit.page.locator("h1").inner_text() == "sub-02"
+    assert "is below 0.99" in visit.page.locator(".odd").first.inner_text()
+    visit.page.locator(".eyebrow a").click()
+    assert visit.page.title() == "Cohort · A cohort"
+    visit.context.close()
+
+
+def test_a_table_is_saved_from_the_page_itself(visit: Visit) -> None:
+    with visit.page.expect_download() as download:
+        visit.page.locator('a[download="brain_age.csv"]').click()
+    assert Path(download.value.path()).read_text().startswith("protocol,method")
+
+
+def test_rivals_stand_on_the_first_screen_of_a_phone(browser: Any, report: tuple[Path, Sources]) -> None:
+    visit = Visit(browser, report[0], viewport=PHONE)
+    box = visit.page.locator(".glance td.num").nth(1).bounding_box()
+    assert box["y"] + box["height"] <= PHONE["height"] and box["x"] + box["width"] <= PHONE["width"]
+    visit.context.close()
 
 
 def test_a_printed_page_shows_what_is_folded_and_no_controls(visit: Visit) -> None:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from anatcl.report.drawing import figures, svg
-from anatcl.report.page import gallery, markdown, page
+from anatcl.report.page import gallery, markdown, page, shared
 from anatcl.report.records import results
 from anatcl.report.records.results import Sources
 from anatcl.report.tables import subgroups
@@ -141,12 +141,12 @@ def test_page_without_one_part(report: tuple[Path, Sources], tmp_path: Path, mis
 def test_large_cohort_gets_gallery_pages(
     results_dir: Path, build_report: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "PER_PAGE", 10)
+    monkeypatch.setattr(shared, "PER_PAGE", 10)
     page.write_page(build_report(results_dir, tmp_path), tmp_path / "index.html", "Large", gallery_limit=20)
     pages = sorted(tmp_path.glob("index-gallery-*.html"))
     assert len(pages) == 3
     assert sum(path.read_text().count('class="qc"') for path in pages) == 28
-    assert (tmp_path / "index.html").read_text().count('class="qc"') == page.SHOWN_OF_LARGE
+    assert (tmp_path / "index.html").read_text().count('class="qc"') == shared.SHOWN_OF_LARGE
     for path in pages:
         outline(path)
 
@@ -163,6 +163,20 @@ def test_flags_of_the_quality_step_are_shown() -> None:
     found = gallery.unusual(quality, {"b": ["left out"], "d": []})
     assert found == {"a": ["mask touches the border"], "b": ["left out", "x", "y"], "c": [], "d": []}
     assert gallery.shortened(list("abcdef")) == ["a", "b", "c", "d", "and 2 more"]
+
+
+def test_at_most_a_twentieth_of_normal_scans_is_marked(rng: np.random.Generator) -> None:
+    """Skewed numbers have a long tail, measures many columns: neither may mark every second scan."""
+    names = [f"sub-{index}" for index in range(400)]
+    normal, skewed = rng.normal(size=(400, 8)), rng.lognormal(size=(400, 8))
+    columns = np.concatenate([normal, skewed], axis=1)
+    quality = {name: {f"n{i}": value for i, value in enumerate(row)} for name, row in zip(names, columns, strict=True)}
+    outliers = {name: ["unusual volume"] * int(n) for name, n in zip(names, rng.poisson(1, 400), strict=True)}
+    marked = [name for name, lines in gallery.unusual(quality, {}, outliers).items() if lines]
+    assert 0 < len(marked) <= 0.05 * 400
+    quality["sub-7"]["n0"] = quality["sub-8"]["n1"] = 90.0
+    found = gallery.unusual(quality, {"sub-9": ["left out"]}, outliers)
+    assert all(found[name] for name in ("sub-7", "sub-8", "sub-9"))
 
 
 def test_small_pictures_travel_as_they_are(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_methods_text_says_what_ran_and_only_that(results_dir: Path) -> None:
     assert "AnatCL (global) weights pairs" in text
     assert "Rank-N-Contrast" not in text
     assert "Atropos" not in text
-    assert "masks to the scan by registration" in text  # from the name of the sidecar and the method in it
+    assert "warping the template's masks to the scan" in text  # from the name of the sidecar and the method in it
     assert "20 epochs of batches of 8 at a learning rate of 0.0001" in text
     assert "in 3 folds" in text
     assert "Tasks: ad-hc, age, mci-hc, score, sex." in text
