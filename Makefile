@@ -6,7 +6,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV ?= .venv
 CORES ?= 2
-EXTRAS ?= workflow,dev,docs,options,greedy,surfaces,deepbet,slurm,generic
+EXTRAS ?= workflow,dev,docs,options,greedy,surfaces,deepbet,slurm,generic,crate
 # Further options of pip, e.g. --extra-index-url for a build of PyTorch or --find-links for a folder of wheels.
 PIP_OPTIONS ?=
 CONSTRAINTS ?= constraints.txt

@@ -20,6 +20,8 @@ ASKED = {
     "index_excluded": ["bids"],
     "raw_image": ["bids"],
     "embedding_files": ["embed", "embed_untrained", "rival"],
+    "maps_made": ["preprocess_chunk"],
+    "PLAN.cohort.exclusions": ["preprocess", "measures", "pack"],
     "PLAN.tasks.maps": ["interpret", "interpret_measures"],
 }
 ROW, CHARACTER, HIGH, GAP, MARGIN = 34, 7.4, 24, 46, 12

@@ -222,6 +222,28 @@ def options_of_scans(wildcards):
 
 
 @ready
+def maps_made(wildcards):
+    """Tables that are newer than the maps of all scans; the packed arrays where no maps are made."""
+    if PLAN.cohort.source:
+        return [str(layout.ARRAYS / "arrays.json")]
+    return expand(
+        "results/preprocess/chunks/{chunk}_qc.tsv", chunk=list(PLAN.cohort.chunks)
+    )
+
+
+@ready
+def taken_arrays(wildcards):
+    """The maps, or the packed arrays, that the dataset brings."""
+    return PLAN.cohort.files()
+
+
+@ready
+def taken_measures(wildcards):
+    """The tables of measures that the dataset brings."""
+    return PLAN.cohort.measure_files()
+
+
+@ready
 def task_text(wildcards):
     """A task as JSON, name or path, for its step."""
     return PLAN.tasks.text(wildcards.task)

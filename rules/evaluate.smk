@@ -48,7 +48,7 @@ rule embed_given:
         scans=index_scans,
         measures="results/measures/measures.tsv",
         # Made after the maps of its scans: newer when a map was made again.
-        quality=of_chunks("results/preprocess/chunks/{chunk}_qc.tsv"),
+        maps=maps_made,
     output:
         embeddings="results/evaluate/{given}/seed-{member}/embeddings.npz",
         model="results/evaluate/{given}/seed-{member}/model.json",
@@ -67,16 +67,14 @@ rule embed_given:
     params:
         encoder=given_encoder,
         files=given_files,
-        maps_dir="results/preprocess",
-        template=TEMPLATE,
+        maps=PLAN.methods.maps_flags(TEMPLATE),
         device=PLAN.config.device,
         code=code_digest("evaluate", "embed-given"),
     shell:
         "python -m anatcl evaluate embed-given"
         " --encoder {params.encoder:q}"
         " --member {wildcards.member}"
-        " --maps-dir {params.maps_dir:q}"
-        " --template {params.template:q}"
+        " {params.maps:q}"
         " --scans {input.scans:q}"
         " --measures {input.measures:q}"
         " --device {params.device}"

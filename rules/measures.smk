@@ -180,6 +180,7 @@ rule measures:
         adjusted="results/measures/adjusted.tsv",
         outliers="results/measures/outliers.tsv",
         excluded="results/measures/excluded.tsv",
+        description="results/measures/dataset_description.json",
     log:
         "logs/measures.log",
     benchmark:
@@ -210,4 +211,5 @@ rule measures:
         " --out-adjusted {output.adjusted:q}"
         " --out-outliers {output.outliers:q}"
         " --out-excluded {output.excluded:q}"
+        " --out-description {output.description:q}"
         " > {log:q} 2>&1"

@@ -46,7 +46,6 @@ rule bias_correct:
         "logs/bias_correct/{scan}.log",
     benchmark:
         "results/benchmarks/bias_correct/{scan}.tsv"
-    """Check one scan and remove its bias field."""
     wildcard_constraints:
         scan=layout.RAW_PATTERN,
     conda:

@@ -6,7 +6,7 @@
 
 
 rule person_template:
-    """Make the mean of a participant's scans."""
+    """Average the scans of a participant halfway between them."""
     input:
         images=of_person("results/preprocess/{scan}_desc-preproc_T1w.nii.gz"),
         template="results/preprocess/template/template.json",
@@ -17,7 +17,6 @@ rule person_template:
         "logs/person_template/{scan}.log",
     benchmark:
         "results/benchmarks/person_template/{scan}.tsv"
-    """Average the scans of a participant halfway between them."""
     wildcard_constraints:
         scan=layout.PERSON_PATTERN,
     conda:

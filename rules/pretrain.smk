@@ -1,8 +1,8 @@
 # pretrain: one encoder per method and fold, trained without that fold's participants.
 #
-# REQUIRED INPUTS: VBM or quasi-raw maps of results/preprocess, results/measures/measures.tsv
-# OUTPUTS:         results/pretrain/{folds.tsv, arrays/, {method}/fold-{k}/, models.tsv}
-# STEPS:           folds and pack (once) -> train per method and fold -> pretrain
+# REQUIRED INPUTS: results/pretrain/arrays (pretrain_pack.smk, or take.smk), results/measures/measures.tsv
+# OUTPUTS:         results/pretrain/{folds.tsv, {method}/fold-{k}/, {method}/final/, models.tsv}
+# STEPS:           folds (once) -> train per method and fold, train_final per method -> pretrain
 
 
 rule folds:
@@ -35,52 +35,6 @@ rule folds:
         " --group {params.group:q}"
         " --seed {params.seed}"
         " --out {output.folds:q}"
-        " > {log:q} 2>&1"
-
-
-rule pack:
-    """Pack the cohort's maps into one memory-mapped array."""
-    input:
-        scans=index_scans,
-        measures="results/measures/measures.tsv",
-        # Made after the maps of its scans: newer when a map was made again.
-        quality=of_chunks("results/preprocess/chunks/{chunk}_qc.tsv"),
-    output:
-        volumes="results/pretrain/arrays/volumes.npy",
-        rows="results/pretrain/arrays/rows.tsv",
-        about="results/pretrain/arrays/arrays.json",
-        excluded="results/pretrain/arrays/excluded.tsv",
-    log:
-        "logs/pack.log",
-    benchmark:
-        "results/benchmarks/pack.tsv"
-    conda:
-        "../envs/preprocess.yaml"
-    threads: 1
-    resources:
-        mem_mb=grown(4000),
-        runtime=grown(240),
-    params:
-        map=PLAN.config.pretrain.map,
-        template=TEMPLATE,
-        voxel_mm=PLAN.config.pretrain.voxel_mm,
-        crop=PLAN.training.crop_flag(),
-        dtype=PLAN.config.pretrain.dtype,
-        maps_dir="results/preprocess",
-        out_dir=subpath(output.about, parent=True),
-        code=code_digest("pretrain", "pack"),
-    shell:
-        "python -m anatcl pretrain pack"
-        " --scans {input.scans:q}"
-        " --measures {input.measures:q}"
-        " --maps-dir {params.maps_dir:q}"
-        " --map {params.map}"
-        " --template {params.template:q}"
-        " --voxel-mm {params.voxel_mm}"
-        " {params.crop:q}"
-        " --dtype {params.dtype}"
-        " --threads {threads}"
-        " --out-dir {params.out_dir:q}"
         " > {log:q} 2>&1"
 
 
@@ -125,6 +79,59 @@ rule train:
         " --measures {input.measures:q}"
         " --folds {input.folds:q}"
         " --fold {wildcards.fold}"
+        " --method {wildcards.method}"
+        " --options {params.options:q}"
+        " --device {params.device}"
+        " --precision {params.precision}"
+        " {params.deterministic}"
+        " --threads {threads}"
+        " --processes {resources.processes}"
+        " --nodes {resources.nodes}"
+        " --out-dir {params.out_dir:q}"
+        " > {log:q} 2>&1"
+
+
+rule train_final:
+    """Train one method on everybody, for use elsewhere."""
+    input:
+        arrays="results/pretrain/arrays/arrays.json",
+        volumes="results/pretrain/arrays/volumes.npy",
+        rows="results/pretrain/arrays/rows.tsv",
+        measures="results/measures/measures.tsv",
+        folds="results/pretrain/folds.tsv",
+    output:
+        encoder="results/pretrain/{method}/final/encoder.safetensors",
+        model="results/pretrain/{method}/final/model.json",
+        history="results/pretrain/{method}/final/history.tsv",
+    log:
+        "logs/train/{method}/final.log",
+    benchmark:
+        "results/benchmarks/train/{method}/final.tsv"
+    conda:
+        TORCH_ENV
+    threads: PLAN.config.pretrain.threads
+    resources:
+        mem_mb=grown(8000),
+        runtime=grown(2880),
+        gpu=PLAN.config.pretrain.gpus,
+        nodes=PLAN.config.pretrain.nodes,
+        processes=PLAN.training.processes,
+    params:
+        launcher=PLAN.training.launcher,
+        arrays_dir=subpath(input.arrays, parent=True),
+        out_dir=subpath(output.encoder, parent=True),
+        options=train_options,
+        own=train_own,
+        precision=PLAN.config.pretrain.precision,
+        device=PLAN.config.device,
+        deterministic=PLAN.training.deterministic_flag(),
+        code=train_code,
+    shell:
+        "{params.launcher} python -m anatcl pretrain train"
+        " --arrays {params.arrays_dir:q}"
+        " --measures {input.measures:q}"
+        " --folds {input.folds:q}"
+        " --fold -1"
         " --method {wildcards.method}"
         " --options {params.options:q}"
         " --device {params.device}"

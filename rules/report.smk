@@ -68,9 +68,7 @@ rule excluded:
     """Join what every stage left out, with reasons and remedies."""
     input:
         bids=index_excluded,
-        preprocess="results/preprocess/excluded.tsv",
-        measures="results/measures/excluded.tsv",
-        pack="results/pretrain/arrays/excluded.tsv",
+        stages=PLAN.cohort.exclusions,
         given=PLAN.methods.left_out,
     output:
         table=report(
@@ -94,7 +92,7 @@ rule excluded:
         code=code_digest("report", "excluded"),
     shell:
         "python -m anatcl report excluded"
-        " --tables {input.bids:q} {input.preprocess:q} {input.measures:q} {input.pack:q} {input.given:q}"
+        " --tables {input.bids:q} {input.stages:q} {input.given:q}"
         " --failures-dir {params.failures_dir:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"
@@ -155,7 +153,7 @@ rule report:
         methods="results/report/methods.md",
         maps=PLAN.tasks.maps,
         config=resolved_config,
-        cohort="results/report/cohort.html",
+        cohort=PLAN.cohort.page,
     output:
         page="results/report/index.html",
     log:

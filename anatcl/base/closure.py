@@ -25,6 +25,7 @@ NEUTRAL = frozenset(
         NAME,  # its version stands in the record of every result
         f"{NAME}.base",
         f"{NAME}.base.closure",
+        f"{NAME}.base.derivatives",
         f"{NAME}.base.errors",
         f"{NAME}.base.failures",
         f"{NAME}.base.provenance",

@@ -17,9 +17,12 @@ from anatcl.base.queries import fits_query
 from anatcl.base.words import does, plural
 from anatcl.bids import check, filters, names, phenotypes, walk
 from anatcl.bids.cache import Cache
+from anatcl.bids.layouts import layout_of
+from anatcl.bids.openbhb import looks_like_release
 from anatcl.bids.tables import Table, from_texts, read_table, typed
 from anatcl.spec.bids import Options
 from anatcl.spec.layout import EXCLUDED, RAW
+from anatcl.spec.openbhb import LAYOUT
 
 STAGE = "bids"
 GIVE = "Give the folder that holds sub-* folders: --config bids_dir=<folder>."
@@ -58,7 +61,8 @@ class Builder:
 
     def __init__(self, root: Path, options: Options, cache_file: Path | None) -> None:
         self.root, self.options = root, options
-        self.cache = Cache(cache_file, [str(root), options.limits(), code_digest(__name__)])
+        self.layout = layout_of(options)
+        self.cache = Cache(cache_file, [str(root), options.place(), options.limits(), code_digest(__name__)])
         self.excluded: list[dict[str, str]] = []
         self.warnings: list[dict[str, str]] = []
         self.named: dict[str, names.Name] = {}
@@ -69,16 +73,17 @@ class Builder:
     def build(self) -> Index:
         """List, check, describe, filter."""
         try:
-            listing = walk.walk(self.root)
+            listing = self.layout.walk(self.root)
         except OSError as error:
             raise InputError(f"the folder cannot be read ({error.strerror}).", self.root, GIVE) from error
         if not listing.participants and not listing.problems:
-            raise InputError("there is no sub-* folder in it.", self.root, GIVE)
+            raise InputError(self.layout.nobody, self.root, self._remedy())
         self._patterns(listing)
         for image in listing.images:
             self._image(image)
         self._problems(listing)
-        known = phenotypes.read(self.root, self._sessions(listing), self.options)
+        tables = self.layout.tables(self.root)
+        known = phenotypes.read(self.root, self._sessions(listing), self.options, tables)
         self.warnings = known.warnings + self.warnings
         self._unknown(listing, known)
         self._copies()
@@ -88,14 +93,19 @@ class Builder:
         people, counts = self._participants(scans, known), self._counts(listing, scans)
         return Index(scans, self._excluded(), people, self.warnings, self._notes(scans), counts)
 
+    def _remedy(self) -> str:
+        """What to do about a folder without images."""
+        release = self.options.layout != LAYOUT and looks_like_release(self.root)
+        return f"It lies like the OpenBHB release: set bids: {{layout: {LAYOUT}}}." if release else GIVE
+
     def _warn(self, about: str, warning: str, remedy: str = "") -> None:
         self.warnings.append({"about": about, "warning": warning, "remedy": remedy})
 
     def _exclude(self, relative: str, reason: str, remedy: str, scan: str = "") -> None:
         """Name a path of the dataset as unused."""
         row = {
-            "scan": printable(scan or names.stem(relative)),
-            "participant_id": printable(relative.split("/")[0]),
+            "scan": printable(scan or self.layout.stem(relative)),
+            "participant_id": printable(self.layout.participant(relative)),
             "stage": STAGE,
             "reason": printable(reason),
             "file": printable(relative),
@@ -104,7 +114,7 @@ class Builder:
         self.excluded.append(row)
 
     def _wanted(self, relative: str) -> bool:
-        participant = relative.split("/")[0]
+        participant = self.layout.participant(relative)
         return filters.asked_for(participant, self.options) and not filters.left_out(participant, self.options)
 
     def _patterns(self, listing: walk.Listing) -> None:
@@ -113,7 +123,7 @@ class Builder:
 
     def _image(self, relative: str) -> None:
         """Take an image in or leave it out."""
-        participant = relative.split("/")[0]
+        participant = self.layout.participant(relative)
         if not filters.asked_for(participant, self.options):
             self.skipped += 1
             return
@@ -130,7 +140,7 @@ class Builder:
         self._accept(relative, verdict)
 
     def _accept(self, relative: str, verdict: dict[str, Any]) -> None:
-        scan = names.stem(relative)
+        scan = self.layout.stem(relative)
         if scan in self.named:
             self._exclude(relative, f"{self.files[scan]} is the same scan in another format.", "Remove one of the two.")
             return
@@ -153,8 +163,8 @@ class Builder:
     def _examine(self, relative: str, path: Path) -> dict[str, Any]:
         verdict: dict[str, Any] = {}
         try:
-            verdict["entities"] = names.parse(relative).entities
-            return verdict | check.check(path, self.options.limits())
+            verdict["entities"] = self.layout.parse(relative).entities
+            return verdict | self.layout.check(path, self.options.limits())
         except InputError as error:
             return verdict | {"reason": error.reason, "remedy": error.remedy}
 
@@ -163,7 +173,8 @@ class Builder:
         for problem in listing.problems:
             if self._wanted(problem.path):
                 self._exclude(problem.path, problem.reason, problem.remedy)
-        seen = {path.split("/")[0] for path in listing.images} | {p.path.split("/")[0] for p in listing.problems}
+        paths = [*listing.images, *(problem.path for problem in listing.problems)]
+        seen = {self.layout.participant(path) for path in paths}
         for participant in listing.participants:
             if participant not in seen and self._wanted(participant):
                 others = ", ".join(sorted(listing.others.get(participant, ())))
@@ -242,10 +253,12 @@ class Builder:
             person, session = _visit(self.named[scan])
             row = {"scan": scan, "path": self.files[scan]}
             row |= {"participant_id": person, "session_id": session}
-            row |= {key: name.get(key, "") for key in entities}
-            rows.append(row | known.of(person, session))
+            row |= {key: name.get(key, "") for key in entities} | known.of(person, session)
+            told = self.layout.described(self.files[scan])
+            rows.append(row | {key: row.get(key) or value for key, value in told.items()})
         first = ["scan", "path", "participant_id", "session_id", *entities]
-        return from_texts(rows, [*first, *(c for c in known.columns if c not in first)])
+        more = dict.fromkeys([*known.columns, *(key for row in rows[:1] for key in row)])
+        return from_texts(rows, [*first, *(c for c in more if c not in first)])
 
     def _query(self, scans: pd.DataFrame) -> pd.DataFrame:
         if not self.options.query or scans.empty:

@@ -21,8 +21,9 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, read_json, write_json
 from anatcl.base.pointers import printable
 from anatcl.bids.builder import GIVE, Builder, Index
+from anatcl.bids.packed import packed_index
 from anatcl.bids.tables import as_text, typed
-from anatcl.spec.bids import Options
+from anatcl.spec.bids import PACKED, Options
 
 __all__ = ["Index", "build_index", "refresh"]
 
@@ -31,12 +32,12 @@ log = logging.getLogger(__name__)
 
 
 def build_index(bids_dir: str | Path, options: Options | None = None, cache_file: Path | None = None) -> Index:
-    """Index a BIDS dataset.
+    """Index a dataset.
 
     Parameters
     ----------
     bids_dir : path
-        Folder of the dataset.
+        Folder of the dataset, or of packed arrays.
     options : Options, optional
     cache_file : Path, optional
         Where verdicts over single files are kept between calls.
@@ -46,7 +47,10 @@ def build_index(bids_dir: str | Path, options: Options | None = None, cache_file
     InputError
         There is no dataset, one of its tables is unusable, or an option does not fit it.
     """
-    return Builder(_root(bids_dir), options or Options(), cache_file).build()
+    options = options or Options()
+    if options.maps == PACKED:
+        return packed_index(_root(bids_dir), options)
+    return Builder(_root(bids_dir), options, cache_file).build()
 
 
 def refresh(bids_dir: str | Path, out_dir: str | Path, options: Options | None = None) -> pd.DataFrame:
@@ -73,7 +77,8 @@ def refresh(bids_dir: str | Path, out_dir: str | Path, options: Options | None =
         raise InputError(f"the index cannot be written ({error.strerror}).", out, remedy) from error
     if index.scans.empty:
         remedy = f"See {out / 'excluded.tsv'} for the reason of each, and the filters in config (participants, bids)."
-        raise InputError(f"no usable T1w scan was found{_counts(index)}", bids_dir, remedy)
+        what = "map" if options.maps else "T1w scan"
+        raise InputError(f"no usable {what} was found{_counts(index)}", bids_dir, remedy)
     return typed(index.scans)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,19 @@ class Phenotypes:
         self.warnings.append({"about": str(about), "warning": warning, "remedy": remedy})
 
 
-def read(root: Path, sessions: Iterable[tuple[str, Table]], options: Options) -> Phenotypes:
-    """Read ``participants.tsv``, ``sessions.tsv`` and the given ``sub-*_sessions.tsv`` tables.
+def read(
+    root: Path, sessions: Iterable[tuple[str, Table]], options: Options, tables: Sequence[Path] | None = None
+) -> Phenotypes:
+    """Read the tables of people, ``sessions.tsv`` and the given ``sub-*_sessions.tsv`` tables.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the dataset.
+    sessions : iterable of (participant, table)
+    options : Options
+    tables : sequence of Path, optional
+        Tables of people that are there; default ``participants.tsv``, if it is.
 
     Raises
     ------
@@ -67,9 +78,10 @@ def read(root: Path, sessions: Iterable[tuple[str, Table]], options: Options) ->
     sidecar = _sidecar(root / "participants.json", found)
     seen: set[str] = set()
     people = root / "participants.tsv"
-    if people.is_file():
-        seen |= _add(found, read_table(people), options, sidecar)
-    else:
+    tables = [path for path in (people,) if path.is_file()] if tables is None else tables
+    for file in tables:
+        seen |= _add(found, read_table(file), options, sidecar)
+    if not tables:
         refuse_unfetched(people)
         found.warn(people, "there is no such table: age, sex and site of everybody are unknown.")
     sidecar = sidecar | _sidecar(root / "sessions.json", found)

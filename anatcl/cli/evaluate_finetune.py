@@ -10,9 +10,9 @@ def register(steps: argparse._SubParsersAction) -> None:
     step = steps.add_parser("finetune", help="train the encoders of one method on one task (beside the probe)")
     step.add_argument("--task", required=True, metavar="TASK", help="JSON, a YAML or JSON file, or a shipped name")
     step.add_argument("--method", required=True, metavar="NAME", help="name of the method in the tables")
-    step.add_argument("--arrays", metavar="DIR", help="folder of volumes.npy, rows.tsv, arrays.json (our encoders)")
+    step.add_argument("--arrays", metavar="DIR", help="folder of volumes.npy, rows.tsv, arrays.json")
     step.add_argument("--encoder", metavar="JSON", help="what stands in evaluate: encoders: NAME (others' encoders)")
-    step.add_argument("--maps-dir", metavar="DIR", help="folder of the preprocess stage, with --encoder")
+    step.add_argument("--maps-dir", metavar="DIR", help="folder of the preprocess stage, with --encoder (or --arrays)")
     step.add_argument("--template", default="", metavar="NAME", help="template in the maps' file names")
     step.add_argument("--measures", metavar="FILE", help="measures.tsv: only its scans are in the cohort")
     step.add_argument(
@@ -43,12 +43,12 @@ def _run(args: argparse.Namespace) -> None:
 
     prepare_process()
     source: Ours | Theirs
-    if args.encoder and args.maps_dir:
-        source = Theirs(args.encoder, maps_of(args.maps_dir, args.template, args.scans, args.measures))
+    if args.encoder and (args.maps_dir or args.arrays):
+        source = Theirs(args.encoder, maps_of(args.maps_dir, args.template, args.scans, args.measures, args.arrays))
     elif args.arrays and args.pretrained:
         source = Ours(args.arrays, args.pretrained)
     else:
-        remedy = "Give --arrays and --pretrained, or --encoder and --maps-dir."
+        remedy = "Give --arrays and --pretrained, or --encoder and --maps-dir or --arrays."
         raise InputError("nothing says which encoder is to be tuned on which volumes.", None, remedy)
     run_finetune(
         args.task,

@@ -12,7 +12,8 @@ def register(steps: argparse._SubParsersAction) -> None:
     step.add_argument(
         "--member", type=int, default=0, metavar="N", help="which of several files of weights (default 0)"
     )
-    step.add_argument("--maps-dir", required=True, metavar="DIR", help="folder of the preprocess stage")
+    step.add_argument("--maps-dir", metavar="DIR", help="folder of the preprocess stage")
+    step.add_argument("--arrays", metavar="DIR", help="folder of packed arrays, where there are no files of maps")
     step.add_argument("--template", default="", metavar="NAME", help="template in the maps' file names")
     step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv")
     step.add_argument("--measures", metavar="FILE", help="measures.tsv: only its scans are in the cohort")
@@ -31,6 +32,6 @@ def _run(args: argparse.Namespace) -> None:
     from anatcl.pretrain.device import prepare_process
 
     prepare_process()
-    maps = maps_of(args.maps_dir, args.template, args.scans, args.measures)
+    maps = maps_of(args.maps_dir, args.template, args.scans, args.measures, args.arrays)
     how = {"device": args.device, "threads": args.threads, "batch": args.batch, "precision": args.precision}
     embed_given(args.encoder, args.member, maps, args.out, **how)

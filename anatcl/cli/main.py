@@ -15,7 +15,7 @@ from anatcl.cli.missing import sentence
 from anatcl.mixed import why_mixed
 
 STAGES = ("simulate", "bids", "preprocess", "measures", "pretrain", "embed", "evaluate", "report")
-COMMANDS = ("run", "init", "status", "profile")
+COMMANDS = ("run", "init", "status", "profile", "crate")
 log = logging.getLogger("anatcl")
 
 
@@ -67,6 +67,15 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
         return words, []
     place = words.index("--")
     return words[:place], words[place + 1 :]
+
+
+def source_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the steps that take what a dataset brings instead of making it."""
+    parser.add_argument("--scans", required=True, metavar="TSV", help="scans.tsv: who is in the cohort")
+    parser.add_argument("--root", required=True, metavar="DIR", help="folder of the release, maps or packed arrays")
+    parser.add_argument(
+        "--source", required=True, choices=("release", "maps", "packed"), help="OpenBHB's, another program's, or pack's"
+    )
 
 
 def scan_flags(parser: argparse.ArgumentParser) -> None:

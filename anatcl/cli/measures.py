@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from anatcl.cli.main import scan_flags
+from anatcl.cli.main import scan_flags, source_flags
 from anatcl.spec.names import THICKNESS
 
 
@@ -18,6 +18,7 @@ def register(stages: argparse._SubParsersAction) -> None:
     _add_measure(steps)
     _add_chunk(steps)
     _add_cohort(steps)
+    _add_take(steps)
 
 
 def _of_scan(parser: argparse.ArgumentParser) -> None:
@@ -111,9 +112,40 @@ def _add_cohort(steps: argparse._SubParsersAction) -> None:
         ("--out-adjusted", "volumes adjusted for TIV (.tsv)"),
         ("--out-outliers", "measures that stand out from their site (.tsv)"),
         ("--out-excluded", "scans left out here (.tsv)"),
+        ("--out-description", "dataset_description.json of the measures"),
     ):
         parser.add_argument(name, type=Path, metavar="PATH", help=text)
     parser.set_defaults(function=_cohort)
+
+
+def _add_take(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser("take", help="the cohort table of measures that a release or packed arrays bring")
+    source_flags(parser)
+    parser.add_argument("--freesurfer", type=Path, metavar="DIR", help="derivatives folder whose stats replace rows")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap in the reliability table")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="cohort table (.tsv)")
+    parser.add_argument("--out-dictionary", type=Path, required=True, metavar="FILE", help="data dictionary (.json)")
+    parser.add_argument(
+        "--out-reliability", type=Path, required=True, metavar="FILE", help="differences within persons"
+    )
+    parser.add_argument("--out-quality", type=Path, required=True, metavar="FILE", help="quality numbers, unknown here")
+    parser.set_defaults(function=_take)
+
+
+def _take(args: argparse.Namespace) -> None:
+    from anatcl.measures.taken import take_measures
+
+    take_measures(
+        args.scans,
+        args.root,
+        args.source,
+        args.out,
+        freesurfer=args.freesurfer,
+        out_dictionary=args.out_dictionary,
+        out_reliability=args.out_reliability,
+        out_quality=args.out_quality,
+        seed=args.seed,
+    )
 
 
 def _maps(args: argparse.Namespace) -> dict[str, Path]:
@@ -166,6 +198,7 @@ def _chunk(args: argparse.Namespace) -> None:
 
 def _cohort(args: argparse.Namespace) -> None:
     from anatcl.measures.cohort import build
+    from anatcl.measures.dataset import describe
 
     outputs = {
         "table": args.out,
@@ -179,3 +212,5 @@ def _cohort(args: argparse.Namespace) -> None:
     }
     given = {name: path for name, path in outputs.items() if path is not None}
     build(args.chunks, args.scans, given, args.qc, args.qc_query, args.freesurfer, args.seed)
+    if args.out_description is not None:
+        describe(args.out_description)

@@ -19,6 +19,7 @@ EXTRAS = {
         "psutil",
         "snakemake",
     ),
+    "crate": ("rocrate",),
     "deepbet": ("cc3d", "deepbet", "fill_voids"),
     "greedy": ("SimpleITK", "picsl_greedy"),
     "surfaces": ("cat_surf",),

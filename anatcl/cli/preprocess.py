@@ -163,7 +163,8 @@ def _run_register(args: argparse.Namespace) -> None:
     made |= {"threads": args.threads, "seed": args.seed}
     template = Template(args.template_dir)
     sources = [args.image, args.mask, *args.person]
-    with described(outputs, sources, **facts(args, settings), Longitudinal=bool(args.person)) as record:
+    said = facts(args, settings) | {"Longitudinal": bool(args.person)}
+    with described(outputs, sources, transforms=[args.start], **said) as record:
         if args.person:
             record |= carry_over(args.image, Carried(*args.person), template, **made)
         else:
@@ -200,7 +201,9 @@ def _run_segment(args: argparse.Namespace) -> None:
     recipe = load_recipe(args.recipe)
     out = Paths(args.out_dseg, args.out_csf, args.out_gm, args.out_wm, args.out_vbm, args.out_quasi_raw)
     outputs = [out.dseg, out.csf, out.gm, out.wm, out.vbm, out.quasi_raw]
-    with described(outputs, [args.image, args.brain, args.icv], **facts(args, recipe["segment"])) as record:
+    used = {"transforms": [args.affine, args.forward, args.inverse], "template": args.template_dir / "brain.nii.gz"}
+    with described(outputs, [args.image, args.brain, args.icv], **used, **facts(args, recipe["segment"])) as record:
+        record[out.quasi_raw.name] = {"SkullStripped": True}
         record |= segment(
             args.image,
             args.brain,

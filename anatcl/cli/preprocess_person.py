@@ -32,7 +32,8 @@ def _run_template(args: argparse.Namespace) -> None:
     from anatcl.spec.recipe import load_recipe
 
     settings = load_recipe(args.recipe, "register")
-    with described([args.out], args.images, **facts(args, settings), SkullStripped=False) as record:
+    said = facts(args, settings) | {"Description": "Mean of the participant's scans, halfway between them."}
+    with described([args.out], args.images, **said, SkullStripped=False) as record:
         template = Template(args.template_dir)
         record |= person_template(args.images, template, args.out, settings, args.threads, args.seed)
 

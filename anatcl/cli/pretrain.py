@@ -1,9 +1,11 @@
-"""Steps of the pretrain stage: folds, pack, openbhb, train, list, import, export (`embed` is a command of its own)."""
+"""Steps of the stage pretrain: folds, pack, take, openbhb, train, list, import, export (`embed` stands by itself)."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
+
+from anatcl.cli.main import source_flags
 
 # Flags of `train` that are options of the run: (flag, type, default, help). The rest travels in --options.
 # Defaults stand in anatcl.spec.training alone.
@@ -26,6 +28,7 @@ def register(stages: Any) -> None:
     steps = stage.add_subparsers(dest="step", metavar="STEP", required=True)
     _folds(steps.add_parser("folds", help="assign participants to folds"))
     _pack(steps.add_parser("pack", help="pack maps of a cohort into one memory-mapped array"))
+    _take(steps.add_parser("take", help="pack the maps that a release brings, or take packed arrays as they are"))
     _train(steps.add_parser("train", help="pretrain one method without one fold; goes on where it was interrupted"))
     _list(steps.add_parser("list", help="table of the trained encoders"))
     _openbhb(steps.add_parser("openbhb", help="pack a public OpenBHB release"))
@@ -85,6 +88,17 @@ def _pack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="maps read at a time")
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the packed arrays")
     parser.set_defaults(function=run_pack)
+
+
+def _take(parser: argparse.ArgumentParser) -> None:
+    source_flags(parser)
+    parser.add_argument("--map", default="vbm", choices=("vbm", "quasi-raw"), help="which map the encoder sees")
+    parser.add_argument("--voxel-mm", type=float, default=0.0, help="packed voxel size in mm (0: as the maps)")
+    parser.add_argument("--crop", default="", help='JSON [[x0,x1],[y0,y1],[z0,z1]] in map voxels; "" = automatic')
+    parser.add_argument("--dtype", default="float16", choices=("float16", "uint8", "float32"), help="stored type")
+    parser.add_argument("--threads", type=int, default=1, help="maps read at a time")
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the packed arrays")
+    parser.set_defaults(function=run_take)
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
@@ -173,6 +187,31 @@ def run_pack(args: argparse.Namespace) -> None:
         pattern=args.pattern,
         dtype=args.dtype,
         scale=args.scale,
+        threads=args.threads,
+    )
+
+
+def run_take(args: argparse.Namespace) -> None:
+    """Write volumes.npy, rows.tsv and arrays.json of maps that are there already."""
+    import json
+
+    from anatcl.base.files import read_tsv
+    from anatcl.pretrain.taken import pack_maps, pack_release, take_packed
+    from anatcl.spec.openbhb import MAPS, RELEASE
+
+    scans = read_tsv(args.scans)
+    if args.source not in (MAPS, RELEASE):
+        take_packed(scans, args.root, args.out_dir, args.map)
+        return
+    pack = pack_release if args.source == RELEASE else pack_maps
+    pack(
+        scans,
+        args.root,
+        args.out_dir,
+        map_name=args.map,
+        voxel_mm=args.voxel_mm,
+        crop=json.loads(args.crop) if args.crop else None,
+        dtype=args.dtype,
         threads=args.threads,
     )
 

@@ -55,7 +55,7 @@ def _register_page(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--methods", metavar="MD", help="methods text (`report methods`)")
     parser.add_argument("--interpretation-dir", metavar="DIR", help="maps of `evaluate interpret`, when there are any")
     parser.add_argument("--config", metavar="YAML", help="resolved configuration, quoted in the page")
-    parser.add_argument("--cohort-page", metavar="HTML", help="page of the cohort (`report cohort`), linked")
+    parser.add_argument("--cohort-page", nargs="?", metavar="HTML", help="page of the cohort (`report cohort`), linked")
     parser.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
     parser.add_argument("--gallery-limit", type=int, default=200, metavar="N",
                         help="scans whose pictures fit in the page; larger cohorts get gallery pages")  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from anatcl.base.derivatives import dataset_of, sources
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_json, write_tsv
 from anatcl.base.provenance import peak_memory_mb, versions
@@ -23,7 +24,7 @@ from anatcl.measures.distance import thickness_map
 from anatcl.measures.regions import global_volumes, region_table
 from anatcl.measures.structures import follow
 from anatcl.measures.surface import Mesh, labels_at, white_surface
-from anatcl.measures.tissues import Tissues, load_tissues, on_grid, sources
+from anatcl.measures.tissues import Tissues, load_tissues, on_grid
 from anatcl.spec.names import THICKNESS
 
 log = logging.getLogger(__name__)
@@ -187,17 +188,15 @@ def run(
     save(outputs["labels"], tissues.uncut(painted), np.int16)
     save(outputs["thickness"], tissues.uncut(thickness), np.float32)
     write_tsv(outputs["measures"], table)
-    record = _record(maps | {"image": image}, transform, atlas, method, options, threads, seed)
+    record = _record(atlas, method, options, threads, seed)
+    record |= sources([*maps.values(), image], dataset_of(outputs["labels"]), [transform])
     record |= {"Seconds": round(time.monotonic() - start, 2), "PeakMemoryMB": peak_memory_mb()}
     _sidecars(outputs, record, names, tissues)
     return table
 
 
-def _record(
-    maps: dict[str, Path], transform: Path, atlas: Atlas, method: str, options: Any, threads: int, seed: int
-) -> dict[str, Any]:
+def _record(atlas: Atlas, method: str, options: Any, threads: int, seed: int) -> dict[str, Any]:
     return {
-        "Sources": sources(maps, transform),
         "Atlas": atlas.name,
         "AtlasSpace": atlas.space,
         "ThicknessMethod": method,
@@ -218,9 +217,12 @@ def _sidecars(outputs: dict[str, Path], record: dict[str, Any], names: dict[int,
         if coarse
         else ""
     )
+    here = {"SpatialReference": "orig"}
+    labels = {"Description": "Regions of the atlas on the scan's grid.", "Type": "ROI", "Manual": False, "Labels": keys}
+    thickness = {"Description": "Cortical thickness on the scan's grid.", "Units": "mm"}
     about: dict[str, dict[str, Any]] = {
-        "labels": {"Type": "ROI", "Manual": False, "Labels": keys},
-        "thickness": {"Units": "mm", "VoxelsTooCoarse": coarse, "Note": note},
+        "labels": here | labels,
+        "thickness": here | thickness | {"VoxelsTooCoarse": coarse, "Note": note},
         "measures": REGION_TABLE | {"VoxelsTooCoarse": coarse, "Note": note},
     }
     for name, path in outputs.items():

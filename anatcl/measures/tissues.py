@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anatcl.base.errors import InputError
-from anatcl.base.files import sha256
 from anatcl.images import Volume, load
 from anatcl.measures.labels import GREY
 
@@ -108,9 +105,3 @@ def bounding_box(mask: NDArray, margin: int) -> tuple[slice, ...]:
         hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
         box.append(slice(max(int(hit[0]) - margin, 0), int(hit[-1]) + 1 + margin))
     return tuple(box)
-
-
-def sources(maps: Mapping[str, Path], transform: Path) -> dict[str, Any]:
-    """Which files a result was made of, for its sidecar: maps with their digests, and the transform."""
-    found: dict[str, Any] = {name: {"file": str(path), "sha256": sha256(path)} for name, path in maps.items()}
-    return found | {"transform": {"file": str(transform)}}

@@ -11,6 +11,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError, InputErrors
 from anatcl.base.words import does, nearest, plural
+from anatcl.bids.derivatives import find_maps
 from anatcl.evaluate.data.features import load_table, used_columns
 from anatcl.plan.check_tasks import check_tasks
 from anatcl.plan.columns import lacking
@@ -18,6 +19,7 @@ from anatcl.plan.plan import Plan
 from anatcl.spec import layout
 from anatcl.spec.bids import matches
 from anatcl.spec.check import Found, Place, can_be_read, check_files_and_names, tasks_of
+from anatcl.spec.check_arrays import ARRAYS
 from anatcl.spec.config import Config, Evaluate
 from anatcl.spec.layers import Layers
 from anatcl.spec.mend import Mended
@@ -59,7 +61,9 @@ def checked_plan(layers: Layers, dataset: bool = True, scans_alone: bool = False
     plan = Plan(mended.config)
     wrong = [InputError(f"{one.text}.", layers.origin(one.place or OF_WHOLE) or None) for one in mended.wrong]
     found = list(check_files_and_names(plan.config, environments))
-    if dataset and not any(one.place[0] in OF_INDEX for one in mended.wrong if one.place):
+    places = [one.place for one in mended.wrong if one.place]
+    unknown = ARRAYS in (place for place, _ in found)  # then the index would be of another folder than was meant
+    if dataset and not unknown and not any(place[0] in OF_INDEX for place in places):
         found += _against_index(plan, scans_alone)
     for place, error in found:
         if not mended.is_default(place):  # of a default in the place of a wrong value nothing is to be said
@@ -92,7 +96,7 @@ def _against_index(plan: Plan, scans_alone: bool) -> Found:
         if not nobody:
             yield error.key or ("bids_dir",), error
         return
-    for check in (_decisions, _masks, _means):
+    for check in (_maps,) if plan.cohort.source else (_decisions, _masks, _means):
         yield from check(plan, table)
     later = [one for check in (_folds, _ages, _columns, _protocols, _features) for one in check(plan, table)]
     later += _tasks(plan, table)
@@ -156,6 +160,23 @@ def _decisions(plan: Plan, table: pd.DataFrame) -> Found:
                 continue
             error = InputError(f"{scan!r} is no scan of the dataset.", None, nearest(scan, table["scan"]))
             yield (("preprocess", key), error)
+
+
+def _maps(plan: Plan, table: pd.DataFrame) -> Found:
+    """Maps of another program that belong to nobody; scans without one, and missing rivals, are only named."""
+    asked = (*plan.config.evaluate.baselines, *plan.config.evaluate.rivals)
+    if left := [name for name in asked if name in plan.methods.unmeasured]:
+        log.warning("There are no regional measures, so that these methods are left out: %s.", ", ".join(left))
+    if not plan.config.pretrain.maps or not Path(plan.config.pretrain.maps).is_dir():
+        return  # the latter is said already
+    try:
+        found = find_maps(plan.config.pretrain.maps, table["scan"])
+    except InputError as error:
+        yield (("pretrain", "maps"), error)
+        return
+    without = sorted(set(table["scan"]) - set(found))
+    if without:
+        log.warning("pretrain.maps: %s of %s have no map, %s first.", len(without), len(table), without[0])
 
 
 def _masks(plan: Plan, table: pd.DataFrame) -> Found:

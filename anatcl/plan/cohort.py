@@ -16,11 +16,13 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
 from anatcl.base.joins import some
 from anatcl.base.words import plural
+from anatcl.bids.derivatives import find_maps
 from anatcl.plan.given import link, without_braces
-from anatcl.spec.bids import Options
+from anatcl.spec.bids import PACKED, Options
 from anatcl.spec.config import Config
 from anatcl.spec.corrections import Corrections, read_corrections
-from anatcl.spec.layout import FAILURES, INDEX, person_stem
+from anatcl.spec.layout import COHORT_PAGE, EXCLUDED_TABLES, FAILURES, INDEX, PRETRAIN, person_stem, steps
+from anatcl.spec.openbhb import MAPS, RELEASE, measure_files
 
 log = logging.getLogger(__name__)
 PAGE_JOBS = 256  # jobs that write pages of participants, at most
@@ -52,7 +54,7 @@ class Cohort:
         if self.refresh:
             from anatcl.bids.index import refresh
 
-            table = refresh(self.config.bids_dir, INDEX, self.options())
+            table = refresh(self.root, INDEX, self.options())
         else:
             table = read_tsv(INDEX / "scans.tsv")
         return table.set_index("scan", drop=False)
@@ -62,14 +64,36 @@ class Cohort:
         _ = self.index
         return str(INDEX / f"{name}.tsv")
 
+    @property
+    def source(self) -> str:
+        """Where maps come from.
+
+        ``""``: made from the scans; ``release``: of the dataset; ``maps``: another program's; ``packed``: arrays.
+        """
+        if self.config.pretrain.maps:
+            return MAPS
+        given = self.config.pretrain.arrays
+        return given if given in ("", RELEASE) else PACKED
+
+    @property
+    def root(self) -> str:
+        """Folder that the index is of: the dataset, or the packed arrays."""
+        return self.config.pretrain.arrays if self.source == PACKED else self.config.bids_dir
+
+    @property
+    def taken(self) -> str:
+        """Folder that maps or arrays are taken from, where none are made."""
+        return self.config.pretrain.maps or self.root
+
     def options(self) -> Options:
         """Options of the index."""
-        return Options(**{**dict(self.config.bids), **dict(self.config.participants)})
+        maps = {"": "", MAPS: "", RELEASE: self.config.pretrain.map}.get(self.source, PACKED)
+        return Options(**{**dict(self.config.bids), **dict(self.config.participants), "maps": maps})
 
     @functools.cached_property
     def images(self) -> dict[str, str]:
         """Paths of the raw images by scan (a table is slow to look up in, thousands of times)."""
-        root = self.config.bids_dir
+        root = self.root
         return {scan: f"{root}/{path}" for scan, path in zip(self.index["scan"], self.index["path"], strict=True)}
 
     def image(self, scan: str) -> str:
@@ -88,6 +112,42 @@ class Cohort:
             size = path.stat().st_size / 1e6 if path.exists() else 0.0
             self.weights[scan] = 1 + max(0.0, size * (1.0 if path.suffix == ".gz" else 0.5) - 12) / 24
         return self.weights[scan]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Files of rules between index and pretraining."""
+        return ("take",) if self.source else ("preprocess", "measures", "report_pages", "pretrain_pack")
+
+    @property
+    def page(self) -> list[str]:
+        """The cohort's page; none where the dataset brings maps and no scan is preprocessed."""
+        return [] if self.source else [str(COHORT_PAGE)]
+
+    @property
+    def steps(self) -> list[str]:
+        """Rules that work on single scans, in the order of the data; none where the dataset brings maps."""
+        return [] if self.source else steps(self.config.measures.engine)
+
+    def files(self) -> list[str]:
+        """Files that the arrays are packed from, where the dataset brings them."""
+        if self.source == MAPS:
+            return [str(path) for path in find_maps(self.taken, self.scans).values()]
+        if self.source == PACKED:
+            return [f"{self.root}/{name}" for name in ("volumes.npy", "rows.tsv", "arrays.json")]
+        return list(self.images.values())
+
+    def measure_files(self) -> list[str]:
+        """Files that the measures are taken from, where the dataset brings them; those that are there."""
+        if self.source == MAPS:
+            return []
+        root = Path(self.root)
+        packed = [path for path in (root / "measures.tsv",) if path.is_file()]
+        return [str(path) for path in (packed if self.source == PACKED else measure_files(root))]
+
+    @property
+    def exclusions(self) -> list[str]:
+        """Tables of what the stages between index and evaluation left out."""
+        return [str(file) for file in EXCLUDED_TABLES if not self.source or file.is_relative_to(PRETRAIN)]
 
     # -- who takes part -----------------------------------------------------------------------------------------
 

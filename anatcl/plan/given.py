@@ -18,11 +18,12 @@ from typing import Any
 
 from anatcl.base.errors import InputError
 from anatcl.spec.layers import FILES, class_path, each_path, own_paths
+from anatcl.spec.openbhb import RELEASE
 
 log = logging.getLogger(__name__)
 GIVEN = Path("results") / "given"
 # Key of the configuration to the name of its link.
-FOLDERS = {("bids_dir",): "dataset", ("measures", "freesurfer"): "freesurfer"}
+FOLDERS = {("bids_dir",): "dataset", ("measures", "freesurfer"): "freesurfer", ("pretrain", "maps"): "maps"}
 FILES_OR_NAMES = {
     ("preprocess", "recipe"): "recipe",
     ("preprocess", "template"): "template",
@@ -64,10 +65,11 @@ def linked(values: Mapping[str, Any]) -> dict[str, Any]:
     found = _changed(found, ("evaluate", "encoders"), _encoders)
     found = _changed(found, ("pretrain", "encoder"), lambda text: class_path(text, lambda f: _file("network", f)))
     found = _changed(found, ("pretrain", "own"), _losses)
+    found = _changed(found, ("pretrain", "arrays"), lambda text: text if text == RELEASE else str(link("arrays", text)))
     return _changed(found, ("evaluate", "features"), _tables)
 
 
-def link(name: str, target: Path) -> Path:
+def link(name: str, target: str | Path) -> Path:
     """Make ``results/given/<name>`` lead to a folder; return it, or the folder itself where no link can be made.
 
     A folder inside the run's own is linked relatively, so that a copy of both is whole.

@@ -6,8 +6,9 @@ import functools
 import os
 
 from anatcl.plan.content import file_content
+from anatcl.spec.check_arrays import unmeasured
 from anatcl.spec.config import Config
-from anatcl.spec.layout import EVALUATE, MEASURES_TABLE, PREPROCESS, PRETRAIN
+from anatcl.spec.layout import ARRAYS, EVALUATE, MEASURES_TABLE, PREPROCESS, PRETRAIN
 from anatcl.spec.names import TUNED, UNTRAINED
 from anatcl.spec.overlaps import overlaps_file
 
@@ -37,12 +38,23 @@ class Methods:
     @functools.cached_property
     def rivals(self) -> list[str]:
         """Linear rivals of the encoders, fitted on the volumes of the same people."""
-        return list(self.config.evaluate.rivals) if self.encoders else []
+        wanted = self.config.evaluate.rivals if self.encoders else ()
+        return [name for name in wanted if name not in self.unmeasured]
+
+    @functools.cached_property
+    def unmeasured(self) -> frozenset[str]:
+        """Baselines and rivals that are left out, since nothing is measured and no measures are given."""
+        return unmeasured(self.config)
+
+    @property
+    def baselines(self) -> list[str]:
+        """Simple methods whose features are measures."""
+        return [name for name in self.config.evaluate.baselines if name not in self.unmeasured]
 
     @functools.cached_property
     def tables(self) -> list[str]:
         """Methods without an encoder, whose features are a table: baselines, then other tools' features."""
-        return [*self.config.evaluate.baselines, *self.config.evaluate.features]
+        return [*self.baselines, *self.config.evaluate.features]
 
     @property
     def brought(self) -> list[str]:
@@ -97,12 +109,24 @@ class Methods:
         """The method that a fine-tuned one starts from."""
         return name.removesuffix(TUNED)
 
+    @property
+    def final(self) -> list[str]:
+        """Encoders that are trained on everybody, for use elsewhere."""
+        wanted = self.config.pretrain.final if self.encoders else ()
+        return [str(PRETRAIN / name / "final" / "encoder.safetensors") for name in wanted]
+
+    def maps_flags(self, template: str) -> list[str]:
+        """Where an encoder that the user brings finds the cohort's maps: files, or the packed arrays."""
+        if self.config.pretrain.arrays or self.config.pretrain.maps:
+            return ["--arrays", str(ARRAYS)]
+        return ["--maps-dir", str(PREPROCESS), "--template", template]
+
     def tuning_flags(self, name: str, template: str) -> list[str]:
         """Which volumes, and which encoder where the user brings it, a fine-tuning starts from."""
         given = self.config.evaluate.encoders.get(self.untuned(name))
         if given is None:
-            return ["--arrays", str(PRETRAIN / "arrays")]
-        return ["--encoder", given.as_text(), "--maps-dir", str(PREPROCESS), "--template", template]
+            return ["--arrays", str(ARRAYS)]
+        return ["--encoder", given.as_text(), *self.maps_flags(template)]
 
     @property
     def audited(self) -> list[str]:

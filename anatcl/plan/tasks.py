@@ -77,7 +77,7 @@ class Tasks:
         wanted = self.loaded if self.config.evaluate.interpret else {}
         names = [name for name, (task, _) in wanted.items() if task.kind != "multiclass"]
         encoders = [str(INTERPRETATION / f"{method}_{name}.npz") for name in names for method in self.methods.encoders]
-        measured = REGIONAL in self.config.evaluate.baselines
+        measured = REGIONAL in self.methods.baselines
         return encoders + [str(INTERPRETATION / f"{REGIONAL}_{name}.tsv") for name in names if measured]
 
     def maps_dir(self) -> list[str]:

@@ -54,6 +54,11 @@ def to_input(path: str | Path, contract: Mapping[str, Any], mask: str | Path | N
     volume, affine = read_ras(path)
     if mask is not None:
         volume = volume * _same_grid(mask, volume.shape)
+    return conform(volume, affine, contract, path)
+
+
+def conform(volume: np.ndarray, affine: np.ndarray, contract: Mapping[str, Any], path: str | Path) -> np.ndarray:
+    """As `to_input`, of a volume in RAS order that was read; `path` is named in errors."""
     if not volume.any():
         raise InputError("the map is empty.", file=path, remedy="Look at the scan's QC picture.")
     if contract["map"] == "vbm" and volume.max() > MOST:

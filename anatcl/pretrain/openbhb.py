@@ -8,8 +8,7 @@ measures beside them, and the rows of the RAMP challenge (``train.npy``: masked 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,13 @@ import pandas as pd
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_tsv
 from anatcl.base.words import plural
+from anatcl.measures.openbhb import CHANNELS, identifier, measures_table, roi_table, scan_of
 from anatcl.pretrain.arrays import array_meta, write_arrays
 from anatcl.pretrain.pack import INTENSITY, Grid, normalise, plan_grid, to_grid
+from anatcl.spec.openbhb import MASKS, SUFFIX
 
 log = logging.getLogger(__name__)
 
-SUFFIX = {
-    "vbm": "_preproc-cat12vbm_desc-gm_T1w.npy",
-    "quasi-raw": "_preproc-quasiraw_T1w.npy",
-    "desikan": "_preproc-freesurfer_desc-desikan_ROI.npy",
-}
 # Blocks of a RAMP row, in their order.
 BLOCKS = {
     "vbm": 519945,
@@ -38,27 +34,12 @@ BLOCKS = {
     "desikan": 7 * 68,
     "destrieux": 7 * 148,
 }
-# Mask of each map and the value above which a voxel belongs to it.
-MASKS = {
-    "vbm": ("cat12vbm_space-MNI152_desc-gm_TPM.nii.gz", 0.05),
-    "quasi-raw": ("quasiraw_space-MNI152_desc-brain_T1w.nii.gz", 0.0),
-}
 # Grids of the maps as stored: the first axis of both runs from right to left (LAS). The .npy files have no header that
 # says so; a mask's NIfTI header does and wins.
 AFFINES = {
     "vbm": np.array([[-1.5, 0, 0, 90], [0, 1.5, 0, -126], [0, 0, 1.5, -72], [0, 0, 0, 1.0]]),
     "quasi-raw": np.array([[-1.0, 0, 0, 90], [0, 1, 0, -126], [0, 0, 1, -72], [0, 0, 0, 1.0]]),
 }
-CHANNELS = ("area", "volume", "thickness", "thicknessstd", "meancurv", "gauscurv", "curvind")
-# FreeSurfer's order in aparc.stats; used unless the release's label file is given.
-REGIONS = (
-    "bankssts", "caudalanteriorcingulate", "caudalmiddlefrontal", "cuneus", "entorhinal", "fusiform",
-    "inferiorparietal", "inferiortemporal", "isthmuscingulate", "lateraloccipital", "lateralorbitofrontal",
-    "lingual", "medialorbitofrontal", "middletemporal", "parahippocampal", "paracentral", "parsopercularis",
-    "parsorbitalis", "parstriangularis", "pericalcarine", "postcentral", "posteriorcingulate", "precentral",
-    "precuneus", "rostralanteriorcingulate", "rostralmiddlefrontal", "superiorfrontal", "superiorparietal",
-    "superiortemporal", "supramarginal", "frontalpole", "temporalpole", "transversetemporal", "insula",
-)  # fmt: skip
 
 
 def read_tree(
@@ -94,23 +75,17 @@ def read_tree(
     files = sorted(root.rglob(f"sub-*{SUFFIX[map_name]}"))
     if not files:
         raise InputError(f"no sub-*{SUFFIX[map_name]} below the folder.", file=root, remedy="Name OpenBHB's folder.")
-    rows = _describe([_identifier(f) for f in files], _tables(root))
+    rows = _describe([identifier(f) for f in files], _tables(root))
     affine = AFFINES[map_name] if affine is None else affine
-    shape = _volume(files[0]).shape
-    grid, turn = _ras_grid(shape, affine, voxel_mm)
-    volumes = (to_grid(normalise(turn(_checked(_volume(f), shape, f)), INTENSITY[map_name]), grid) for f in files)
+    shape = read_map(files[0]).shape
+    grid, turn = ras_grid(shape, affine, voxel_mm)
+    volumes = (to_grid(normalise(turn(checked(read_map(f), shape, f)), INTENSITY[map_name]), grid) for f in files)
     meta = _write(Path(out_dir), volumes, rows, grid, map_name)
-    roi = {_identifier(f): f for f in root.rglob(f"sub-*{SUFFIX['desikan']}")}
+    roi = {identifier(f): f for f in root.rglob(f"sub-*{SUFFIX['desikan']}")}
     if roi:
         known = [roi[s] for s in rows["participant_id"].str[4:] if s in roi]
         write_tsv(Path(out_dir) / "measures.tsv", roi_table(known, labels))
     return meta
-
-
-def roi_table(files: Sequence[Path], labels: Sequence[str] | None = None) -> pd.DataFrame:
-    """Desikan ``_ROI.npy`` files, one per subject, as measures.tsv; see `measures_table`."""
-    data = np.stack([_roi(np.load(f, allow_pickle=False), f) for f in files])
-    return measures_table([_identifier(f) for f in files], data, labels)
 
 
 def read_ramp(
@@ -154,7 +129,7 @@ def read_ramp(
         )
     _check_width(data, sum(blocks.values()), Path(root))
     rows = pd.concat([_ramp_rows(Path(root) / f"{s}.tsv", s, len(a)) for s, a in data.items()], ignore_index=True)
-    grid, turn = _ras_grid(mask.shape, affine, voxel_mm)
+    grid, turn = ras_grid(mask.shape, affine, voxel_mm)
     where, measures = (_span(blocks, name) for name in (map_name, "desikan"))
 
     def volumes() -> Iterator[np.ndarray]:
@@ -188,52 +163,7 @@ def _check_width(data: Mapping[str, np.ndarray], width: int, root: Path) -> None
             raise InputError(f"rows have shape {array.shape[1:]}, not {width}.", file=root / f"{split}.npy")
 
 
-def measures_table(people: Sequence[str], data: np.ndarray, labels: Sequence[str] | None = None) -> pd.DataFrame:
-    """Arrange OpenBHB's Desikan measures as measures.tsv.
-
-    Parameters
-    ----------
-    people : sequence of str
-        Identifiers without ``sub-``.
-    data : ndarray of shape (n, 7, K)
-        Channels in the order of `CHANNELS`.
-    labels : sequence of K str, optional
-        Regions such as ``lh_bankssts`` (``lh-bankssts`` and ``lh.bankssts`` are understood).
-    """
-    if labels is None:
-        labels = [f"{side}_{region}" for side in ("lh", "rh") for region in REGIONS]
-        if data.shape[2] == len(labels):
-            log.warning("regions are named in FreeSurfer's order; give the release's label file to be sure")
-    labels = [re.sub(r"^([lr]h)[-._]", r"\1_", str(name)) for name in labels]
-    if data.shape[2] != len(labels):
-        raise InputError(
-            f"there are {plural(data.shape[2], 'region')} and {plural(len(labels), 'name')} for them.",
-            remedy="Give the release's label file.",
-        )
-    thickness = data[:, CHANNELS.index("thickness")]
-    middle = float(np.nanmedian(thickness))
-    if not 0.5 < middle < 6:
-        raise InputError(
-            f"the median of the thickness channel is {middle:.3g}, which is no thickness in mm.",
-            remedy="The channels or blocks are in another order than the published one.",
-        )
-    names = [f"sub-{s}" for s in people]
-    columns = {f"{kind}_{region}": data[:, c, k] for c, kind in enumerate(CHANNELS) for k, region in enumerate(labels)}
-    frame = {"scan": [_scan(n) for n in names], "participant_id": names, "session_id": "ses-1", **columns}
-    return pd.DataFrame(frame).sort_values("scan", ignore_index=True)
-
-
-def _scan(participant: str) -> str:
-    return f"{participant}/ses-1/anat/{participant}_ses-1"
-
-
-def _identifier(path: Path) -> str:
-    match = re.match(r"sub-([^_]+)_", path.name)
-    assert match is not None  # the glob asks for sub-
-    return match.group(1)
-
-
-def _volume(path: Path) -> np.ndarray:
+def read_map(path: Path) -> np.ndarray:
     """Read a ``.npy`` map (1, 1, X, Y, Z) or (X, Y, Z) as (X, Y, Z)."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -246,21 +176,16 @@ def _volume(path: Path) -> np.ndarray:
     return array
 
 
-def _checked(array: np.ndarray, shape: tuple[int, ...], path: Path) -> np.ndarray:
+def checked(array: np.ndarray, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    """The map as float32; an `InputError` where it has another shape than the others."""
     if array.shape != shape:
         raise InputError(f"the map has shape {array.shape}, others {shape}.", file=path, remedy="Leave this file out.")
     return np.asarray(array, dtype=np.float32)
 
 
-def _roi(array: np.ndarray, path: Path) -> np.ndarray:
-    """(1, 7, K) or (7, K) to (7, K)."""
-    array = array.reshape(array.shape[-2:]) if array.ndim >= 2 else array
-    if array.ndim != 2 or array.shape[0] != len(CHANNELS):
-        raise InputError(f"the measures have shape {array.shape}, not (1, 7, regions).", file=path)
-    return array
-
-
-def _ras_grid(shape: tuple[int, ...], affine: np.ndarray, voxel_mm: float) -> tuple[Grid, Any]:
+def ras_grid(
+    shape: tuple[int, ...], affine: np.ndarray, voxel_mm: float, crop: list[list[int]] | None = None
+) -> tuple[Grid, Callable[[np.ndarray], np.ndarray]]:
     """Plan the packed grid of stored arrays, and return the function that turns one of them to RAS order."""
     axes = np.argmax(np.abs(affine[:3, :3]), axis=1)  # stored axis that runs along x, y, z
     if sorted(axes) != [0, 1, 2]:
@@ -275,7 +200,7 @@ def _ras_grid(shape: tuple[int, ...], affine: np.ndarray, voxel_mm: float) -> tu
         size, last = affine[i, axes[i]], shape[axes[i]] - 1
         ras[i, i] = abs(size)
         ras[i, 3] = affine[i, 3] + min(0.0, size * last)
-    return plan_grid(tuple(shape[a] for a in axes), ras, voxel_mm), turn
+    return plan_grid(tuple(shape[a] for a in axes), ras, voxel_mm, crop), turn
 
 
 def _write(out: Path, volumes: Iterator[np.ndarray], rows: pd.DataFrame, grid: Grid, map_name: str) -> dict[str, Any]:
@@ -300,7 +225,7 @@ def _tables(root: Path) -> pd.DataFrame:
 def _describe(people: Sequence[str], table: pd.DataFrame) -> pd.DataFrame:
     """rows.tsv of the given people: scan, participant_id, session_id, then the table's columns."""
     names = [f"sub-{s}" for s in people]
-    rows = pd.DataFrame({"scan": [_scan(n) for n in names], "participant_id": names, "session_id": "ses-1"})
+    rows = pd.DataFrame({"scan": [scan_of(n) for n in names], "participant_id": names, "session_id": "ses-1"})
     found = table.reindex(list(people)).reset_index(drop=True)
     if "site" not in found and "siteXacq" in found:
         found["site"] = found["siteXacq"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,18 +209,31 @@ def pack(
         raise InputError(f"map {map_name!r} is unknown.", remedy=f"Choose {' or '.join(PATTERNS)}.")
     scans = scans.sort_values("scan", ignore_index=True)
     paths = [Path(maps_dir) / (pattern or PATTERNS[map_name]).format(scan=s, template=template) for s in scans["scan"]]
-    grid = _cohort_grid(paths, voxel_mm, crop)
+    grid = cohort_grid(paths, voxel_mm, crop)
+    intensity = INTENSITY[map_name]
+    volumes = read_ahead(paths, lambda path: read_one(path, grid, intensity), threads)
+    scale = scale or default_scale(dtype)
+    meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, scale, intensity)
+    meta |= {"source_shape": list(grid.source_shape), "template": template}
+    write_usable(Path(out_dir), volumes, scans, meta, dtype)
+    return meta
+
+
+def default_scale(dtype: str) -> float:
+    """True value of a stored 1."""
+    return 2 / 255 if dtype == "uint8" else 1.0
+
+
+def write_usable(
+    out: Path, volumes: Iterable[np.ndarray | InputError], scans: pd.DataFrame, meta: dict[str, Any], dtype: str
+) -> None:
+    """Write packed arrays of the scans whose volume could be read, and ``excluded.tsv`` of the others."""
     kept: list[int] = []
     excluded: list[dict[str, str]] = []
-    volumes = _usable(_read_ahead(paths, grid, INTENSITY[map_name], threads), scans, kept, excluded)
-    scale = scale or (2 / 255 if dtype == "uint8" else 1.0)
-    meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, scale, INTENSITY[map_name])
-    meta |= {"source_shape": list(grid.source_shape), "template": template}
-    _write(Path(out_dir), volumes, scans, kept, meta, dtype)
-    write_tsv(Path(out_dir) / "excluded.tsv", pd.DataFrame(excluded, columns=list(EXCLUDED)))
-    there = plural(len(scans), "scan")
-    log.info("packed %d of %s, %s voxels of %g mm", len(kept), there, grid.shape, meta["voxel_mm"])
-    return meta
+    _write(out, _usable(volumes, scans, kept, excluded), scans, kept, meta, dtype)
+    write_tsv(out / "excluded.tsv", pd.DataFrame(excluded, columns=list(EXCLUDED)))
+    there, shape = plural(len(scans), "scan"), tuple(meta["shape"])
+    log.info("packed %d of %s, %s voxels of %g mm", len(kept), there, shape, meta["voxel_mm"])
 
 
 def _usable(
@@ -236,12 +249,14 @@ def _usable(
             yield volume
 
 
-def _read_ahead(paths: list[Path], grid: Grid, intensity: str, threads: int) -> Iterator[np.ndarray | InputError]:
+def read_ahead(
+    paths: Sequence[Path], read: Callable[[Path], np.ndarray], threads: int
+) -> Iterator[np.ndarray | InputError]:
     """Each map in order, or what is wrong with it; a window of maps is read ahead."""
     with ThreadPoolExecutor(max(1, threads)) as pool:
         window = 4 * max(1, threads)
         for begin in range(0, len(paths), window):
-            for job in [pool.submit(read_one, path, grid, intensity) for path in paths[begin : begin + window]]:
+            for job in [pool.submit(read, path) for path in paths[begin : begin + window]]:
                 try:
                     yield job.result()
                 except InputError as error:
@@ -262,7 +277,7 @@ def _write(
         write_arrays(out, true, scans.iloc[kept], meta, dtype)
 
 
-def _cohort_grid(paths: list[Path], voxel_mm: float, crop: list[list[int]] | None) -> Grid:
+def cohort_grid(paths: list[Path], voxel_mm: float, crop: list[list[int]] | None) -> Grid:
     """Plan from the grid that most maps have (headers only), so that one odd map cannot exclude the rest."""
     import nibabel as nib
 

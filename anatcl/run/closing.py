@@ -27,8 +27,7 @@ def closing(folder: Path, since: float) -> str:
     if not (folder / SAVED).exists():
         return ""
     found = status(folder)
-    scans = next((of for rule, _, of in found.steps if rule == "measure"), 0)
-    lines = [f"Finished after {in_words(max(1.0, time.time() - since))}. Scans in the index: {scans}."]
+    lines = [f"Finished after {in_words(max(1.0, time.time() - since))}. Scans in the index: {found.scans}."]
     if len(found.excluded):
         table = next(str(path) for path in TABLES if (folder / path).is_file())
         lines.append(f"Left out: {plural(len(found.excluded), 'scan')}; each with its reason in {folder / table}.")

@@ -17,7 +17,8 @@ import pandas as pd
 from anatcl.base.errors import InputError
 from anatcl.plan.plan import Plan
 from anatcl.report.records.runtime import read_benchmarks
-from anatcl.spec.layout import BENCHMARKS, MEASURES, OF_SCANS, PREPROCESS, result
+from anatcl.spec.layout import ARRAYS, BENCHMARKS, MEASURES, OF_SCANS, PREPROCESS, result
+from anatcl.spec.openbhb import MAPS, RELEASE
 from anatcl.spec.recipe import load_recipe
 
 # Seconds of a 2 mm head with the recipe `fast` on one processor (docs/results/preprocess.md); only their ratios count.
@@ -95,10 +96,23 @@ def _scale(recorded: pd.DataFrame) -> float:
 
 
 def gigabytes(plan: Plan) -> float:
-    """Gigabytes that the scans without measures will take, by what finished scans take if there are any."""
+    """Gigabytes that the scans without measures will take, by what finished scans take if there are any.
+
+    Where the dataset brings maps, what their packed volumes will take.
+    """
+    if plan.cohort.source:
+        return 0.0 if (ARRAYS / "volumes.npy").exists() else _packed(plan) / 1e9
     finished = [scan for scan in plan.cohort.scans if _measures(plan, scan).exists()]
     left = len(plan.cohort.scans) - len(finished)
     return left * (_taken(finished[:20]) or _by_size(plan)) / 1e9 if left else 0.0
+
+
+def _packed(plan: Plan) -> float:
+    """Bytes of packed volumes: the files that they are made of; nothing where those are packed and are linked."""
+    if plan.cohort.source not in (RELEASE, MAPS):
+        return 0.0
+    files = [Path(file) for file in plan.cohort.files()]
+    return float(sum(file.stat().st_size for file in files if file.exists()))
 
 
 def _measures(plan: Plan, scan: str) -> Path:

@@ -11,7 +11,7 @@ from types import FrameType
 from anatcl.base import failures
 from anatcl.base.words import plural
 from anatcl.plan.plan import Plan
-from anatcl.spec.layout import FAILURES, LOGS, OF_PERSONS, STEPS, result, steps
+from anatcl.spec.layout import FAILURES, LOGS, OF_PERSONS, STEPS, result
 
 log = logging.getLogger(__name__)
 STOPPED = "Stopped. Nothing that was finished is lost: the same command goes on from here."
@@ -58,7 +58,9 @@ def _steps(plan: Plan, scan: str) -> list[str]:
     """Steps of a scan or of the mean scan of a participant, in order."""
     if scan in plan.cohort.persons:
         return ["person_template", "skullstrip", "register"]
-    first, *later = steps(plan.config.measures.engine)
+    if not plan.cohort.steps:
+        return []
+    first, *later = plan.cohort.steps
     return [first, *(["person_align"] if plan.cohort.person(scan) else []), *later]
 
 

@@ -121,15 +121,17 @@ def _conclude(display: Display, options: Sequence[str], folder: Path, status: in
 
 
 def with_pages(options: Sequence[str]) -> list[str]:
-    """The same options; a run until ``measures`` makes the pages of the cohort and of its participants, too."""
+    """The same options; a run until ``measures`` makes the pages of the cohort and of its participants, too.
+
+    The page stands in for the measures, which it needs: Snakemake passes over what follows a rule named by ``--until``.
+    """
     found: list[str] = []
     until = False
     for option in options:
         name, _, value = option.partition("=")
         until = name in ("--until", "-U") if option.startswith("-") else until
-        found += [*([name] if value else []), value or option] if until else [option]
-        if until and (value or option) == "measures":
-            found.append("cohort_page")
+        words = [*([name] if value else []), value or option] if until else [option]
+        found += ["cohort_page" if until and word == "measures" else word for word in words]
     return found
 
 

@@ -25,7 +25,14 @@ from anatcl.run.surroundings import surroundings
 from anatcl.spec.layout import FAILURES, SAVED
 
 log = logging.getLogger(__name__)
-TRAINING = ("folds", "pack", "train", "embed")  # rules without which the page can be made, but for trained methods
+TRAINING = (
+    "folds",
+    "pack",
+    "take_arrays",
+    "train",
+    "train_final",
+    "embed",
+)  # rules without which the page can be made, but for trained methods
 
 
 def run(options: Sequence[str], temporary: str | None = None, show_all: bool = False) -> int:

@@ -29,7 +29,6 @@ from anatcl.spec.layout import (
     REPORT,
     SAVED,
     result,
-    steps,
 )
 
 TABLES = tuple(folder / "excluded.tsv" for folder in (REPORT, PREPROCESS, INDEX))  # the first one that is there
@@ -59,6 +58,8 @@ class Status:
         What the index says of the dataset's tables and headers.
     times : str
         Of a run at work: time so far, scans an hour, time left.
+    scans : int
+        Scans in the index.
     pages : str
         Pages that are there before the report: of participants, of the cohort; empty where there are none.
     """
@@ -73,6 +74,7 @@ class Status:
     stopped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     times: str = ""
+    scans: int = 0
     pages: str = ""
 
 
@@ -93,7 +95,7 @@ def status(folder: str | Path = ".") -> Status:
         steps = [*_per_scan(plan), *_per_method(plan)]
         tables = [path for path in TABLES if path.is_file()]
         excluded = read_tsv(tables[0]) if tables else pd.DataFrame()
-        stopped, notes = stopped_steps(0.0), _notes()
+        stopped, notes, scans = stopped_steps(0.0), _notes(), len(plan.cohort.index)
         times = _times(steps)
     process = at_work(folder)
     locked = process is None and any((folder / ".snakemake" / "locks").glob("*"))
@@ -109,6 +111,7 @@ def status(folder: str | Path = ".") -> Status:
         stopped=stopped,
         notes=notes,
         times=times if process else "",
+        scans=scans,
         pages=_pages(folder),
     )
 
@@ -145,7 +148,7 @@ def _per_scan(plan: Plan) -> list[tuple[str, int, int]]:
     """Finished scans of each rule that works on scans."""
     scans = plan.cohort.index["scan"].tolist()
     found = []
-    for step in steps(plan.config.measures.engine):
+    for step in plan.cohort.steps:
         paths = [result(step, scan, plan.imaging.template, plan.imaging.atlas) for scan in scans]
         found.append((step, sum(path.exists() for path in paths), len(scans)))
     return found
@@ -155,8 +158,10 @@ def _per_method(plan: Plan) -> list[tuple[str, int, int]]:
     """Finished jobs of the rules that work on methods, folds and tasks."""
     pairs = [f"{method}/fold-{fold}" for method in plan.methods.encoders for fold in plan.training.folds]
     scored = [f"{method}/{task}_scores.tsv" for method in plan.methods.all for task in plan.tasks.names]
+    final = [Path(file) for file in plan.methods.final]
     wanted = {
         "train": [PRETRAIN / pair / "encoder.safetensors" for pair in pairs],
+        "train_final": final,
         "embed": [EVALUATE / pair / "embeddings.npz" for pair in pairs],
         "embed_given": [Path(file) for name in plan.methods.brought for file in plan.methods.embeddings(name)],
         "probe": [EVALUATE / name for name in scored],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from anatcl.base.derivatives import BIDS_VERSION
+
 README = """Simulated T1-weighted heads with a known truth
 ==============================================
 
@@ -57,7 +59,7 @@ def description(version: str) -> dict[str, Any]:
     """Return what stands in dataset_description.json."""
     return {
         "Name": "Simulated T1-weighted heads",
-        "BIDSVersion": "1.10.0",
+        "BIDSVersion": BIDS_VERSION,
         "DatasetType": "raw",
         "License": "CC0 for what was simulated; see README for the template's notice",
         "GeneratedBy": [{"Name": "anatcl simulate", "Version": version}],

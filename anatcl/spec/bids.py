@@ -14,6 +14,7 @@ from anatcl.spec.section import Named, NotNegative, Section, Texts, shown, texts
 
 ABSENT = "n/a"
 SEXES = ("M", "F", ABSENT)
+PACKED = "packed"  # of `Options.maps`
 
 
 def _entities(value: Any) -> Any:
@@ -74,6 +75,9 @@ class Participants(Section):
 class Bids(Section):
     """How the dataset is read."""
 
+    layout: Literal["bids", "openbhb"] = Field(
+        "bids", description="how the dataset lies in its folder: as BIDS asks, or the public OpenBHB release"
+    )
     entities: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_entities)] = Field(
         {}, description="values to take of an entity (session, acq, run ...), glob patterns; n/a is a scan without it"
     )
@@ -97,7 +101,16 @@ class Bids(Section):
 
 
 class Options(Bids, Participants):
-    """What to index; the default takes the whole dataset."""
+    """What to index; the default takes the whole dataset.
+
+    Attributes
+    ----------
+    maps : str
+        With the layout openbhb, which of its maps are the images; the raw heads when empty. ``packed``: the folder is
+        one of packed arrays.
+    """
+
+    maps: Literal["", "vbm", "quasi-raw", "packed"] = ""
 
     @classmethod
     def parse(cls, values: Any, what: str = "", file: Any = None) -> Self:
@@ -119,6 +132,10 @@ class Options(Bids, Participants):
     def limits(self) -> list[Any]:
         """Return what the verdict over one image depends on."""
         return [self.verify, *self.voxel_mm, self.min_extent_mm, self.unoriented]
+
+    def place(self) -> list[str]:
+        """Return what decides which files are images."""
+        return [self.layout, self.maps]
 
 
 def matches(value: str, patterns: Iterable[str], prefix: str = "") -> bool:

@@ -100,6 +100,20 @@ class Packed(Section):
     methods: Annotated[
         tuple[Annotated[str, AfterValidator(_method)], ...], BeforeValidator(several), AfterValidator(_once)
     ] = Field(("anatcl-global", "anatcl-local", "y-aware"), description="what to pretrain")
+    final: Annotated[tuple[str, ...], BeforeValidator(several), AfterValidator(_once)] = Field(
+        (),
+        description="methods of which one more encoder is trained, on everybody: for use elsewhere, in no table here",
+    )
+    arrays: str = Field(
+        "",
+        description="what is trained on: the maps that preprocess makes (empty); the maps that the dataset brings "
+        "(release, with bids: layout: openbhb); or a folder of packed arrays, whose rows are then the cohort",
+    )
+    maps: str = Field(
+        "",
+        description="folder of modulated grey-matter maps that another program made of the dataset's scans (CAT12, "
+        "brainprep, T1Prep: mwp1sub-*.nii; or BIDS names): they are trained on, and nothing is preprocessed",
+    )
     map: Annotated[str, known_word(MAPS)] = Field("vbm", description="which map the encoder sees")
     voxel_mm: NotNegative = Field(0.0, description="voxel size of the packed volumes, in mm; 0: as the maps")
     crop: tuple[Span, Span, Span] | None = Field(None, description="[[x0, x1], [y0, y1], [z0, z1]]; null: automatic")

@@ -13,6 +13,7 @@ import yaml
 
 from anatcl.base.errors import InputError
 from anatcl.spec.encoders import OFFICIAL, PUBLISHED
+from anatcl.spec.openbhb import RELEASE
 from anatcl.spec.task import FILES
 from anatcl.spec.yaml_file import read_yaml
 
@@ -22,6 +23,7 @@ PATHS = (
     ("preprocess", "corrections"),
     ("preprocess", "skullstrip", "masks"),
     ("measures", "freesurfer"),
+    ("pretrain", "maps"),
 )
 NAMES = (
     ("preprocess", "recipe"),
@@ -197,6 +199,7 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     changes = [(k, path) for k in PATHS] + [(k, name) for k in NAMES] + [(("evaluate", "features"), tables)]
     changes += [(("evaluate", "encoders"), brought)]
     changes += [(("pretrain", "encoder"), lambda text: class_path(text, path))]
+    changes += [(("pretrain", "arrays"), lambda text: text if text == RELEASE else path(text))]
     changes += [(("pretrain", "own"), lambda items: own_paths(items, path))]
     for keys, change in changes:
         values = _change(values, keys, change)

@@ -49,6 +49,9 @@ SAVED = RESULTS / "config.json"
 RECORD = RESULTS / "run.json"
 MEASURES_TABLE = MEASURES / "measures.tsv"
 PAGE = REPORT / "index.html"
+ARRAYS = PRETRAIN / "arrays"
+# What the stages between index and evaluation left out.
+EXCLUDED_TABLES = tuple(folder / "excluded.tsv" for folder in (PREPROCESS, MEASURES, ARRAYS))
 COHORT_PAGE = REPORT / "cohort.html"
 PARTICIPANTS = REPORT / "participants"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.licenses import canonicalize_license_expression
 
 import anatcl
 from anatcl.cli import run as command
@@ -62,6 +63,15 @@ def test_every_data_file_that_ships_says_its_source_and_licence() -> None:
     shipped = [p for end in ("*.nii.gz", "*.tsv", "*.gii", "*.annot", "*.npz") for p in (ROOT / "anatcl").rglob(end)]
     assert shipped
     assert not [p for p in shipped if f"`{p.relative_to(ROOT).as_posix()}`" not in NOTICES]
+
+
+def test_every_licence_is_an_spdx_expression_and_its_terms_are_there() -> None:
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in NOTICES.splitlines() if line.startswith("| ")]
+    licences = [row[2] for row in rows if not row[2].startswith("licence")]
+    assert len(licences) > 10 and "LicenseRef-ICBM-152" in licences
+    for licence in [*licences, PROJECT["license"]]:
+        assert canonicalize_license_expression(licence) == licence
+        assert all(f"- {term}: " in NOTICES for term in re.findall(r"LicenseRef-[\w-]+", licence))
 
 
 # Extras that bring the workflow itself or developers' tools; the others bring a program.

@@ -15,6 +15,8 @@ import pytest
 from anatcl.images import Volume, save
 
 ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("anatcl", "config.yaml", "envs", "rules", "workflow", "pyproject.toml", "setup.py", "MANIFEST.in",
+           "README.md", "LICENSE", "THIRD_PARTY.md")  # fmt: skip
 PARTS = ("anatcl", "rules", "workflow", "envs", "config.yaml")
 
 
@@ -30,6 +32,32 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             shutil.copy(source, target / part)
     return target
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a copy of the sources, without a network."""
+    pytest.importorskip("setuptools", minversion="77", reason="setuptools is not installed (pip install setuptools)")
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, source / name)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        str(source),
+        "--no-deps",
+        "--no-build-isolation",
+        "-q",
+        "-w",
+        str(out),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return next(out.glob("*.whl"))
 
 
 Run = Callable[..., subprocess.CompletedProcess]

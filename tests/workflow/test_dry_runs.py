@@ -68,6 +68,23 @@ def test_dry_run(name, snakemake, heads, tmp_path):
     assert {rule: found.get(rule, 0) for rule in EXPECTED[name]} == EXPECTED[name]
 
 
+def test_maps_of_another_program_need_no_step_of_a_scan(snakemake, heads, tmp_path):
+    for scan in heads.rglob("*_T1w.nii.gz"):
+        place = tmp_path / "cat12" / scan.relative_to(heads).parent / "mri"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"mwp1{scan.name.removesuffix('.gz')}").touch()
+    said = ("pretrain={maps: cat12, methods: [y-aware], final: [y-aware], folds: 2}",)
+    done = snakemake(tmp_path, "-n", "-p", "--config", f"bids_dir={heads}", *said)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text[-3000:]
+    found = jobs(text)
+    assert found["take_arrays"] == found["train_final"] == 1 and found["train"] == 4
+    assert not {"bias_correct", "template", "measure", "pack"} & set(found)
+    assert "methods are left out: regional-measures, tissue-volumes, voxel-ridge" in text
+    assert found["rival"] == 2 and "--method regional-measures" not in text  # voxel-pca alone
+    assert "--root results/given/maps --source maps" in text and "mwp1sub-003_T1w.nii" in text
+
+
 def test_until_a_stage_stops_there(snakemake, heads, tmp_path):
     done = snakemake(tmp_path, "-n", "--quiet", "rules", "--until", "measures", "--config", f"bids_dir={heads}")
     found = jobs(done.stdout + done.stderr)

@@ -17,8 +17,10 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import standard
 
 from anatcl.base.files import read_tsv
+from anatcl.run.crate import write as write_crate
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]
 
@@ -157,6 +159,38 @@ def test_the_vbm_map_keeps_the_volume(finished):
     table = read_tsv(finished / "results" / "preprocess" / "qc.tsv")
     assert table["modulation_ratio"].between(0.98, 1.02).all()
     assert (table["jacobian_nonpositive_share"] == 0).all()
+
+
+# What the standard recommends and this workflow has not: who the authors are, and a file that describes the atlas.
+TOLERATED = {"TOO_FEW_AUTHORS", "ATLAS_DESCRIPTION_RECOMMENDED"}
+
+
+@pytest.mark.parametrize("name", ["preprocess", "measures"])
+def test_the_validator_of_the_standard_is_content(name, finished):
+    dataset = finished / "results" / name
+    found = standard.issues(dataset)
+    assert found["error"] == set()
+    assert {code for code, _ in found["warning"]} <= TOLERATED
+
+
+@pytest.mark.parametrize("name", ["preprocess", "measures"])
+def test_every_source_that_a_sidecar_names_is_there(name, finished):
+    """URIs lead to files by the links of the dataset's description."""
+    dataset = finished / "results" / name
+    links = json.loads((dataset / "dataset_description.json").read_text())["DatasetLinks"] | {"": "."}
+    said = [json.loads(file.read_text()) for file in dataset.glob("sub-*/**/*.json")]
+    named = {uri for sidecar in said for uri in sidecar.get("Sources", [])}
+    assert len(named) > 20
+    parts = [uri.split(":", 2) for uri in named]
+    assert [uri for uri in parts if not (dataset / links[uri[1]] / uri[2]).is_file()] == []
+
+
+def test_a_crate_of_the_run_names_nobody(finished, tmp_path):
+    crate = pytest.importorskip("rocrate.rocrate", reason="rocrate is not installed")
+    made = write_crate(finished, tmp_path / "crate")
+    assert len(crate.ROCrate(str(made)).root_dataset["mentions"][0]["result"]) > 10
+    config = json.loads((finished / "results" / "config.json").read_text())
+    assert json.loads((made / "config.json").read_text()) == config
 
 
 def test_a_second_run_does_nothing(finished, options, snakemake):

@@ -4,46 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from anatcl.base.files import read_json
+from anatcl.pretrain.arrays import array_meta, write_arrays
+from tests.unit.pretrain.test_own import LOSS, NET
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("anatcl", "config.yaml", "envs", "rules", "workflow", "pyproject.toml", "setup.py", "MANIFEST.in",
-           "README.md", "LICENSE", "THIRD_PARTY.md")  # fmt: skip
 Anatcl = Callable[..., subprocess.CompletedProcess]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy of the sources, without a network."""
-    pytest.importorskip("setuptools", minversion="77", reason="setuptools is not installed (pip install setuptools)")
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, source / name)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        str(source),
-        "--no-deps",
-        "--no-build-isolation",
-        "-q",
-        "-w",
-        str(out),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    return next(out.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +46,16 @@ def test_the_wheel_holds_every_file_of_the_workflow(wheel: Path) -> None:
     assert wanted <= held
     data = [p for p in (ROOT / "anatcl").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     assert {p.relative_to(ROOT).as_posix() for p in data} <= held
+
+
+def test_the_wheel_says_its_licence_and_has_the_notices(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [folder] = {name.partition("/")[0] for name in archive.namelist() if ".dist-info/" in name}
+        about = archive.read(f"{folder}/METADATA").decode()
+        notices = archive.read(f"{folder}/licenses/THIRD_PARTY.md").decode()
+    said = {"License-Expression: MIT", "License-File: LICENSE", "License-File: THIRD_PARTY.md"}
+    assert said <= set(about.splitlines())
+    assert notices == (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
 
 
 def test_an_installed_copy_plans_as_the_clone_does(anatcl: Anatcl, heads: Path, tmp_path: Path) -> None:
@@ -103,3 +90,24 @@ def test_its_jobs_find_the_library(anatcl: Anatcl, heads: Path, tmp_path: Path) 
     assert (tmp_path / "out" / "results" / "preprocess" / "template").is_dir()
     told = anatcl(tmp_path, "status", "out")
     assert "bias_correct       0 of 9" in told.stdout
+
+
+def test_it_trains_a_loss_and_a_network_of_the_users_own(anatcl: Anatcl, tmp_path: Path) -> None:
+    """From packed arrays, with classes that stand in files of the user's; the installed package is not touched."""
+    people = [f"sub-{n:02d}" for n in range(12)]
+    rows = pd.DataFrame({"scan": [f"{p}/anat/{p}" for p in people], "participant_id": people, "session_id": None})
+    rows = rows.assign(age=np.arange(20.0, 32.0), sex=["M", "F"] * 6, site="A")
+    volumes = np.random.default_rng(0).random((12, 9, 10, 11))
+    write_arrays(tmp_path / "packed", volumes, rows, array_meta((9, 10, 11), np.diag([6, 6, 6, 1]), "vbm", []))
+    (tmp_path / "my_losses.py").write_text(LOSS)
+    (tmp_path / "my_networks.py").write_text(NET)
+    (tmp_path / "my.yaml").write_text(
+        "pretrain: {arrays: packed, methods: [my-loss], final: [my-loss], encoder: 'my_networks.py:Net', epochs: 1,"
+        " batch_size: 6, folds: 2, own: {my-loss: {loss: 'my_losses.py:MyLoss'}}}\n"
+        "evaluate: {tasks: [{name: age, kind: regression, target: age, min_participants: 4}], untrained: false}\n"
+    )
+    model = "results/pretrain/my-loss/final/model.json"
+    done = anatcl(tmp_path, "run", "--", model, "--configfile", "my.yaml", "--cores", "1")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    about = read_json(tmp_path / model)
+    assert about["method"] == "my-loss" and about["embedding_dim"] == 24 and len(about["train_participants"]) == 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,14 @@ def test_environments_agree_with_the_constraints():
 
 def test_the_snakefile_is_a_table_of_contents():
     assert len((ROOT / "workflow" / "Snakefile").read_text().splitlines()) <= 40
+
+
+def test_an_image_holds_no_developers_tools():
+    [extras] = re.findall(r"\$\(MAKE\) install EXTRAS=(\S+)", (ROOT / "Makefile").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {"workflow"} < set(extras.split(",")) <= set(project) - {"dev", "docs"}
+    brought = {need for extra in extras.split(",") for need in project[extra]}
+    assert not brought & set(project["dev"])
 
 
 def test_containers_run_the_commands_of_the_makefile():

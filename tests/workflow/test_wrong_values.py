@@ -7,11 +7,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from anatcl.base.errors import InputError, InputErrors
 from anatcl.plan import Plan, open_plan
+from anatcl.pretrain.arrays import array_meta, write_arrays
 from anatcl.spec.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +41,14 @@ def option(**values: object) -> dict:
 
 def section(name: str, **values: object) -> dict:
     return {name: values}
+
+
+THEIRS = {"weights": "theirs.safetensors", "architecture": "resnet-tiny", "pretrained_on": "unknown"}
+
+
+def packed(**values: object) -> dict:
+    """A configuration of packed arrays without measures."""
+    return {"pretrain": {"arrays": "packed", "methods": ["y-aware"], **values}}
 
 
 # What is written, and what the sentence must say: the key, and the nearest right word or what is right.
@@ -69,6 +80,8 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "columns": (section("bids", columns={"age": "agee"}), ("'agee'", "'age'")),
     "sex": (section("bids", sex_levels={"1": "male"}), ("bids.sex_levels", "M, F or n/a")),
     "voxel sides": (section("bids", voxel_mm=[3, 1]), ("bids.voxel_mm", "a smaller and a larger")),
+    "layout": (section("bids", layout="openbbh"), ("bids.layout is 'openbbh'", "'openbhb'")),
+    "layout of another dataset": (section("bids", layout="openbhb"), ("bids_dir", "{train,val}/{rawdata,derivatives}")),
     # preprocess
     "recipe": (section("preprocess", recipe="fsat"), ("preprocess.recipe", "'fsat'", "'fast'")),
     "template": (
@@ -137,6 +150,43 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     ),
     "pooling": (option(pooling="gird"), ("pretrain.options.pooling is 'gird'", "'grid'")),
     "encoder": (section("pretrain", encoder="resnet81"), ("pretrain.encoder is 'resnet81'", "'resnet18'")),
+    "final encoder of no method": (
+        section("pretrain", methods=["simclr", "y-aware"], final=["y-awear"]),
+        ("pretrain.final[0]", "'y-awear'", "'y-aware'"),
+    ),
+    "maps that a BIDS dataset does not bring": (
+        section("pretrain", arrays="release"),
+        ("pretrain.arrays", "a BIDS dataset brings none", "layout: openbhb"),
+    ),
+    "packed arrays that do not exist": (
+        section("pretrain", arrays="relaese"),
+        ("pretrain.arrays", "arrays.json is missing", "'release'"),
+    ),
+    "map of packed arrays": (packed(map="quasi-raw"), ("pretrain.map", "hold vbm maps", "Set map: vbm")),
+    "voxels of packed arrays": (packed(voxel_mm=2.0), ("pretrain.voxel_mm", "packed already", "6.0 mm")),
+    "crop of packed arrays": (packed(crop=[[0, 4], [0, 5], [0, 5]]), ("pretrain.crop", "packed already")),
+    "measures of packed arrays": (
+        packed(methods=["y-aware", "anatcl-z"]),
+        ("pretrain.methods[1]", "'anatcl-z'", "no measures.tsv"),
+    ),
+    "scans of packed arrays": (
+        packed() | section("preprocess", reject=["sub-1"]),
+        ("preprocess.reject", "with pretrain: arrays or maps none is preprocessed"),
+    ),
+    "tables of packed arrays": (packed() | section("bids", runs="first"), ("bids.runs", "rows.tsv")),
+    "maps of another program": (section("pretrain", maps="mpas"), ("pretrain.maps", "does not exist")),
+    "maps of other people": (
+        section("pretrain", maps="theirs", methods=["y-aware"]),
+        ("pretrain.maps", "none of its maps belongs to a scan"),
+    ),
+    "maps and measures": (
+        section("pretrain", maps="cat12", methods=["anatcl-z"]),
+        ("pretrain.methods[0]", "'anatcl-z'", "measures: freesurfer"),
+    ),
+    "encoder of another map": (
+        packed() | {"evaluate": {"encoders": {"x": {**THEIRS, "input": {"map": "head", "shape": [4, 5, 6]}}}}},
+        ("evaluate.encoders.x", "takes the head map", "only vbm"),
+    ),
     "map": (section("pretrain", map="vmb"), ("pretrain.map is 'vmb'", "'vbm'")),
     "group": (section("pretrain", group="sit"), ("pretrain.group", "'sit'", "'site'")),
     "folds": (section("pretrain", folds=7), ("pretrain.folds", "6 values of 'participant_id'")),
@@ -345,6 +395,16 @@ def place(tmp_path_factory: pytest.TempPathFactory, heads: Path) -> Path:
     (folder / "atlas.yaml").write_text("name: a\nspace: MNI152\nimage: a.nii.gz\nregion: a.tsv\n")
     (folder / "space.yaml").write_text("name: a\nspace: Talairach\nimage: task.yaml\nregions: regions.tsv\n")
     (folder / "regions.tsv").write_text("index\tname\themisphere\tstructure\n1\tx\tL\tcortex\n")
+    people = [f"sub-{n:03d}" for n in range(40)]
+    rows = pd.DataFrame({"scan": [f"{p}/anat/{p}" for p in people], "participant_id": people, "session_id": "n/a"})
+    rows = rows.assign(age=range(20, 60), sex=["M", "F"] * 20, site="A")
+    write_arrays(
+        folder / "packed", np.zeros((40, 4, 5, 6)), rows, array_meta((4, 5, 6), np.diag([6, 6, 6, 1]), "vbm", [])
+    )
+    (folder / "theirs.safetensors").touch()
+    for place, name in (("theirs", "sub-99"), ("cat12", "sub-003")):
+        (folder / place / "mri").mkdir(parents=True)
+        (folder / place / "mri" / f"mwp1{name}_T1w.nii").touch()
     recipe = load_recipe("fast")
     for name, change in (("key", {"shrnk": [1]}), ("value", {"metric": "CCC"}), ("levels", {"shrink": [1]})):
         (folder / f"{name}.json").write_text(json.dumps(recipe | {"register": recipe["register"] | change}))
@@ -514,6 +574,7 @@ UNUSUAL = {
     "a score cut at its median": {
         "evaluate": {"tasks": [{"name": "old", "kind": "binary", "target": "age", "threshold": "median"}]}
     },
+    "packed arrays": packed(final=["y-aware"]),
     "another site": {"evaluate": {"site_column": "scanner"}},
     "one participant by two patterns": {"participants": {"include": ["003", "sub-0*"]}},
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,18 @@ from anatcl.spec.task import canonical
 
 
 def make_splits(
-    design: Design, problem: Problem, folds: pd.DataFrame | None, encoders: list[int], seed: int
+    design: Design,
+    problem: Problem,
+    folds: pd.DataFrame | None,
+    encoders: list[int],
+    seed: int,
+    seen: Mapping[int, Collection[str]] | None = None,
 ) -> dict[str, list[Split]]:
     """Outer splits by the protocol's name in the tables.
 
     Where the splits are not those of pretraining, each encoder is evaluated apart on every split and the scores are
-    averaged; features of different encoders are never mixed, since their latent spaces differ.
+    averaged; features of different encoders are never mixed, since their latent spaces differ. Encoders that have seen
+    somebody whom a split tests are left out of it where others have not.
 
     Parameters
     ----------
@@ -36,15 +42,28 @@ def make_splits(
         Keys of the features' matrices; [-1] where one matrix serves all.
     seed : int
         Seed of dealing and drawing.
+    seen : mapping of int to collection of str, optional
+        Training participants of each encoder, as far as they are known.
     """
     found = {name: list(splits) for name, splits in KINDS[design.kind](design, problem, folds, seed)}
     if evaluated_apart(design, folds) and encoders != [-1]:
         found = {
-            name: [dataclasses.replace(s, encoder=e) for e in encoders for s in splits]
+            name: [
+                dataclasses.replace(s, encoder=e)
+                for e in encoders
+                for s in splits
+                if e in _strangers(problem, s, encoders, seen or {})
+            ]
             for name, splits in found.items()
         }
     suffix = "" if design.probe == "linear" else f"-{design.probe}"
     return {name + suffix: [_only_trainable(problem, s) for s in splits] for name, splits in found.items()}
+
+
+def _strangers(problem: Problem, split: Split, encoders: list[int], seen: Mapping[int, Collection[str]]) -> list[int]:
+    """Encoders that have seen nobody whom a split tests; all of them where there is none, which the audit refuses."""
+    tested = set(problem.rows["participant_id"].iloc[split.test].astype(str))
+    return [e for e in encoders if not tested & set(seen.get(e, ()))] or encoders
 
 
 def evaluated_apart(design: Design, folds: pd.DataFrame | None) -> bool:

@@ -21,7 +21,8 @@ from anatcl.base.pointers import refuse_pointer
 from anatcl.base.words import nearest
 from anatcl.measures.exports import OPENBHB, SUBCORTICAL
 from anatcl.measures.freesurfer import CEREBRAL, GREY, MIDDLE, STRUCTURES, TIV, WHITE
-from anatcl.pretrain import openbhb
+from anatcl.measures.openbhb import roi_table
+from anatcl.spec.openbhb import SUFFIX
 
 # First cell of a table by FreeSurfer's programs: hemisphere, parcellation and measure; or the measure alone.
 FREESURFER = re.compile(r"([lr]h)\.(.+)\.([a-z]+)|Measure:(\w+)", re.IGNORECASE)
@@ -180,10 +181,10 @@ def _once(names: np.ndarray, sessions: np.ndarray, path: Path) -> None:
 
 def _openbhb_folder(folder: Path) -> pd.DataFrame:
     """OpenBHB's desikan ``_ROI.npy`` files, any depth."""
-    files = sorted(folder.rglob(f"sub-*{openbhb.SUFFIX['desikan']}"))
+    files = sorted(folder.rglob(f"sub-*{SUFFIX['desikan']}"))
     if not files:
-        raise InputError(f"no sub-*{openbhb.SUFFIX['desikan']} below the folder.", folder, "Give a table instead.")
-    return openbhb.roi_table(files).drop(columns=["scan", "session_id"])
+        raise InputError(f"no sub-*{SUFFIX['desikan']} below the folder.", folder, "Give a table instead.")
+    return roi_table(files).drop(columns=["scan", "session_id"])
 
 
 def our_columns(values: pd.DataFrame, path: str | Path = "") -> pd.DataFrame:

@@ -64,6 +64,13 @@ def trained_on(folder: str | Path, strict: bool = True) -> dict[int, list[str]]:
     return found
 
 
+def seen_by(folder: str | Path | None) -> dict[int, list[str]]:
+    """Training participants of each encoder that has a fold; nothing of encoders that serve every fold."""
+    if not folder or brought(folder) or not any(Path(folder).glob("fold-*/model.json")):
+        return {}
+    return trained_on(folder, strict=False)
+
+
 def _check_brought(problem: Problem, encoders: dict[int, Brought], folder: str | Path) -> list[str]:
     """Abort when somebody who takes part was trained on: any row may be tested."""
     warnings = set()

@@ -20,8 +20,9 @@ from anatcl.base.named import call_named
 from anatcl.base.provenance import recorded, versions
 from anatcl.evaluate.data.features import write_embeddings
 from anatcl.pretrain.adapters import Adapter, sample_of
+from anatcl.pretrain.arrays import PackedArrays, open_arrays
 from anatcl.pretrain.bundle import FORMAT, embed_batches, embedding_batch
-from anatcl.pretrain.conform import map_files, to_input
+from anatcl.pretrain.conform import conform, map_files, to_input
 from anatcl.pretrain.device import Device, applied, for_embedding
 from anatcl.pretrain.outside import describe, open_encoder
 from anatcl.spec.encoders import Encoder
@@ -49,11 +50,67 @@ class Maps:
     template: str
     scans: pd.DataFrame
 
+    def reader(self, contract: Mapping[str, Any]) -> Callable[[str], np.ndarray]:
+        """What reads the map of a scan as an encoder takes it."""
+
+        def read(scan: str) -> np.ndarray:
+            image, mask = map_files(self.folder, contract["map"], scan, self.template)
+            return to_input(image, contract, mask)
+
+        return read
+
+    def sample(self, scan: str, map_name: str) -> dict[str, Any]:
+        """The map of a scan as an adapter takes it."""
+        image, _ = map_files(self.folder, map_name, scan, self.template)
+        native = map_name in ("head", "stripped")
+        mask = Path(self.folder) / f"{scan}_desc-brain_mask.nii.gz"
+        affine = Path(self.folder) / f"{scan}_from-T1w_to-{self.template}_desc-affine_xfm.mat"
+        return sample_of(image, mask if native else None, affine if native else None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """The maps of a cohort in packed arrays, where no files of them are there.
+
+    Parameters
+    ----------
+    arrays : PackedArrays
+    scans : DataFrame
+        Columns ``scan`` and ``participant_id``.
+    """
+
+    arrays: PackedArrays
+    scans: pd.DataFrame
+
+    def reader(self, contract: Mapping[str, Any]) -> Callable[[str], np.ndarray]:
+        """As of `Maps`; an `InputError` where the arrays hold another map."""
+        self._same(contract["map"])
+        place = {scan: number for number, scan in enumerate(self.arrays.rows["scan"].astype(str))}
+        affine = np.array(self.arrays.meta["affine"], dtype=float)
+
+        def read(scan: str) -> np.ndarray:
+            if scan not in place:
+                raise InputError("the scan has no packed volume.", self.arrays.folder, "See excluded.tsv beside it.")
+            return conform(self.arrays.true(place[scan]), affine, contract, self.arrays.folder)
+
+        return read
+
+    def sample(self, scan: str, map_name: str) -> dict[str, Any]:
+        """Refused: an adapter takes files."""
+        remedy = "Give its weights and architecture instead, or let the run make maps (pretrain: arrays: empty)."
+        raise InputError("an adapter takes files of maps, and there are packed arrays alone.", None, remedy)
+
+    def _same(self, map_name: str) -> None:
+        have = self.arrays.meta["map"]
+        if map_name != have:
+            reason = f"the encoder takes the {map_name} map, and the packed arrays hold {have}."
+            raise InputError(reason, self.arrays.folder, f"Leave it out, or set pretrain: map: {map_name}.")
+
 
 def embed_given(
     encoder: str | dict[str, Any],
     member: int,
-    maps: Maps,
+    maps: Maps | Packed,
     out: str | Path,
     *,
     device: str = "auto",
@@ -73,7 +130,7 @@ def embed_given(
         What stands below a name in ``evaluate: encoders``, as JSON text or a mapping.
     member : int
         Which of several files of weights.
-    maps : Maps
+    maps : Maps or Packed
     out : path
 
     Raises
@@ -104,51 +161,35 @@ def embed_given(
     write_json(folder / "model.json", {"format": FORMAT, **about})
 
 
-def conformed(maps: Maps, contract: Mapping[str, Any], threads: int) -> tuple[pd.DataFrame, list[np.ndarray]]:
+def conformed(maps: Maps | Packed, contract: Mapping[str, Any], threads: int) -> tuple[pd.DataFrame, list[np.ndarray]]:
     """Volumes of a cohort as an encoder takes them, and their rows; scans without a usable map are left out."""
     kept: list[int] = []
-    volumes = list(_usable(maps.scans, _reader(maps, contract), threads, kept, []))
+    volumes = list(_usable(maps.scans, maps.reader(contract), threads, kept, []))
     return maps.scans.iloc[kept].reset_index(drop=True), volumes
-
-
-def _reader(maps: Maps, contract: Mapping[str, Any]) -> Callable[[str], np.ndarray]:
-    def read(scan: str) -> np.ndarray:
-        image, mask = map_files(maps.folder, contract["map"], scan, maps.template)
-        return to_input(image, contract, mask)
-
-    return read
 
 
 Found = tuple[list[int], np.ndarray, list[dict[str, str]], dict[str, Any]]
 
 
-def _embedded(given: Encoder, maps: Maps, place: Device, batch: int) -> Found:
+def _embedded(given: Encoder, maps: Maps | Packed, place: Device, batch: int) -> Found:
     model, about = open_encoder(given)
     contract = about["input"]
     model.to(place.device)
     kept: list[int] = []
     excluded: list[dict[str, str]] = []
     size = batch or embedding_batch(place.device.type, tuple(contract["shape"]))
-    volumes = _usable(maps.scans, _reader(maps, contract), place.threads, kept, excluded)
+    volumes = _usable(maps.scans, maps.reader(contract), place.threads, kept, excluded)
     batches = (torch.from_numpy(np.stack(part))[:, None] for part in _parts(volumes, size))
     found = embed_batches(model, batches, place).numpy()
     return kept, found, excluded, about
 
 
-def _by_adapter(given: Encoder, maps: Maps, place: Device) -> Found:
+def _by_adapter(given: Encoder, maps: Maps | Packed, place: Device) -> Found:
     adapter = Adapter(call_named(given.adapter, given.arguments), place.device)
     chosen = given.input.map if given.input else "head"
     kept: list[int] = []
     excluded: list[dict[str, str]] = []
-
-    def read(scan: str) -> dict[str, Any]:
-        image, _ = map_files(maps.folder, chosen, scan, maps.template)
-        native = chosen in ("head", "stripped")
-        mask = Path(maps.folder) / f"{scan}_desc-brain_mask.nii.gz"
-        affine = Path(maps.folder) / f"{scan}_from-T1w_to-{maps.template}_desc-affine_xfm.mat"
-        return sample_of(image, mask if native else None, affine if native else None)
-
-    samples = _usable(maps.scans, read, place.threads, kept, excluded)
+    samples = _usable(maps.scans, lambda scan: maps.sample(scan, chosen), place.threads, kept, excluded)
     found = torch.cat([adapter(part) for part in _parts(samples, ADAPTER_BATCH)]).numpy()
     about = describe(given)
     about["input"] |= {"map": chosen}
@@ -193,9 +234,26 @@ def _parts(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
         yield part
 
 
-def maps_of(folder: str | Path, template: str, scans: str | Path, measures: str | Path | None) -> Maps:
-    """Maps of the scans of a table that are in the cohort (those of `measures`, where it is given)."""
+def maps_of(
+    folder: str | Path | None,
+    template: str,
+    scans: str | Path,
+    measures: str | Path | None,
+    arrays: str | Path | None = None,
+) -> Maps | Packed:
+    """Maps of the scans of a table that are in the cohort (those of `measures`, where it is given).
+
+    Raises
+    ------
+    InputError
+        There is neither a folder of maps nor one of packed arrays.
+    """
     table = read_tsv(scans)
     if measures:
         table = table[table["scan"].isin(read_tsv(measures)["scan"])]
-    return Maps(folder, template, table.sort_values("scan", ignore_index=True))
+    table = table.sort_values("scan", ignore_index=True)
+    if arrays:
+        return Packed(open_arrays(arrays), table)
+    if not folder:
+        raise InputError("nothing says where the maps are.", remedy="Give --maps-dir, or --arrays.")
+    return Maps(folder, template, table)

@@ -12,7 +12,7 @@ from typing import Any
 
 from anatcl.base.files import read_tsv, write_tsv
 from anatcl.evaluate.probes.finetune import FineTune, Start, rows_as_features
-from anatcl.evaluate.steps.embed_given import Maps, conformed
+from anatcl.evaluate.steps.embed_given import Maps, Packed, conformed
 from anatcl.evaluate.steps.gather import FLOATS
 from anatcl.evaluate.steps.inputs import scans_table
 from anatcl.evaluate.steps.task import Settings, evaluate_task
@@ -76,11 +76,11 @@ class Theirs:
     ----------
     encoder : str or dict
         What stands below a name in ``evaluate: encoders``.
-    maps : Maps
+    maps : Maps or Packed
     """
 
     encoder: str | dict[str, Any]
-    maps: Maps
+    maps: Maps | Packed
 
     @contextlib.contextmanager
     def opened(self, threads: int) -> Iterator[tuple[PackedArrays, Start, str]]:

@@ -152,7 +152,7 @@ def _one_design(how: _Method, task: Task, table: pd.DataFrame, features: Feature
         encoders = list(features.matrices)
         if folds is not None and encoders != [-1] and evaluated_apart(design, folds):
             audit.check_apart(problem, folds, settings.pretrained)
-        splits = make_splits(design, problem, folds, encoders, settings.seed)
+        splits = make_splits(design, problem, folds, encoders, settings.seed, audit.seen_by(settings.pretrained))
         unfit = too_small(design, problem, folds, settings.seed)
         found = [_skipped(how, name, Refused(why, problem)) for name, why in unfit.items()]
         found += [_or_skipped(how, problem, features, design, n, s) for n, s in splits.items()]

@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from anatcl.base.derivatives import dataset_of, sources
 from anatcl.base.files import write_json
 from anatcl.base.provenance import peak_memory_mb, versions
 from anatcl.images import Volume, load
@@ -19,7 +20,7 @@ from anatcl.measures.surfaces import annotation, engine, filling, gifti, shape
 from anatcl.measures.surfaces.picture import picture
 from anatcl.measures.surfaces.quality import quality
 from anatcl.measures.surfaces.table import distances
-from anatcl.measures.tissues import load_tissues, sources
+from anatcl.measures.tissues import load_tissues
 from anatcl.preprocess.pictures import canonical
 from anatcl.spec.atlas import FALLBACK
 
@@ -85,7 +86,7 @@ def run(
         seconds[side] = said["seconds"]
         _write(stem, side, surfaces[side])
     picture(canonical(scan), surfaces, templates, out_picture)
-    record = _record(maps, transform, program, voxel_mm)
+    record = _record(program, voxel_mm) | sources(maps.values(), dataset_of(out_quality), [transform])
     record |= {"Seconds": round(time.monotonic() - start, 2), "PeakMemoryMB": peak_memory_mb()}
     write_json(out_quality, {"hemispheres": numbers, "ProcessorSeconds": seconds} | record)
     return numbers
@@ -104,9 +105,8 @@ def _write(stem: Path, side: str, surfaces: engine.Surfaces) -> None:
     gifti.write_surfaces(stem, side, surfaces, (k1 + k2) / 2)
 
 
-def _record(maps: dict[str, Path], transform: Path, program: str, voxel_mm: float) -> dict[str, Any]:
+def _record(program: str, voxel_mm: float) -> dict[str, Any]:
     return {
-        "Sources": sources(maps, transform),
         "Engine": program,
         "EngineOptions": engine.OPTIONS,
         "GridMm": voxel_mm,

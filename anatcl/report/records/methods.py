@@ -132,7 +132,7 @@ def _record(file: Path) -> Any:
     scores = read_tsv(file)
     methods = set(scores["method"]) if "method" in scores else set()
     columns = [name for name in ("task", "protocol", "folds", "seed", "metric") if name in scores]
-    shared = [{name: value} for name in columns for value in sorted(scores[name].unique().tolist())]
+    shared = [{name: value} for name in columns for value in sorted(scores[name].dropna().unique().tolist())]
     named = ", ".join(words.method_label(name).lower() for name in words.BASELINES if name in methods)
     return {"columns": list(scores), "rows": shared, "baselines": named}
 
@@ -143,6 +143,7 @@ def _note(facts: dict[str, list[str]], key: str, value: Any) -> None:
         value = value.get("name")
     if value is None or isinstance(value, list | dict) or value == "":
         return
+    value = int(value) if isinstance(value, float) and value.is_integer() else value
     for fact, known in FACTS.items():
         if key.lower() in known and str(value) not in facts.setdefault(fact, []):
             facts[fact].append(str(value))

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from openbhb_release import make_release
 
 from tests.unit.docs.test_docs_commands import ROOT, blocks, commands
 
@@ -29,6 +30,7 @@ NAMES = {
     "/data/abide1": "data/abide1",
     "/data/my_study": "data/my_study",
     "/data/ixi": "data/my_study",
+    "/data/openBHB": "data/openBHB",
     "/data/out": "out",
     "/shared/envs": "envs_built",
     "bids_dir=...": "bids_dir=data/my_study",
@@ -50,6 +52,7 @@ WAYS: tuple[tuple[str, str | None, str], ...] = (
     (r"^make (demo|install|test|lint|docs|test-fast)", "{} --dry-run", ".ci/run; the demo: docs/tour.md"),
     (r"embed .*_T1w\.nii", None, "tests/unit/pretrain/test_raw.py"),
     (r"pretrain import", None, "tests/unit/pretrain/test_official.py"),
+    (r"^anatcl crate", None, END_TO_END),
     (r"evaluate tables", None, "tests/unit/evaluate/test_tables.py"),
     (r"evaluate embed-given", None, "tests/unit/evaluate/test_brought.py"),
     (r"--format (onnx|hf)", None, "tests/unit/pretrain/test_bundle_use.py"),
@@ -169,6 +172,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_bids(folder / "demo" / "bids", rng)
     add_demo_targets(folder / "demo" / "bids" / "participants.tsv")
     make_phenotypes(folder / "data" / "abide1" / "tables")
+    make_release(folder / "data" / "openBHB", 30)
     for line in ("anatcl init data/my_study --out my.yaml", "snakemake bids --cores 1 --configfile my.yaml"):
         done = shell(folder, line)
         assert done.returncode == 0, done.stderr

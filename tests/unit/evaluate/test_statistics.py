@@ -230,6 +230,22 @@ def test_challenge_score_multiplies_age_and_site():
     assert "within sites" in found[0]["flags"]
 
 
+def test_challenge_score_of_the_official_split_has_its_own_two_test_sets():
+    row = dict.fromkeys(scores.COLUMNS) | {"method": "m"}
+    values = {"2-fold": (4.0, 0.5), "train-to-internal_test": (3.0, 0.4), "train-to-external_test": (5.0, 0.1)}
+    table = pd.DataFrame(
+        [row | {"task": "openbhb-age", "metric": "mae", "protocol": p, "value": a} for p, (a, _) in values.items()]
+        + [
+            row | {"task": "openbhb-site", "metric": "balanced_accuracy", "protocol": p, "value": b}
+            for p, (_, b) in values.items()
+        ]
+    )
+    found = scores.challenge_rows(table)
+    assert [r["value"] for r in found] == [pytest.approx(5 * 0.4**0.3)] and not found[0]["flags"]
+    inside = scores.challenge_rows(table[table["protocol"] != "train-to-external_test"])
+    assert [r["value"] for r in inside] == [pytest.approx(4 * 0.5**0.3)]
+
+
 def test_a_paired_test_takes_what_both_intervals_lack_and_at_most_nadeau_and_bengio(rng):
     replicates = np.r_[0.3, rng.normal(0.3, 0.2, 4000)]
     plain = replicates[1:].std(ddof=1)

@@ -8,9 +8,11 @@ import pytest
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
+from anatcl.measures.openbhb import CHANNELS, REGIONS
 from anatcl.pretrain.arrays import open_arrays
 from anatcl.pretrain.cohort import load_cohort
-from anatcl.pretrain.openbhb import AFFINES, CHANNELS, MASKS, REGIONS, SUFFIX, read_ramp, read_tree
+from anatcl.pretrain.openbhb import AFFINES, read_ramp, read_tree
+from anatcl.spec.openbhb import MASKS, SUFFIX
 
 nib = pytest.importorskip("nibabel")
 SHAPE = (7, 8, 9)

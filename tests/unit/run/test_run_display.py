@@ -151,7 +151,7 @@ class FakePlan:
     def __init__(self, images: list[str], check: bool) -> None:
         part = namedtuple("Part", "check_disk recipe")(check, "fast")
         self.config = namedtuple("Config", "failures preprocess")(part, part)
-        self.imaging = namedtuple("Imaging", "template atlas")("T", "A")
+        self.imaging, self.source = namedtuple("Imaging", "template atlas")("T", "A"), ""
         self.cohort = self
         self.scans = [f"sub-{n}/anat/sub-{n}" for n in range(len(images))]
         self.images = dict(zip(self.scans, images, strict=True))

@@ -10,9 +10,9 @@ from anatcl.run.passes import with_pages
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
-        (["--until", "measures", "--cores", "2"], ["--until", "measures", "cohort_page", "--cores", "2"]),
-        (["-n", "-U", "qc", "measures"], ["-n", "-U", "qc", "measures", "cohort_page"]),
-        (["--until=measures"], ["--until", "measures", "cohort_page"]),
+        (["--until", "measures", "--cores", "2"], ["--until", "cohort_page", "--cores", "2"]),
+        (["-n", "-U", "qc", "measures"], ["-n", "-U", "qc", "cohort_page"]),
+        (["--until=measures"], ["--until", "cohort_page"]),
         (["measures"], ["measures"]),
         (["--until", "qc", "--config", "measures"], ["--until", "qc", "--config", "measures"]),
     ],

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import standard
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv
@@ -177,3 +178,9 @@ def test_integers_are_written_as_they_are(tmp_path, rng, slope):
     image = nib.load(tmp_path / "x.nii.gz")
     np.testing.assert_array_equal(image.dataobj.get_unscaled(), stored)
     np.testing.assert_allclose(image.get_fdata(), stored * slope)
+
+
+def test_the_validator_of_the_standard_finds_no_error(dataset):
+    found = standard.issues(dataset)
+    assert found["error"] == set()
+    assert not any("VERSION" in code and "HED" not in code for code, _ in found["warning"])

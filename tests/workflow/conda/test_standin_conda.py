@@ -150,7 +150,7 @@ def studies(conda, repository, tmp_path_factory) -> tuple[Study, Study]:
 
 
 # Rules that the study's configuration does not plan; tests/unit/test_environments.py looks at what they import.
-OF_OPTIONS = {"surfaces", "embed_given", "finetune"}
+OF_OPTIONS = {"surfaces", "embed_given", "finetune", "person_template", "person_align"}
 
 
 def test_every_rule_ran_in_its_own_environment(studies):
@@ -176,6 +176,53 @@ def test_the_tables_are_those_of_a_run_without_conda(studies):
     assert len(tables[0]) > 20 and "results/evaluate/scores.tsv" in tables[0]
     assert set(tables[0]) == set(tables[1])
     assert [name for name, content in tables[0].items() if tables[1][name] != content] == []
+
+
+# A queue of one machine, as strict as PBS: a job begins in another folder, and has this environment only with -V.
+QSUB = """#!/bin/sh
+echo "$@" >> "$(dirname "$0")/asked.txt"
+keep=
+for word; do [ "$word" = -V ] && keep=1; script=$word; done
+script=$(realpath "$script")
+cd /
+if [ "$keep" ]; then nohup "$script" >/dev/null 2>&1 & else nohup env -i "$script" >/dev/null 2>&1 & fi
+echo $!
+"""
+
+
+@pytest.fixture
+def template(conda, heads, tmp_path):
+    """Run the rule `template` by the workflow of a clone or an installed copy, with its environment."""
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"bids_dir": str(heads)}))
+
+    def run(name: str, repository: Path, *options: str, **variables: str) -> dict[str, bytes]:
+        (tmp_path / name).mkdir()
+        study = Study(tmp_path / name, conda, repository)
+        path = os.pathsep.join([str(tmp_path), study.environment["PATH"]])
+        done = study.run("--sdm", "conda", "--until", "template", *options, PATH=path, **variables)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+        assert study.prefixes() == {("preprocess", "template"): {"preprocess.yaml"}}
+        made = study.folder / "results" / "preprocess" / "template"
+        return {file.name: file.read_bytes() for file in made.glob("*.nii.gz")}
+
+    return run
+
+
+def test_an_installed_copy_and_a_scheduler_do_as_the_clone_does(template, repository, wheel, tmp_path):
+    """The environment does not have the library: the job finds that of the clone, or of the wheel, by its path."""
+    pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="the plugin of this profile is absent")
+    volumes = template("clone", repository)
+    assert len(volumes) > 5
+    place = tmp_path / "a place"
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target", str(place), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    assert template("wheel", place / "anatcl" / "shipped", PYTHONPATH=str(place)) == volumes
+    (tmp_path / "qsub").write_text(QSUB)
+    (tmp_path / "qsub").chmod(0o755)
+    profile = str(repository / "workflow" / "profiles" / "generic")
+    assert template("queue", repository, "--workflow-profile", profile) == volumes
+    [asked] = (tmp_path / "asked.txt").read_text().splitlines()
+    assert asked.startswith("-V -N anatcl-template -l select=1:ncpus=1:mem=4000mb -l walltime=00:15:00 ")
 
 
 def test_adding_conda_redoes_the_cohort_unless_software_is_no_trigger(studies):

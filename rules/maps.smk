@@ -1,0 +1,8 @@
+# maps: what is trained on and measured, made from scans or brought by the dataset (config pretrain: arrays).
+#
+# REQUIRED INPUTS: results/bids/scans.tsv
+# OUTPUTS:         results/preprocess/, results/measures/, results/pretrain/arrays/
+# STEPS:           preprocess.smk -> measures.smk -> report_pages.smk, pretrain_pack.smk; or take.smk alone
+for part in PLAN.cohort.parts:
+
+    include: f"{part}.smk"
