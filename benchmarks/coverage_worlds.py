@@ -65,10 +65,8 @@ class Setting:
             {"positives": [1], "negatives": [0]} if self.kind == "binary" else {}
         )
         found |= {"group": "family"} if self.family > 1 else {}
-        if self.kind == "binary":
-            shown = ["roc_auc", "balanced_accuracy", "average_precision"]
-            by_site = self.design["kind"] == "leave-site-out"
-            found["metrics"] = shown + [f"{m}_site_mean" for m in shown if by_site]
+        if self.kind == "binary" and self.design["kind"] != "leave-site-out":  # means over sites come with all metrics
+            found["metrics"] = ["roc_auc", "balanced_accuracy", "average_precision"]
         return found | ({"bias_correction": True} if self.gap else {})
 
 
