@@ -6,8 +6,8 @@ Run from the root of the repository, after ``--until measures`` on a dataset wit
 
 With ``--longitudinal OTHER`` (results of the same scans by ``measures: longitudinal: true``) the summary has both ways
 side by side. It writes ``<name>_reliability.tsv`` (the workflow's table as it is), ``<name>_reliability_summary``
-(median and 90th percentile over regions) and ``<name>_reliability.png``. The last line is one JSON object: median percent
-difference.
+(median and 90th percentile over regions) and ``<name>_reliability.png``. The last line is one JSON object: median
+percent difference.
 """
 
 from __future__ import annotations
