@@ -40,7 +40,8 @@ OF_RECORDS = {
 }  # fmt: skip
 # Values that differ from the default, where the next word or number would not do.
 OTHERS: dict[str, Any] = {
-    "preprocess.qc": {"cjv": [None, 1.5]}, "bids.voxel_mm": [0.5, 3.0], "bids.runs": "first", "bids.layout": "openbhb", "pretrain.final": ["y-aware"],
+    "preprocess.qc": {"cjv": [None, 1.5]}, "bids.voxel_mm": [0.5, 3.0], "bids.runs": "first",
+    "bids.layout": "openbhb", "pretrain.final": ["y-aware"],
     "bids.unoriented": "accept", "pretrain.map": "quasi-raw", "pretrain.precision": "bf16",
     "pretrain.crop": [[0, 9], [0, 9], [0, 9]], "pretrain.options.pooling": "grid",
     "pretrain.options.optimiser": "adamw", "pretrain.options.schedule": "cosine",
