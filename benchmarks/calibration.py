@@ -27,13 +27,14 @@ import numpy as np
 import pandas as pd
 
 from anatcl.base.provenance import hardware, versions
+from anatcl.evaluate.data import units
 from anatcl.evaluate.data.features import Features
 from anatcl.evaluate.data.problem import Problem, make_problem
 from anatcl.evaluate.data.protocols import make_splits
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation as protocol
 from anatcl.evaluate.probes.probe import Make
-from anatcl.evaluate.statistics import bootstrap, compare, metrics
+from anatcl.evaluate.statistics import bootstrap, compare, metrics, scores
 from anatcl.evaluate.steps import control
 from anatcl.spec.protocol import load_design
 from anatcl.spec.task import load_task
@@ -135,13 +136,17 @@ def one_cohort(seed: int, kind: str, n: int, d: int, signal: float, n_bootstrap:
         found.append(values)
         missing.append(outcome.missing_variance)
         for m in METRICS[kind]:
-            plain, wide = bootstrap.interval(values[m]), bootstrap.interval(values[m], missing[-1][m])
+            found_m = bootstrap.Replicates(values[m])
+            plain, wide = (
+                scores.estimate(m, found_m, outcome.predictions, kind, lacking) for lacking in (0.0, missing[-1][m])
+            )
             row = {"metric": m, "value": values[m][0], "truth": truth[m], "missing": missing[-1][m]}
             inside = {name: low <= truth[m] <= high for name, (low, high) in (("plain", plain), ("covered", wide))}
             rows.append(row | inside | {"variance": values[m][1:].var()})
     for m in METRICS[kind]:
         both = found[0][m] - found[1][m]
-        test = compare.difference(both, n, FOLDS, missing[0][m] + missing[1][m])
+        effective = units.effective_n(outcome.predictions, kind, m)
+        test = compare.paired(bootstrap.Replicates(both), effective, FOLDS, missing[0][m] + missing[1][m])
         row = {"metric": m, "p": test["p"], "difference": test["difference"], "difference_variance": both[1:].var()}
         rows.append(row)
     return rows

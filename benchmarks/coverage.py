@@ -7,7 +7,7 @@ are fitted on settings of their own (``fit:``), never on those that judge them.
 Cohorts are added to ``OUT/<setting>.jsonl``; a run that was stopped goes on where it was. Run from the root::
 
     python -m benchmarks.coverage --settings all --repeats 400 --out build/coverage --docs docs/statistics.md
-    python -m benchmarks.coverage --fit --repeats 400 --out build/coverage
+    python -m benchmarks.coverage --fit --repeats 20
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from anatcl.evaluate.statistics import compare, metrics, scores
 from anatcl.evaluate.steps import control
 from anatcl.spec.protocol import load_design
 from anatcl.spec.task import load_task
+from benchmarks.coverage_fit import shares
 from benchmarks.coverage_worlds import SETTINGS, Cohort, Setting, World, mixing_of
 
 METRICS = {
@@ -93,8 +94,6 @@ def one_cohort(setting: Setting, seed: int) -> list[dict[str, Any]]:
             rows.append({"m": "leak alarm", "alarm": bool(control.control_rows(problem, outcome, value, 1)[1])})
     for test in compare.compare_all(predictions, {"y": setting.kind}, RESAMPLES, seed, lacking).to_dict("records"):
         rows.append({"m": test["metric"], "p": test["p"]})
-    if setting.fit:
-        rows += fit_rows(predictions, setting, seed, lacking)
     return [row | {"seed": seed} for row in rows]
 
 
@@ -144,19 +143,6 @@ def true_scores(models: list[Any], setting: Setting, fresh: Cohort, view: int) -
     return pd.DataFrame(found).mean().to_dict()
 
 
-def fit_rows(
-    predictions: list[pd.DataFrame], setting: Setting, seed: int, lacking: dict[Any, float]
-) -> list[dict[str, Any]]:
-    """Tests for a grid of shares of pair effects that cancel."""
-    rows, before = [], compare.SHARED
-    for share in np.round(np.arange(0, 1.01, 0.1), 1):
-        compare.SHARED = float(share)
-        for test in compare.compare_all(predictions, {"y": setting.kind}, RESAMPLES, seed, lacking).to_dict("records"):
-            rows.append({"m": test["metric"], "shared": float(share), "p": test["p"]})
-    compare.SHARED = before
-    return rows
-
-
 def file_of(out: Path, setting: Setting) -> Path:
     """Where the cohorts of a setting are kept."""
     return out / (re.sub(r"\W+", "-", setting.name) + ".jsonl")
@@ -171,7 +157,7 @@ def load(out: Path, setting: Setting) -> pd.DataFrame:
             rows += json.loads(line)
         except json.JSONDecodeError:
             continue
-    return pd.DataFrame(rows, columns=["m", "v", "lo", "hi", "t", "p", "flags", "alarm", "shared", "seed"])
+    return pd.DataFrame(rows, columns=["m", "v", "lo", "hi", "t", "p", "flags", "alarm", "seed"])
 
 
 def simulate(settings: Iterable[Setting], repeats: int, out: Path) -> None:
@@ -188,7 +174,6 @@ def simulate(settings: Iterable[Setting], repeats: int, out: Path) -> None:
 def summary(setting: Setting, table: pd.DataFrame) -> list[dict[str, Any]]:
     """Coverage and rejection of each metric, with standard errors."""
     rows = []
-    table = table[table["shared"].isna()]
     flags = "; ".join(sorted({re.sub(r"\d+", "#", f) for f in table["flags"].dropna() if f}))
     for m, part in table.groupby("m", sort=False):
         one = part.dropna(subset=["v"])
@@ -259,13 +244,6 @@ def to_markdown(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def fitted(out: Path) -> pd.Series:
-    """Mean rejection over the fitting settings and metrics by the share of pair effects that cancel."""
-    table = pd.concat([load(out, s) for s in SETTINGS if s.fit]).dropna(subset=["shared"])
-    rejected = (table["p"].astype(float) < 0.05).groupby([table["m"], table["shared"]]).mean()
-    return rejected.groupby("shared").agg(["mean", "max"])
-
-
 def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -274,16 +252,16 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("build/coverage"), metavar="DIR", help="where cohorts are kept"
     )
-    parser.add_argument("--fit", action="store_true", help="only the settings on which constants are fitted")
+    parser.add_argument("--fit", action="store_true", help="count what cancels in tests, on settings of their own")
     parser.add_argument("--docs", type=Path, metavar="FILE", help="write the table between its marks in this file")
     args = parser.parse_args()
     wanted = [s for s in SETTINGS if s.fit == args.fit]
     if args.settings != ["all"]:
         wanted = [s for s in wanted if any(part in s.name for part in args.settings)]
-    simulate(wanted, args.repeats, args.out)
     if args.fit:
-        print(fitted(args.out).to_string())
+        print(shares(wanted, args.repeats).to_string(index=False))
         return
+    simulate(wanted, args.repeats, args.out)
     rows = [row for s in wanted for row in summary(s, load(args.out, s))]
     (args.out / "summary.json").write_text(json.dumps(rows, indent=1))
     text = to_markdown(rows)

@@ -185,4 +185,8 @@ SETTINGS = (
     Setting("fit: regression, 200 people, 40 features", "regression", 200, 40, 0.4, fit=True),
     Setting("fit: two classes, 160 people", "binary", 160, 15, 0.5, fit=True),
     Setting("fit: two classes, 300 people", "binary", 300, 20, 1.0, fit=True),
+    Setting("fit: regression, strong signal", "regression", 180, 15, 2.5, fit=True),
+    Setting("fit: two classes, strong signal", "binary", 180, 15, 2.5, fit=True),
+    Setting("fit: regression, no signal", "regression", 120, 12, 0.0, fit=True),
+    Setting("fit: two classes, no signal", "binary", 160, 15, 0.0, fit=True),
 )

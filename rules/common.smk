@@ -79,6 +79,7 @@ wildcard_constraints:
     baseline="|".join(PLAN.methods.tables) or "none",
     given="|".join(PLAN.methods.brought) or "none",
     tuned="|".join(PLAN.methods.tuned) or "none",
+    trained="|".join(PLAN.methods.trainings) or "none",
     member=r"\d+",
     task=layout.TASK_PATTERN,
 
@@ -375,27 +376,41 @@ def embedding_files(wildcards):
 
 
 @ready
+def seed_count(wildcards):
+    """How many seeds of a method are probed."""
+    return PLAN.methods.seed_count(wildcards.embedded)
+
+
+@ready
 def models_dir(wildcards):
     """Folder that says whom a method has seen in training."""
     return PLAN.methods.folder(wildcards.embedded)
 
 
 @ready
+def train_method(wildcards):
+    """The method of a training, whichever of its seeds."""
+    return PLAN.methods.method_and_seed(wildcards.trained)[0]
+
+
+@ready
 def train_code(wildcards):
     """Digest of what a training runs: the losses of its own method count, the others do not."""
-    return code_digest("pretrain", "train", *PLAN.training.parts(wildcards.method))
+    return code_digest(
+        "pretrain", "train", *PLAN.training.parts(train_method(wildcards))
+    )
 
 
 @ready
 def train_options(wildcards):
     """Everything that shapes the training of a method."""
-    return PLAN.training.options(wildcards.method)
+    return PLAN.training.options(*PLAN.methods.method_and_seed(wildcards.trained))
 
 
 @ready
 def train_own(wildcards):
     """Digest of the files of a loss and a network of the user's own."""
-    return PLAN.training.own_code(wildcards.method)
+    return PLAN.training.own_code(train_method(wildcards))
 
 
 def grown(amount):

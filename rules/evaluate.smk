@@ -12,14 +12,14 @@ rule embed:
     input:
         arrays="results/pretrain/arrays/arrays.json",
         volumes="results/pretrain/arrays/volumes.npy",
-        encoder="results/pretrain/{method}/fold-{fold}/encoder.safetensors",
-        model="results/pretrain/{method}/fold-{fold}/model.json",
+        encoder="results/pretrain/{trained}/fold-{fold}/encoder.safetensors",
+        model="results/pretrain/{trained}/fold-{fold}/model.json",
     output:
-        embeddings="results/evaluate/{method}/fold-{fold}/embeddings.npz",
+        embeddings="results/evaluate/{trained}/fold-{fold}/embeddings.npz",
     log:
-        "logs/embed/{method}/fold-{fold}.log",
+        "logs/embed/{trained}/fold-{fold}.log",
     benchmark:
-        "results/benchmarks/embed/{method}/fold-{fold}.tsv"
+        "results/benchmarks/embed/{trained}/fold-{fold}.tsv"
     conda:
         TORCH_ENV
     threads: PLAN.config.pretrain.threads
@@ -218,6 +218,7 @@ rule probe:
         task=task_text,
         content=task_content,
         embeddings_dir=subpath(output.scores, parent=True),
+        seeds=seed_count,
         pretrained_dir=models_dir,
         protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
@@ -232,6 +233,7 @@ rule probe:
         " --task {params.task:q}"
         " --method {wildcards.embedded}"
         " --embeddings-dir {params.embeddings_dir:q}"
+        " --seeds {params.seeds}"
         " --pretrained {params.pretrained_dir:q}"
         " --protocol {params.protocols:q}"
         " --scans {input.scans:q}"

@@ -1,8 +1,8 @@
 # pretrain: one encoder per method and fold, trained without that fold's participants.
 #
 # REQUIRED INPUTS: results/pretrain/arrays (pretrain_pack.smk, or take.smk), results/measures/measures.tsv
-# OUTPUTS:         results/pretrain/{folds.tsv, {method}/fold-{k}/, {method}/final/, models.tsv}
-# STEPS:           folds (once) -> train per method and fold, train_final per method -> pretrain
+# OUTPUTS:         results/pretrain/{folds.tsv, {method}/[seed-{s}/]fold-{k}/, {method}/final/, models.tsv}
+# STEPS:           folds (once) -> train per method, seed and fold, train_final per method -> pretrain
 
 
 rule folds:
@@ -39,7 +39,7 @@ rule folds:
 
 
 rule train:
-    """Train one method without one fold."""
+    """Train one method, with one seed, without one fold."""
     input:
         arrays="results/pretrain/arrays/arrays.json",
         volumes="results/pretrain/arrays/volumes.npy",
@@ -47,13 +47,13 @@ rule train:
         measures="results/measures/measures.tsv",
         folds="results/pretrain/folds.tsv",
     output:
-        encoder="results/pretrain/{method}/fold-{fold}/encoder.safetensors",
-        model="results/pretrain/{method}/fold-{fold}/model.json",
-        history="results/pretrain/{method}/fold-{fold}/history.tsv",
+        encoder="results/pretrain/{trained}/fold-{fold}/encoder.safetensors",
+        model="results/pretrain/{trained}/fold-{fold}/model.json",
+        history="results/pretrain/{trained}/fold-{fold}/history.tsv",
     log:
-        "logs/train/{method}/fold-{fold}.log",
+        "logs/train/{trained}/fold-{fold}.log",
     benchmark:
-        "results/benchmarks/train/{method}/fold-{fold}.tsv"
+        "results/benchmarks/train/{trained}/fold-{fold}.tsv"
     conda:
         TORCH_ENV
     threads: PLAN.config.pretrain.threads
@@ -67,6 +67,7 @@ rule train:
         launcher=PLAN.training.launcher,
         arrays_dir=subpath(input.arrays, parent=True),
         out_dir=subpath(output.encoder, parent=True),
+        method=train_method,
         options=train_options,
         own=train_own,
         precision=PLAN.config.pretrain.precision,
@@ -79,7 +80,7 @@ rule train:
         " --measures {input.measures:q}"
         " --folds {input.folds:q}"
         " --fold {wildcards.fold}"
-        " --method {wildcards.method}"
+        " --method {params.method}"
         " --options {params.options:q}"
         " --device {params.device}"
         " --precision {params.precision}"
@@ -100,13 +101,13 @@ rule train_final:
         measures="results/measures/measures.tsv",
         folds="results/pretrain/folds.tsv",
     output:
-        encoder="results/pretrain/{method}/final/encoder.safetensors",
-        model="results/pretrain/{method}/final/model.json",
-        history="results/pretrain/{method}/final/history.tsv",
+        encoder="results/pretrain/{trained}/final/encoder.safetensors",
+        model="results/pretrain/{trained}/final/model.json",
+        history="results/pretrain/{trained}/final/history.tsv",
     log:
-        "logs/train/{method}/final.log",
+        "logs/train/{trained}/final.log",
     benchmark:
-        "results/benchmarks/train/{method}/final.tsv"
+        "results/benchmarks/train/{trained}/final.tsv"
     conda:
         TORCH_ENV
     threads: PLAN.config.pretrain.threads
@@ -120,6 +121,7 @@ rule train_final:
         launcher=PLAN.training.launcher,
         arrays_dir=subpath(input.arrays, parent=True),
         out_dir=subpath(output.encoder, parent=True),
+        method=train_method,
         options=train_options,
         own=train_own,
         precision=PLAN.config.pretrain.precision,
@@ -132,7 +134,7 @@ rule train_final:
         " --measures {input.measures:q}"
         " --folds {input.folds:q}"
         " --fold -1"
-        " --method {wildcards.method}"
+        " --method {params.method}"
         " --options {params.options:q}"
         " --device {params.device}"
         " --precision {params.precision}"
@@ -148,8 +150,8 @@ rule pretrain:
     """List the trained encoders, with their last loss and hashes."""
     input:
         models=expand(
-            "results/pretrain/{method}/fold-{fold}/model.json",
-            method=PLAN.methods.encoders,
+            "results/pretrain/{trained}/fold-{fold}/model.json",
+            trained=PLAN.methods.trainings,
             fold=PLAN.training.folds,
         ),
     output:

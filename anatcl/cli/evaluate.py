@@ -82,6 +82,7 @@ def _task(steps: argparse._SubParsersAction) -> None:
     step.add_argument("--task", required=True, metavar="TASK", help="JSON, a YAML or JSON file, or a shipped name")
     step.add_argument("--method", required=True, metavar="NAME", help="name of the method in the tables")
     step.add_argument("--embeddings-dir", metavar="DIR", help="folder of fold-*/embeddings.npz of the method")
+    step.add_argument("--seeds", type=int, metavar="N", help="seeds of its encoders that are read (default all)")
     step.add_argument("--features", metavar="FILE", help="table of features instead (TSV or CSV)")
     step.add_argument(
         "--feature-set",
@@ -142,6 +143,7 @@ def _run_task(args: argparse.Namespace) -> None:
         args.out_predictions,
         args.out_scores,
         embeddings_dir=args.embeddings_dir,
+        seeds=args.seeds,
         features=args.features,
         feature_set=args.feature_set,
         measures=args.measures,

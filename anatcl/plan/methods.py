@@ -36,6 +36,22 @@ class Methods:
         return [*methods, UNTRAINED] if self.config.evaluate.untrained and UNTRAINED not in methods else methods
 
     @functools.cached_property
+    def trainings(self) -> list[str]:
+        """Folders of the folds of every encoder: ``{method}``, then ``{method}/seed-{s}`` where several are trained."""
+        return [place for method in self.encoders for place in self.seeds(method)]
+
+    def seeds(self, method: str) -> list[str]:
+        """Folders of the folds of one method's encoders; the untrained one's further seeds need no training."""
+        number = 1 if method == UNTRAINED else self.config.pretrain.seeds
+        return [method, *(f"{method}/seed-{s}" for s in range(1, number))]
+
+    @staticmethod
+    def method_and_seed(training: str) -> tuple[str, int]:
+        """What one of `trainings` is of."""
+        method, _, seed = training.partition("/seed-")
+        return method, int(seed or 0)
+
+    @functools.cached_property
     def rivals(self) -> list[str]:
         """Linear rivals of the encoders, fitted on the volumes of the same people."""
         wanted = self.config.evaluate.rivals if self.encoders else ()
@@ -85,15 +101,29 @@ class Methods:
         """Files of the embeddings of a probed method; an untrained encoder's further seeds see every fold alike."""
         if name in self.brought:
             return [str(EVALUATE / name / f"seed-{k}" / "embeddings.npz") for k in self.members(name)]
-        folds = [str(EVALUATE / name / f"fold-{k}" / "embeddings.npz") for k in range(self.config.pretrain.folds)]
+        folds = [str(EVALUATE / place / "embeddings.npz") for place in self.folds(name)]
         seeds = range(1, self.config.evaluate.untrained_seeds) if name == UNTRAINED else ()
         return folds + [str(EVALUATE / name / f"seed-{s}" / "embeddings.npz") for s in seeds]
+
+    def seed_count(self, name: str) -> int:
+        """How many seeds of a method's encoders are probed."""
+        if name == UNTRAINED:
+            return self.config.evaluate.untrained_seeds
+        return (
+            len(self.members(name)) if name in self.brought else len(self.seeds(name)) if name in self.encoders else 1
+        )
 
     def encoder_files(self, name: str) -> list[str]:
         """Files that say whom the encoders of a probed method have seen."""
         if name in self.brought:
             return [str(EVALUATE / name / f"seed-{k}" / "model.json") for k in self.members(name)]
-        return [f"{self.folder(name)}/fold-{k}/model.json" for k in range(self.config.pretrain.folds)]
+        home = EVALUATE if name in self.rivals else PRETRAIN
+        return [str(home / place / "model.json") for place in self.folds(name)]
+
+    def folds(self, name: str) -> list[str]:
+        """``{name}/fold-{k}`` of every fold and seed of a method that is made for each fold."""
+        places = self.seeds(name) if name in self.encoders else [name]
+        return [f"{place}/fold-{k}" for place in places for k in range(self.config.pretrain.folds)]
 
     def folder(self, name: str) -> str:
         """Folder of these files."""

@@ -167,8 +167,8 @@ class Training:
         """Methods whose losses a method trains with: its own, or those of a joint objective."""
         return list(self.config.pretrain.joint.get(method, (method,)))
 
-    def options(self, method: str) -> str:
-        """Everything that shapes the training of a method, as JSON text."""
+    def options(self, method: str, seed: int = 0) -> str:
+        """Everything that shapes the training of a method, as JSON text; `seed` counts its trainings."""
         settings = self.config.pretrain
         values = {name: getattr(settings, name) for name in Common.model_fields}
         further = settings.options.model_dump(mode="json", exclude_defaults=True)
@@ -176,7 +176,7 @@ class Training:
             further["permuted"] = True
         joint = {name: parts for name, parts in settings.joint.items() if name == method}
         own = {name: loss.model_dump(mode="json") for name, loss in self.losses().items() if name == method}
-        told = {"seed": self.config.seed} | ({"joint": joint} if joint else {}) | ({"own": own} if own else {})
+        told = {"seed": self.config.seed + seed} | ({"joint": joint} if joint else {}) | ({"own": own} if own else {})
         return json.dumps(values | told | further, sort_keys=True)
 
     def losses(self) -> dict[str, Own]:

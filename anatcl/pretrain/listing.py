@@ -10,7 +10,7 @@ import pandas as pd
 
 from anatcl.base.files import read_json, read_tsv, sha256, write_tsv
 
-COLUMNS = ["method", "fold", "encoder", "n_train", "epochs", "last_loss", "sha256"]
+COLUMNS = ["method", "fold", "seed", "encoder", "n_train", "epochs", "last_loss", "sha256"]
 
 
 def list_models(models: Sequence[str | Path], out: str | Path) -> None:
@@ -21,10 +21,10 @@ def list_models(models: Sequence[str | Path], out: str | Path) -> None:
     models : sequence of path
         ``model.json`` files, with ``encoder.safetensors`` and ``history.tsv`` beside them.
     out : path
-        Table: method, fold, encoder, number of training participants, epochs, last loss, SHA-256 of the weights.
+        Table: method, fold, seed, encoder, number of training participants, epochs, last loss, SHA-256 of the weights.
     """
     rows = [_row(Path(model)) for model in models]
-    write_tsv(out, pd.DataFrame(rows, columns=COLUMNS).sort_values(["method", "fold"]))
+    write_tsv(out, pd.DataFrame(rows, columns=COLUMNS).sort_values(["method", "fold", "seed"]))
 
 
 def _row(model: Path) -> dict[str, Any]:
@@ -33,6 +33,7 @@ def _row(model: Path) -> dict[str, Any]:
     return {
         "method": about["method"],
         "fold": about["fold"],
+        "seed": about["seed"],
         "encoder": about["architecture"] if isinstance(about["architecture"], str) else about["architecture"]["name"],
         "n_train": len(about["train_participants"]),
         "epochs": len(history),

@@ -71,8 +71,9 @@ def write(folder: Path, out: Path, name: str = "", licence: str = "", people: bo
     """
     from rocrate.rocrate import ROCrate
 
-    if not (folder / REPORT / "benchmark.tsv").is_file():
-        raise InputError("there is no finished run here.", folder / REPORT, "Name the folder that holds `results`.")
+    for needed in (REPORT / "benchmark.tsv", RECORD):
+        if not (folder / needed).is_file():
+            raise InputError("there is no finished run here.", folder / needed, "Name the folder that holds `results`.")
     if out.exists():
         raise InputError("the crate is there already.", out, "Remove it, or name another place.")
     about = _dataset(folder)

@@ -156,7 +156,7 @@ def _per_scan(plan: Plan) -> list[tuple[str, int, int]]:
 
 def _per_method(plan: Plan) -> list[tuple[str, int, int]]:
     """Finished jobs of the rules that work on methods, folds and tasks."""
-    pairs = [f"{method}/fold-{fold}" for method in plan.methods.encoders for fold in plan.training.folds]
+    pairs = [pair for method in plan.methods.encoders for pair in plan.methods.folds(method)]
     scored = [f"{method}/{task}_scores.tsv" for method in plan.methods.all for task in plan.tasks.names]
     final = [Path(file) for file in plan.methods.final]
     wanted = {

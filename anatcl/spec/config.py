@@ -120,6 +120,7 @@ class Packed(Section):
     dtype: Literal["float16", "uint8", "float32"] = Field("float16", description="stored type of the packed volumes")
     folds: Annotated[Whole, Field(ge=2)] = Field(5, description="folds of the cross-validation, by participant")
     group: str = Field("participant_id", description="column kept whole within a fold, e.g. site")
+    seeds: Count = Field(1, description="trainings of each method and fold that differ in their seed alone")
 
 
 class Resources(Section):

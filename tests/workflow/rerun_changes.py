@@ -51,6 +51,7 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "pretrain: epochs": ({"pretrain": {"epochs": 7}}, ("train",)),
     "pretrain: folds": ({"pretrain": {"folds": 2}}, ("folds",)),
     "pretrain: group": ({"pretrain": {"group": "scanner"}}, ("folds",)),
+    "pretrain: seeds": ({"pretrain": {"seeds": 2}}, ("train",)),
     "pretrain: precision": ({"pretrain": {"precision": "fp32"}}, ("train",)),
     "pretrain: options": ({"pretrain": {"options": {"weight_decay": 0.1}}}, ("train",)),
     "evaluate: tasks": ({"evaluate": {"tasks": ["sex"]}}, ("confounds",)),

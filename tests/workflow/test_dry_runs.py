@@ -38,6 +38,7 @@ EXPECTED = {
         "interpret_measures": 0,
     },
     "joint": {"train": 4, "embed": 4},
+    "seeds": {"train": 8, "embed": 8, "embed_untrained": 4, "rival": 0, "pretrain": 1, "audit": 1, "probe": 2},
     "precise": {"register": 9, "measure": 9},
 }
 

@@ -337,8 +337,9 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planned]:
             cohort.close()
 
 
-# Rules of which another job than those concerned uses what the first rules make: other seeds of the untrained encoder.
-SPARED = {"a loss of this run": {"embed_untrained"}}
+# Rules of which another job than those concerned uses what the first rules make: the untrained encoder's other seeds,
+# and the maps of the first seed where others are trained.
+SPARED = {"a loss of this run": {"embed_untrained"}, "pretrain: seeds": {"embed_untrained", "interpret"}}
 
 
 @pytest.mark.slow

@@ -96,18 +96,19 @@ def write_embeddings(out: str | Path, scans: pd.Series, people: pd.Series, found
         np.savez(stream, scan=scans.to_numpy(str), participant_id=people.to_numpy(str), embedding=found)
 
 
-def load_embeddings(folder: str | Path, scans: pd.Series) -> Features:
+def load_embeddings(folder: str | Path, scans: pd.Series, seeds: int | None = None) -> Features:
     """Read ``fold-{k}/embeddings.npz`` of one method and align them with `scans`.
 
     Further seeds of the same encoder lie in ``seed-{s}/fold-{k}/embeddings.npz``. Encoders that know nobody of the
-    cohort serve every fold: ``seed-{s}/embeddings.npz``.
+    cohort serve every fold: ``seed-{s}/embeddings.npz``. Only the first `seeds` are read: a run that had more has left
+    theirs behind.
 
     Raises
     ------
     InputError
         No file, or a file without the arrays ``scan`` and ``embedding``.
     """
-    first, *others = [_one_seed(place, scans) for place in _seed_folders(Path(folder))]
+    first, *others = [_one_seed(place, scans) for place in _seed_folders(Path(folder))[:seeds]]
     present = np.logical_and.reduce([first.present, *(f.present for f in others)])
     return dataclasses.replace(first, present=present, other_seeds=tuple(others))
 

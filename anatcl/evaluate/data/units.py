@@ -115,17 +115,20 @@ def per_class(table: pd.DataFrame) -> np.ndarray:
     return pairs["y"].value_counts(sort=False).sort_index().to_numpy()
 
 
-def effective_n(table: pd.DataFrame, kind: str) -> float:
+def effective_n(table: pd.DataFrame, kind: str, metric: str = "") -> float:
     """How many units decide the precision of a score.
 
     Of a regression it is their number. A rate per class has the variance ``sum_c v / n_c``, of which Satterthwaite's
-    degrees of freedom plus one are taken: 5 cases among 500 people count as 5, two classes of 100 as 199.
+    degrees of freedom plus one are taken: 5 cases among 500 people count as 5, two classes of 100 as 199. Average
+    precision is a mean over cases alone, of which the smaller class is taken.
     """
     if kind == "regression":
         return float(count(table))
     n = per_class(table).astype(float)
     if len(n) < 2 or n.min() < 2:
         return 1.0
+    if metric.startswith("average_precision"):
+        return float(n.min())
     return float(min(1 + (1 / n).sum() ** 2 / (1 / n**2 / (n - 1)).sum(), 2 * count(table) - 1))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import special
 
 from anatcl.evaluate.data import units
+from anatcl.evaluate.statistics.scales import Scale
 
 Evaluate = Callable[[pd.DataFrame, np.ndarray], dict[str, np.ndarray]]
 
@@ -130,8 +131,11 @@ def interval(
     n: float = np.inf,
     extra: float = 0.0,
     extra_freedom: float = np.inf,
+    scale: Scale | None = None,
 ) -> tuple[float, float]:
-    """Percentile interval, widened about the value for variance that the resamples lack.
+    """Interval about the value, from the resamples' spread and the variance that they lack.
+
+    With a `scale` it is symmetric there (Student's t); without one it has the resamples' quantiles, widened.
 
     Parameters
     ----------
@@ -148,6 +152,8 @@ def interval(
         degrees of freedom.
     extra, extra_freedom : float
         Variance from draws of fits, and its degrees of freedom.
+    scale : Scale, optional
+        See `anatcl.evaluate.statistics.scales`.
     """
     value, resamples = replicates[0], replicates[1:][np.isfinite(replicates[1:])]
     if len(resamples) < 2 or 2 * len(resamples) < len(replicates) - 1 or n <= 1:
@@ -160,6 +166,9 @@ def interval(
     more = extra / spread
     freedom = pooled_freedom(people, n - 1, more, extra_freedom)
     widen = np.sqrt(people + more) * quantile_ratio(freedom, level)
+    if scale is not None:
+        centre, half = scale.to(value), widen * special.ndtri((1 + level) / 2) * scale.to(resamples).std(ddof=1)
+        return float(scale.back(centre - half)), float(scale.back(centre + half))
     return float(value - (value - low) * widen), float(value + (high - value) * widen)
 
 

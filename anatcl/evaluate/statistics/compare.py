@@ -25,8 +25,9 @@ COLUMNS = ["task", "protocol", "metric", "method_a", "method_b", "difference", "
 
 # The rival whose only difference between two runs is its seed: a single one does not stand for it.
 UNTRAINED, ONE_SEED = "untrained", "one initialisation of the untrained encoder"
-# Methods that see the same scans err partly alike. Chosen so that six metrics keep the level in 400 simulated cohorts.
-SHARED = 0.2
+# Methods that see the same scans err partly alike: the smallest share of their pair effects that cancels in a simulated
+# cohort (``python -m benchmarks.coverage --fit``). It is up to three quarters where there is nothing to learn.
+SHARED = 0.05
 POWER, LEVEL = 0.8, 0.05
 Pairs = dict[tuple[str, str, str, str], float]
 
@@ -132,15 +133,16 @@ def _pair(
     one, other = (shared.on(method, scans) for method in pair)
     table = shared.part(pair[0], scans)
     first = next(iter(table.groupby(units.runs(table), sort=True)))[1]
-    n, refusal = units.effective_n(first, shared.kind), units.untestable(first, shared.kind)
-    counts = {"n": len(scans), "n_participants": first["participant_id"].nunique(), "n_effective": n}
+    refusal = units.untestable(first, shared.kind)
+    counts = {"n": len(scans), "n_participants": first["participant_id"].nunique()}
     note = f"not tested: {refusal}" if refusal else _seed_note(shared, pair)
     site_means = [m + metrics.SITE_MEAN for m in COMPARED[shared.kind]] if units.sites(first) is not None else []
     rows = {}
     for metric in [*COMPARED[shared.kind], *site_means]:
         missing = lacking.get((pair[0], metric), np.nan) + lacking.get((pair[1], metric), np.nan)
+        n = units.effective_n(first, shared.kind, metric)
         made = paired(one[metric] - other[metric], n, folds, missing)
-        rows[metric] = counts | made | {"note": note} | ({"p": np.nan} if refusal else {})
+        rows[metric] = counts | made | {"n_effective": n, "note": note} | ({"p": np.nan} if refusal else {})
     return rows
 
 

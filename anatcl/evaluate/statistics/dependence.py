@@ -146,11 +146,15 @@ class Dependence:
         wanted = set.intersection(*(set(slopes) for _, slopes, _ in self.runs))
         if len(self.runs) == 1 and len(self.names) == len(self.person):
             return {m: v for m, v in self._single().items() if m in wanted}
-        found = {}
-        for metric in sorted(wanted):
-            total = sum(self._by_person(slopes[metric][:, None] * effect, rows) for rows, slopes, effect in self.runs)
-            found[metric] = float(np.einsum("ij,ji->", total, total)) / len(self.runs) ** 2
-        return found
+        effects = {metric: self.effects(metric) for metric in sorted(wanted)}
+        return {metric: float(np.einsum("ij,ji->", q, q)) for metric, q in effects.items()}
+
+    def effects(self, metric: str) -> Array:
+        """``q_ij`` of a metric: what j's training does to the test of i, shape (p, p); the mean over runs."""
+        total = np.zeros((len(self.names), len(self.names)))
+        for rows, slopes, effect in self.runs:
+            total += self._by_person(slopes[metric][:, None] * effect, rows)
+        return total / len(self.runs)
 
     def _single(self) -> dict[str, float]:
         """One run, one scan each: ``sum_ij s_i s_j E_ij E_ji`` needs one product for all metrics."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from anatcl.evaluate.data import units
 
@@ -137,11 +138,21 @@ def roc_auc(y: Array, score: Array, w: Array, block: Array | None = None) -> Arr
 
 
 def average_precision(y: Array, score: Array, w: Array) -> Array:
-    """Average precision of the pooled scores; chance level is the share of positives."""
-    pos, neg = _by_score(y, score, w)
-    tp, fp = np.cumsum(pos[:, ::-1], axis=1), np.cumsum(neg[:, ::-1], axis=1)
-    precision = np.nan_to_num(divide(tp, tp + fp))
-    return divide((pos[:, ::-1] * precision).sum(1), pos.sum(1))
+    """Average precision of the pooled scores; chance level is the share of positives.
+
+    A row of weight 3 stands for three people of nearly its score, who are ranked one after the other. Taken as a tie,
+    all three would have the precision of the last: resamples were then better than the sample, and alike. Rows that
+    share a score are a tie, as in scikit-learn.
+    """
+    pos, neg = (part[:, ::-1] for part in _by_score(y, score, w))
+    distinct, rows = np.unique(score, return_counts=True)
+    hit = np.isin(distinct, score[y == 1])[::-1]
+    fp, above = np.cumsum(neg, axis=1)[:, hit], (np.cumsum(pos + neg, axis=1) - pos - neg)[:, hit]
+    pos, neg = pos[:, hit], neg[:, hit]
+    tied = pos * np.nan_to_num(1 - divide(fp, above + pos + neg))
+    # sum over k = 1 .. pos of (tp + k) / (above + k)
+    ranked = pos - fp * (special.digamma(above + pos + 1) - special.digamma(above + 1))
+    return divide(np.where(rows[::-1][hit] == 1, ranked, tied).sum(1), pos.sum(1))
 
 
 def brier(y: Array, prob: Array, w: Array) -> Array:

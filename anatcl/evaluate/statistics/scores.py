@@ -16,7 +16,7 @@ from anatcl.base.files import read_tsv
 from anatcl.base.words import plural
 from anatcl.evaluate.data import units
 from anatcl.evaluate.data.problem import Problem
-from anatcl.evaluate.statistics import bootstrap, boundary, detail, gap, metrics
+from anatcl.evaluate.statistics import bootstrap, boundary, detail, gap, metrics, scales
 from anatcl.evaluate.statistics.multiple import holm
 
 FLOATS = "%.8g"
@@ -92,10 +92,10 @@ def estimate(
     missing : float
         Variance that the bootstrap lacks.
     """
-    values, n = found.values, units.effective_n(table, kind)
+    values, n = found.values, units.effective_n(table, kind, metric)
     extra, freedom = found.draw_variance
-    low, high = bootstrap.interval(values, missing, n=n, extra=extra, extra_freedom=freedom)
     base = metric.removesuffix(metrics.SITE_MEAN)
+    low, high = bootstrap.interval(values, missing, n=n, extra=extra, extra_freedom=freedom, scale=scales.of(base))
     rule = boundary.variance_of(base, table) if kind == "binary" else None
     if rule is None and kind == "multiclass" and base == "balanced_accuracy":
         rule = boundary.accuracy_variance(units.per_class(table).astype(float))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from anatcl.evaluate.data import units
 from anatcl.evaluate.probes.logistic import LogisticPath
@@ -93,8 +94,7 @@ def _stacked(table: pd.DataFrame, x: np.ndarray, kind: str) -> pd.DataFrame:
             fitted[test] = _fit(x[train], y[fold != k], x[test], kind)
     if kind == "regression":
         return table.assign(y_pred=fitted)
-    prob = 1 / (1 + np.exp(-fitted))
-    return table.assign(score=fitted, prob=prob, y_pred=(fitted > 0).astype(int))
+    return table.assign(score=fitted, prob=expit(fitted), y_pred=(fitted > 0).astype(int))
 
 
 def _fit(x: np.ndarray, y: np.ndarray, new: np.ndarray, kind: str) -> np.ndarray:

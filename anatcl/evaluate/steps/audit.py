@@ -42,7 +42,7 @@ def overlap(trained: Iterable[str], tested: Iterable[str], aliases: dict[str, st
 
 
 def trained_on(folder: str | Path, strict: bool = True) -> dict[int, list[str]]:
-    """Training participants of each encoder ``fold-*/model.json`` of a method.
+    """Training participants of each encoder ``fold-*/model.json`` of a method, of all its seeds (``seed-*/fold-*``).
 
     Where an encoder does not say, nobody is listed if not `strict`.
 
@@ -51,16 +51,18 @@ def trained_on(folder: str | Path, strict: bool = True) -> dict[int, list[str]]:
     InputError
         No encoder, or one that does not say whom it was trained on.
     """
-    files = sorted(Path(folder).glob("fold-*/model.json"))
+    files = [file for place in ("", "seed-*/") for file in sorted(Path(folder).glob(f"{place}fold-*/model.json"))]
     if not files:
         raise InputError("no fold-*/model.json.", folder, "Give the folder of a pretrained method.")
-    found = {}
+    found: dict[int, list[str]] = {}
     for file in files:
         description = read_json(file)
         people = description.get("train_participants")
         if not people and strict:
             raise InputError("the encoder does not say whom it was trained on (train_participants).", file)
-        found[int(file.parent.name.removeprefix("fold-"))] = [str(p) for p in people or []]
+        known = found.setdefault(int(file.parent.name.removeprefix("fold-")), [])
+        before = set(known)
+        known += [str(p) for p in people or [] if str(p) not in before]
     return found
 
 

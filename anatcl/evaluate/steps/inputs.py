@@ -44,6 +44,7 @@ def load_features(
     feature_set: str,
     target: str,
     used: Collection[str] = (),
+    seeds: int | None = None,
 ) -> Features:
     """Features of a method: embeddings, a table (see `load_table`), age + sex + TIV less the target, or none."""
     if feature_set == DEMOGRAPHIC:
@@ -51,7 +52,7 @@ def load_features(
     if embeddings_dir and features:
         raise InputError("a method has embeddings or a feature table, not both.")
     if embeddings_dir:
-        return load_embeddings(embeddings_dir, table["scan"])
+        return load_embeddings(embeddings_dir, table["scan"], seeds)
     return load_table(features, feature_set, table, used) if features else no_features(len(table))
 
 

@@ -86,6 +86,7 @@ def run_task(
     out_scores: str | Path,
     *,
     embeddings_dir: str | Path | None = None,
+    seeds: int | None = None,
     features: str | Path | None = None,
     feature_set: str = "all",
     measures: str | Path | None = None,
@@ -103,7 +104,8 @@ def run_task(
     if feature_set == CONFOUNDS:
         given = confounds(table, wanted.target, wanted.site, settings.confounds)
     else:
-        given = load_features(table, embeddings_dir, features, feature_set, wanted.target, used_columns([wanted]))
+        used = used_columns([wanted])
+        given = load_features(table, embeddings_dir, features, feature_set, wanted.target, used, seeds)
     dealt = read_tsv(folds) if folds else None
     predictions, found = evaluate_task(wanted, method, table, given, dealt, settings)
     write_tsv(out_predictions, predictions, FLOATS)

@@ -20,7 +20,7 @@ class Item:
     Parameters
     ----------
     source : str
-        TRIPOD+AI or CLAIM number, as published.
+        Which of the two asks. Their numbers are left to the author: editions differ.
     asks : str
         What is asked.
     answer : str
@@ -169,28 +169,28 @@ def _software(run: Run) -> str:
 
 Answer = Callable[[Run], str]
 ITEMS: tuple[tuple[str, str, Answer], ...] = (
-    ("TRIPOD 5a", "Sources of data", _participants),
-    ("TRIPOD 5b", "Dates of the collected data", _nothing),
-    ("TRIPOD 6a, CLAIM 9", "Setting: number and location of centres", _nothing),
-    ("TRIPOD 6b, CLAIM 8", "Eligibility, and who was left out", _left_out),
-    ("TRIPOD 8a", "Outcome, and how it was assessed", _outcome),
-    ("CLAIM 15", "Who made the reference standard, and how", _nothing),
-    ("TRIPOD 9a", "Predictors", _predictors),
-    ("TRIPOD 10, CLAIM 20", "Sample size", _size),
-    ("TRIPOD 11, CLAIM 13", "Missing data", _missing),
-    ("TRIPOD 12a, CLAIM 21", "How data were partitioned", _splits),
-    ("CLAIM 22", "Disjointness of the partitions", _leaks),
-    ("TRIPOD 12c, CLAIM 23", "Type of model, and how it was built", _model),
-    ("TRIPOD 12e, CLAIM 29", "Measures of performance, with uncertainty", _measures),
-    ("TRIPOD 12e", "Calibration", _calibration),
-    ("TRIPOD 14, 23a", "Fairness: performance in subgroups", _fairness),
-    ("CLAIM 31", "Explainability", _interpretable),
-    ("CLAIM 32", "Evaluation on external data", _external),
-    ("TRIPOD 26", "Confounding", _confounding),
-    ("TRIPOD 18a", "Ethical approval", _nothing),
-    ("TRIPOD 18b", "Funding", _nothing),
-    ("TRIPOD 18e", "Availability of the data", _nothing),
-    ("TRIPOD 18f, CLAIM 41", "Availability of the code and the software used", _software),
-    ("TRIPOD 19", "Involvement of patients and the public", _nothing),
-    ("CLAIM 38", "Limitations", _nothing),
+    ("TRIPOD+AI", "Sources of data", _participants),
+    ("TRIPOD+AI", "Dates of the collected data", _nothing),
+    ("TRIPOD+AI, CLAIM", "Setting: number and location of centres", _nothing),
+    ("TRIPOD+AI, CLAIM", "Eligibility, and who was left out", _left_out),
+    ("TRIPOD+AI", "Outcome, and how it was assessed", _outcome),
+    ("CLAIM", "Who made the reference standard, and how", _nothing),
+    ("TRIPOD+AI", "Predictors", _predictors),
+    ("TRIPOD+AI, CLAIM", "Sample size", _size),
+    ("TRIPOD+AI, CLAIM", "Missing data", _missing),
+    ("TRIPOD+AI, CLAIM", "How data were partitioned", _splits),
+    ("CLAIM", "Disjointness of the partitions", _leaks),
+    ("TRIPOD+AI, CLAIM", "Type of model, and how it was built", _model),
+    ("TRIPOD+AI, CLAIM", "Measures of performance, with uncertainty", _measures),
+    ("TRIPOD+AI", "Calibration", _calibration),
+    ("TRIPOD+AI", "Fairness: performance in subgroups", _fairness),
+    ("CLAIM", "Explainability", _interpretable),
+    ("CLAIM", "Evaluation on external data", _external),
+    ("beside both", "Confounding", _confounding),
+    ("TRIPOD+AI", "Ethical approval", _nothing),
+    ("TRIPOD+AI", "Funding", _nothing),
+    ("TRIPOD+AI", "Availability of the data", _nothing),
+    ("TRIPOD+AI, CLAIM", "Availability of the code and the software used", _software),
+    ("TRIPOD+AI", "Involvement of patients and the public", _nothing),
+    ("TRIPOD+AI, CLAIM", "Limitations", _nothing),
 )

@@ -111,3 +111,15 @@ def test_few_shot_of_another_cohort_deals_its_own_folds(cohort):
     found = make_splits(load_design({"kind": "few-shot", "sizes": [16]}), problem, None, [0, 1], 0)
     assert len(found["few-shot-16"]) == 2 * 5 * 10  # encoders, folds, draws
     assert {s.encoder for s in found["few-shot-all"]} == {0, 1}
+
+
+def test_a_transfer_is_evaluated_by_encoders_that_saw_nobody_whom_it_tests(cohort):
+    problem, _ = make(*cohort, AGE)
+    design = load_design({"kind": "transfer", "column": "site", "train": ["a"], "test": ["b", "c"]})
+    people = problem.rows["participant_id"].astype(str)
+    tested = problem.rows["site"].isin(["b", "c"]).to_numpy()
+    seen = {0: people[tested].tolist(), 1: people[~tested].tolist()}
+    (splits,) = make_splits(design, problem, None, [0, 1], 0, seen).values()
+    assert [split.encoder for split in splits] == [1]
+    (splits,) = make_splits(design, problem, None, [0, 1], 0, {0: seen[0], 1: seen[0]}).values()
+    assert [split.encoder for split in splits] == [0, 1]  # the audit says so

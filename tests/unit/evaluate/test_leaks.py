@@ -207,3 +207,14 @@ def test_repeated_rows_are_a_sentence_with_a_remedy(tmp_path, rng):
     write_tsv(tmp_path / "scans.tsv", pd.concat([scans, scans.iloc[:1]]))
     with pytest.raises(InputError, match="more than once"):
         run_task(AGE, "m", tmp_path / "scans.tsv", None, *outs)
+
+
+def test_people_whom_only_another_seed_has_seen_are_audited(tmp_path):
+    for place, people in (("fold-0", ["a", "b"]), ("seed-1/fold-0", ["b", "c"])):
+        (tmp_path / place).mkdir(parents=True)
+        write_json(tmp_path / place / "model.json", {"train_participants": people})
+    assert audit.trained_on(tmp_path) == {0: ["a", "b", "c"]}
+    scans = pd.DataFrame({"participant_id": ["c", "d"]})
+    folds = pd.DataFrame({"participant_id": ["c", "d"], "fold": [0, 0]})
+    found = audit.audit(scans, tmp_path, folds=folds)
+    assert "LEAK" in set(found["verdict"])

@@ -250,7 +250,7 @@ def test_a_paired_test_takes_what_both_intervals_lack_and_at_most_nadeau_and_ben
     replicates = np.r_[0.3, rng.normal(0.3, 0.2, 4000)]
     plain = replicates[1:].std(ddof=1)
     t = stats.t.ppf(0.975, 99)
-    for pairs, inflation in ((0.0, 1.0), (0.02, 1 + 0.8 * 0.02 / plain**2), (9.0, 1.8), (np.nan, 1.8)):
+    for pairs, inflation in ((0.0, 1.0), (0.02, 1 + (1 - compare.SHARED) * 0.02 / plain**2), (9.0, 1.8), (np.nan, 1.8)):
         found = compare.difference(replicates, 100, 5, pairs)
         assert found["high"] - found["difference"] == pytest.approx(t * plain * np.sqrt(inflation))
         assert found["p"] == pytest.approx(2 * stats.t.sf(0.3 / (plain * np.sqrt(inflation)), 99))

@@ -70,6 +70,7 @@ def test_the_smaller_class_is_the_effective_n():
     assert units.effective_n(classes(495, 5), "binary") == pytest.approx(5, abs=0.2)
     assert units.effective_n(classes(100, 100), "binary") == pytest.approx(199)
     assert units.effective_n(classes(3, 1), "binary") == 1
+    assert units.effective_n(classes(60, 40), "binary", "average_precision_site_mean") == 40
     assert units.effective_n(classes(495, 5), "regression") == 500
     assert units.smallest(classes(495, 5), "binary") == 5
 
@@ -272,6 +273,7 @@ def test_seeds_of_an_encoder_are_a_level(tmp_path, rng):
             np.savez(place / "embeddings.npz", scan=table["scan"].to_numpy(str), embedding=x + noise)
     features = load_embeddings(tmp_path, table["scan"])
     assert len(features.other_seeds) == 3
+    assert len(load_embeddings(tmp_path, table["scan"], seeds=2).other_seeds) == 1  # what a run of more has left
     folds = pd.DataFrame({"participant_id": table["participant_id"], "fold": np.arange(60) % 2})
     chosen = Settings("folds", n_bootstrap=50, shuffles=0)
     made, rows = evaluate_task(load_task(AGE), "untrained", table, features, folds, chosen)

@@ -41,3 +41,18 @@ def test_a_table_needs_a_name_of_its_own(name: str, tmp_path: Path) -> None:
     ((place, error),) = check_files_and_names(config)
     assert place == ("evaluate", "features", name) and f"{name!r}" in str(error)
     assert ("another method's name" in str(error)) == (name in ("untrained", "tissue-volumes"))
+
+
+def test_every_seed_of_a_trained_encoder_is_embedded_and_audited() -> None:
+    layers = {"pretrain": {"methods": ["y-aware"], "folds": 2, "seeds": 2}, "evaluate": {"untrained_seeds": 2}}
+    plan = Plan(resolve([], layers, Path.cwd()), refresh=False)
+    places = ["y-aware/fold-0", "y-aware/fold-1", "y-aware/seed-1/fold-0", "y-aware/seed-1/fold-1"]
+    assert plan.methods.trainings == ["y-aware", "y-aware/seed-1", "untrained"]
+    assert plan.methods.embeddings("y-aware") == [f"results/evaluate/{place}/embeddings.npz" for place in places]
+    assert plan.methods.encoder_files("y-aware") == [f"results/pretrain/{place}/model.json" for place in places]
+    assert [plan.methods.seed_count(m) for m in ("y-aware", "untrained", "voxel-pca")] == [2, 2, 1]
+    assert plan.methods.embeddings("untrained")[-1] == "results/evaluate/untrained/seed-1/embeddings.npz"
+    seeds = [
+        json.loads(plan.training.options(*plan.methods.method_and_seed(t)))["seed"] for t in plan.methods.trainings
+    ]
+    assert seeds == [plan.config.seed, plan.config.seed + 1, plan.config.seed]

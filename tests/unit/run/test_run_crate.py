@@ -80,6 +80,12 @@ def test_with_participants_it_has_the_page_and_the_configuration(run, tmp_path):
         assert json.loads(archive.read("config.json")) == CONFIG
 
 
+def test_a_run_without_its_record_is_refused(run, tmp_path):
+    (run / "results" / "run.json").unlink()
+    with pytest.raises(InputError, match=r"run\.json: there is no finished run"):
+        write(run, tmp_path / "made")
+
+
 def test_what_cannot_be_is_a_sentence(run, tmp_path):
     with pytest.raises(InputError, match="no finished run"):
         write(tmp_path, tmp_path / "made")
