@@ -41,6 +41,7 @@ OF_RECORDS = {
 # Values that differ from the default, where the next word or number would not do.
 OTHERS: dict[str, Any] = {
     "preprocess.qc": {"cjv": [None, 1.5]}, "bids.voxel_mm": [0.5, 3.0], "bids.runs": "first",
+    "bids.layout": "openbhb", "pretrain.final": ["y-aware"],
     "bids.unoriented": "accept", "pretrain.map": "quasi-raw", "pretrain.precision": "bf16",
     "pretrain.crop": [[0, 9], [0, 9], [0, 9]], "pretrain.options.pooling": "grid",
     "pretrain.options.optimiser": "adamw", "pretrain.options.schedule": "cosine",
@@ -139,6 +140,7 @@ def test_every_option_has_its_sentence(name: str, text_of: Any) -> None:
 def test_defaults_of_sentences_are_those_of_the_configuration() -> None:
     stages = methods._data("methods.yaml")
     said = [pair for s in stages for rule in s["sentences"] for pair in rule.get("unlike", {}).items()]
+    said = [pair for pair in said if pair != ("pretrain.arrays", "release")]  # not a default, but a word of its own
     assert said and all(default_of(name) == value for name, value in said)
     whole = dict(options.leaves(Config().model_dump(mode="json", by_alias=True)))
     assert all(whole[name] == value for name, value in options.defaults().items() if name in whole)
