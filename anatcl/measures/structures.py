@@ -119,7 +119,7 @@ def weigh(structure: NDArray, scene: Scene) -> tuple[tuple[slice, ...], NDArray]
 
 
 def _nearby(values: NDArray, level: float) -> float:
-    """Level of white matter beside one structure; that of the whole brain where it is no less, or where there is little."""
+    """Level of white matter beside one structure; that of the whole brain where it is higher or there is little."""
     return max(level, float(np.median(values))) if len(values) >= ENOUGH else level
 
 
