@@ -88,9 +88,8 @@ def main() -> None:
         ours = read_tsv(file)
         method = text.rpartition("=")[0] or str(ours["thickness_method"].iloc[0])
         tables[method], summary = compare(ours, theirs)
-        keep = summary if not summaries else summary[summary["quantity"] == "thickness"]
-        summaries.append(keep.assign(method=method))
-        deep = whole(ours, theirs)
+        summaries.append(summary.assign(method=method))
+        deep = deep if len(deep) else whole(ours, theirs)  # of the first table
     summary = pd.concat(summaries, ignore_index=True).drop(columns="note")
     about: dict[str, Any] = {"command": "python -m benchmarks.measures_freesurfer", "scan": args.name}
     args.out.mkdir(parents=True, exist_ok=True)

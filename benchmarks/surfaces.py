@@ -5,10 +5,12 @@ Run from the root of the repository (needs the extra ``surfaces``)::
     python -m benchmarks.surfaces --out surfaces.json                                  # known shapes alone
     python -m benchmarks.surfaces --scan sub-01/anat/sub-01 --results results --subject /data/freesurfer/sub-01
     python -m benchmarks.surfaces --subject /data/freesurfer/sub-01 --segmentation
+    python -m benchmarks.surfaces --subject /data/freesurfer/sub-01 --table sub-01_atlas-desikankilliany_measures.tsv
 
 ``--scan`` is one that the workflow has preprocessed; with ``--subject`` (a folder with ``stats/?h.aparc.stats``) both
 engines are compared with FreeSurfer over the regions. ``--segmentation`` gives the engine surface FreeSurfer's own
-segmentation (``mri/ribbon.mgz``) instead of ours. Seconds are those of the processor; surfaces take one thread.
+segmentation (``mri/ribbon.mgz``) instead of ours. ``--table`` makes nothing: it compares a table that the workflow
+left. Seconds are those of the processor; surfaces take one thread.
 """
 
 from __future__ import annotations
@@ -82,14 +84,17 @@ def beside_freesurfer(ours: pd.DataFrame, subject: Path) -> dict[str, Any]:
     return rows
 
 
-def by_volume(maps: dict[str, Path], xfm: Path, space: str, folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+def by_volume(
+    maps: dict[str, Path], t1w: Path, xfm: Path, space: str, folder: Path
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table of the engine volume, with its cost."""
     from anatcl.measures.scan import run
 
     start = time.process_time()
     outputs = {name: folder / f"volume_{name}.nii.gz" for name in ("labels", "thickness")}
     outputs["measures"] = folder / "volume.tsv"
-    table = run("scan", maps, xfm, atlas_name="desikan-killiany", template=space, method="direct", outputs=outputs)
+    how = {"image": t1w, "atlas_name": "desikan-killiany", "template": space, "method": "direct"}
+    table = run("scan", maps, xfm, **how, outputs=outputs)
     return table, {"seconds": round(time.process_time() - start, 1)}
 
 
@@ -109,9 +114,8 @@ def by_surface(
     given = {"stem": folder / "scan", "quality": quality, "limits": {}, "accept": []}
     outputs = {name: folder / f"surface_{name}.nii.gz" for name in ("labels", "thickness")}
     outputs["measures"] = folder / "surface.tsv"
-    table = run(
-        "scan", maps, xfm, atlas_name="desikan-killiany", template=space, method="", outputs=outputs, surfaces=given
-    )
+    how = {"image": t1w, "atlas_name": "desikan-killiany", "template": space, "method": ""}
+    table = run("scan", maps, xfm, **how, outputs=outputs, surfaces=given)
     said = read_json(quality)
     return table, {key: said[key] for key in ("hemispheres", "ProcessorSeconds", "PeakMemoryMB")}
 
@@ -145,12 +149,19 @@ def main() -> None:
     parser.add_argument("--template", default="MNI152NLin2009aSym", help="its template")
     parser.add_argument("--subject", type=Path, help="FreeSurfer's folder of the person")
     parser.add_argument("--segmentation", action="store_true", help="measure FreeSurfer's own segmentation, too")
+    parser.add_argument("--table", type=Path, help="table of measures of that person, left by the workflow")
     parser.add_argument("--voxel-mm", type=float, default=0.7, help="grid of the surfaces")
     parser.add_argument("--keep", type=Path, help="folder in which surfaces and tables stay")
     parser.add_argument("--out", type=Path, help="JSON to write")
     args = parser.parse_args()
 
-    found: dict[str, Any] = {"shells": shells()}
+    found: dict[str, Any] = {}
+    if args.table:
+        from anatcl.base.files import read_tsv
+
+        found["table"] = beside_freesurfer(read_tsv(args.table), args.subject)
+    else:
+        found["shells"] = shells()
     if args.segmentation:
         table, said = given_segmentation(args.subject, args.voxel_mm)
         found["given FreeSurfer's segmentation"] = beside_freesurfer(table, args.subject) | {"program": said}
@@ -176,9 +187,10 @@ def _scan(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         place = args.keep or Path(folder)
         place.mkdir(parents=True, exist_ok=True)
+        t1w = Path(f"{stem}_desc-preproc_T1w.nii.gz")
         tables = {
-            "volume": by_volume(maps, xfm, space, place),
-            "surface": by_surface(maps, Path(f"{stem}_desc-preproc_T1w.nii.gz"), xfm, space, place, args.voxel_mm),
+            "volume": by_volume(maps, t1w, xfm, space, place),
+            "surface": by_surface(maps, t1w, xfm, space, place, args.voxel_mm),
         }
     return {
         name: (beside_freesurfer(table, args.subject) if args.subject else {}) | {"cost and quality": said}

@@ -1,5 +1,12 @@
 """Posteriors against fractions, and warped labels against followed ones, beside a reference segmentation.
 
+The tissue maps and labels of a finished cohort as they are, by whatever recipe, with ``--as-made``::
+
+    python -m benchmarks.tissue --results results/preprocess --labels ../shared/data/ixi_hh_2mm/derivatives/dlmuse \
+        --suffix desc-dlmuse_dseg --scheme dlmuse --as-made --out docs/results/tissue_ixi.md
+
+Both ways side by side:
+
 Run on a cohort whose tissue maps are Atropos' posteriors (a recipe with ``segment: {"method": "posterior"}``)::
 
     python -m benchmarks.tissue --results results/preprocess --labels ../shared/data/ixi_hh_2mm/derivatives/dlmuse \
@@ -52,14 +59,16 @@ DEEP = {
     "freesurfer": {"thalamus": (10, 49), "caudate": (11, 50), "putamen": (12, 51), "pallidum": (13, 52),
                    "hippocampus": (17, 53), "amygdala": (18, 54)},
 }  # fmt: skip
+TISSUE = "_label-WM_probseg.nii.gz"
 T1W = "_desc-preproc_T1w.nii.gz"
+ATLAS = "desikankilliany"  # as file names have it
 FEWEST = 5
 
 
 def scans(results: Path) -> Iterator[str]:
-    """Stems, relative to the results, of all scans."""
-    for path in sorted(results.glob(f"sub-*/**/*{T1W}")):
-        yield str(path.relative_to(results))[: -len(T1W)]
+    """Stems, relative to the results, of all scans that have tissue maps."""
+    for path in sorted(results.glob(f"sub-*/**/*{TISSUE}")):
+        yield str(path.relative_to(results))[: -len(TISSUE)]
 
 
 def posteriors(results: Path, stem: str) -> NDArray:
@@ -104,6 +113,11 @@ def reference(args: argparse.Namespace, stem: str) -> tuple[NDArray, NDArray, ND
     return grey.astype(np.float32), white.astype(np.float32), labels
 
 
+def as_made(results: Path, stem: str) -> NDArray:
+    """The tissue maps of a scan as the workflow left them, shape (3, X, Y, Z)."""
+    return np.stack([load(results / f"{stem}_label-{tissue}_probseg.nii.gz").data for tissue in TISSUES])
+
+
 def tissue_row(maps: NDArray, grey: NDArray, white: NDArray, unit: float) -> dict[str, float]:
     """Overlaps and volumes of one segmentation."""
     labels = hard(dict(zip(TISSUES, maps, strict=True)))
@@ -114,17 +128,28 @@ def tissue_row(maps: NDArray, grey: NDArray, white: NDArray, unit: float) -> dic
     return row
 
 
-def deep_rows(results: Path, stem: str, maps: NDArray, labels: NDArray, scheme: str) -> list[dict[str, Any]]:
-    """Overlap and volume of each deep structure, both sides together, as warped and as followed."""
+def label_images(results: Path, stem: str, maps: NDArray, made: bool) -> dict[str, NDArray]:
+    """Label images of a scan by method: the measures' own, or as warped and as followed."""
     from anatcl.measures.atlas import load_atlas
     from anatcl.measures.labels import warp
     from anatcl.measures.structures import follow
 
-    atlas = load_atlas("desikan-killiany")
-    index = dict(zip(atlas.regions["key"], atlas.regions["index"], strict=True))
-    scan = load(results / f"{stem}{T1W}")
+    if made:
+        path = results.parent / "measures" / f"{stem}_atlas-{ATLAS}_dseg.nii.gz"
+        return {"as made": load(path).data.round().astype(int)} if path.is_file() else {}
+    atlas, scan = load_atlas("desikan-killiany"), load(results / f"{stem}{T1W}")
     warped = warp(atlas, results / f"{stem}{T1W}", transform(results, stem)).data
-    images = {"warped": warped, "followed": follow(warped, scan.data, maps, scan.spacing, atlas)}
+    return {"warped": warped, "followed": follow(warped, scan.data, maps, scan.spacing, atlas)}
+
+
+def deep_rows(
+    results: Path, stem: str, images: dict[str, NDArray], labels: NDArray, scheme: str
+) -> list[dict[str, Any]]:
+    """Overlap and volume of each deep structure, both sides together, by method."""
+    from anatcl.measures.atlas import load_atlas
+
+    atlas, scan = load_atlas("desikan-killiany"), load(results / f"{stem}{T1W}")
+    index = dict(zip(atlas.regions["key"], atlas.regions["index"], strict=True))
     rows = []
     for structure, sides in DEEP[scheme].items():
         keys = [index[f"{side}_{structure}"] for side in ("lh", "rh")]
@@ -141,7 +166,9 @@ def compare(args: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
     tissues, deep = [], []
     for stem in scans(args.results):
         grey, white, labels = reference(args, stem)
-        both, seconds = made_anew(args.results, stem, Template(args.template))
+        both, seconds = {"as made": as_made(args.results, stem)}, float("nan")
+        if not args.as_made:
+            both, seconds = made_anew(args.results, stem, Template(args.template))
         grid: Volume = load(args.results / f"{stem}{T1W}")
         name = {"scan": Path(stem).name}
         for method, maps in both.items():
@@ -149,9 +176,10 @@ def compare(args: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
             cost = seconds if method == "fractions" else float("nan")
             tissues.append({"scan": Path(stem).name, "method": method, **row, "cpu_s": cost})
         if labels is not None:
-            rows = deep_rows(args.results, stem, both["fractions"], labels, args.scheme)
+            images = label_images(args.results, stem, list(both.values())[-1], args.as_made)
+            rows = deep_rows(args.results, stem, images, labels, args.scheme)
             deep += [name | row for row in rows]
-        print(pd.DataFrame(tissues[-2:]).round(3).to_string(index=False), flush=True)
+        print(pd.DataFrame(tissues[-len(both) :]).round(3).to_string(index=False), flush=True)
     return pd.DataFrame(tissues), pd.DataFrame(deep)
 
 
@@ -185,12 +213,13 @@ def _over_scans(table: pd.DataFrame, by: list[str], one: str, other: str, functi
 def main() -> None:
     """Compare, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, required=True, help="folder results/preprocess, maps by posterior")
+    parser.add_argument("--results", type=Path, required=True, help="folder results/preprocess")
     parser.add_argument("--template", type=Path, help="folder of the step template (default: template in the results)")
     parser.add_argument("--labels", type=Path, help="folder of reference label images, laid out as the dataset")
     parser.add_argument("--suffix", default="dseg", help="what follows the scan's name in the label images' names")
     parser.add_argument("--scheme", choices=sorted(WHITE), default="dlmuse", help="what the labels mean")
     parser.add_argument("--truth", type=Path, help="folder sourcedata/truth of a simulated dataset")
+    parser.add_argument("--as-made", action="store_true", help="take maps and labels as they are; make nothing anew")
     parser.add_argument("--out", type=Path, help="Markdown page to write; the JSON goes beside it")
     args = parser.parse_args()
     if bool(args.labels) == bool(args.truth):
@@ -206,9 +235,8 @@ def main() -> None:
     result = {title: page.to_dict(orient="records") for title, page in pages.items()}
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        head = (
-            f"# Posteriors against fractions\n\n{tissues['scan'].nunique()} scans, by `python -m benchmarks.tissue`.\n"
-        )
+        title = "Tissue maps and deep structures" if args.as_made else "Posteriors against fractions"
+        head = f"# {title}\n\n{tissues['scan'].nunique()} scans, by `python -m benchmarks.tissue`.\n"
         args.out.write_text(head + text, encoding="utf-8")
         args.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({k: v for k, v in result.items() if k != "Every scan"}))

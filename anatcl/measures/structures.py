@@ -25,6 +25,10 @@ CORE = 0.4
 SMOOTH_VOX = 0.6
 # Brightness inside a structure spreads by at least this share of what lies between CSF and white matter.
 LEAST = 0.07
+# A structure that is hardly darker than white matter (pallidum, thalamus) is held against the white matter beside it:
+# the internal capsule is brighter than the hemispheres, and would else be taken for pallidum. That level is read off
+# voxels with so much white matter, so many at least.
+WHITE, PURE, ENOUGH = 2, 0.9, 30
 # Smaller structures stay where the atlas has them.
 FEWEST = 8
 
@@ -104,10 +108,19 @@ def weigh(structure: NDArray, scene: Scene) -> tuple[tuple[slice, ...], NDArray]
     spread = max(1.4826 * float(np.median(np.abs(core - level))), LEAST * float(scene.levels[2] - scene.levels[0]))
     own = _density(value, level, spread)
     around = (distance > MISS_MM) & (distance < REACH_MM) & ~deep
-    share = scene.fractions[(slice(None), *box)][:, around].sum(1) + 1.0
-    other = sum(p * _density(value, k, spread) for p, k in zip(share / share.sum(), scene.levels, strict=True))
+    tissues = scene.fractions[(slice(None), *box)]
+    share = tissues[:, around].sum(1) + 1.0
+    levels = scene.levels.copy()
+    if level > levels[WHITE] - spread:
+        levels[WHITE] = _nearby(value[around & (tissues[WHITE] > PURE)], levels[WHITE])
+    other = sum(p * _density(value, k, spread) for p, k in zip(share / share.sum(), levels, strict=True))
     evidence = ndimage.gaussian_filter(np.log(own + 1e-4) - np.log(other + 1e-4), SMOOTH_VOX)
     return box, np.where(distance < REACH_MM, evidence - distance / MISS_MM, -np.inf)
+
+
+def _nearby(values: NDArray, level: float) -> float:
+    """Level of white matter beside one structure; that of the whole brain where it is higher or there is little."""
+    return max(level, float(np.median(values))) if len(values) >= ENOUGH else level
 
 
 def signed_distance(mask: NDArray, spacing: NDArray) -> NDArray:

@@ -117,6 +117,26 @@ def test_a_whole_head_is_not_taken_for_a_stripped_one(
     refuse_stripped(conform(written(tmp_path, volume, WHOLE[case](volume.data, brain))), "scan.nii.gz")
 
 
+def test_real_heads_of_few_slices_are_not_taken_for_stripped_ones(shared_data: Path) -> None:
+    """Their bone is thin, and one shows less than 2.2 litres within its field of view."""
+    heads = sorted((shared_data / "ms_two_sessions").rglob("*_T1w.nii.gz"))
+    assert len(heads) == 4
+    for path in heads:
+        refuse_stripped(conform(path), path)
+
+
+def test_a_scalp_of_bright_fat_is_no_surface_of_a_brain() -> None:
+    """Almost no bone to be seen between: the fat alone says that it is a head."""
+    axes = np.meshgrid(*(np.arange(n) - n / 2 for n in (90, 90, 90)), indexing="ij", sparse=True)
+    radius = 2 * np.sqrt(sum(a**2 for a in axes))
+    rng = np.random.default_rng(0)
+    brain = np.where(radius < 70, 100 + 10 * rng.normal(size=radius.shape), 0)
+    whole = np.where((radius >= 74) & (radius < 77), 260, np.where(radius < 74, np.where(radius < 70, brain, 95), 0))
+    refuse_stripped(Volume(whole.astype(np.float32), np.diag([2.0, 2, 2, 1])), "head.nii.gz")
+    with pytest.raises(InputError, match="skull-stripped already"):
+        refuse_stripped(Volume(brain.astype(np.float32), np.diag([2.0, 2, 2, 1])), "brain.nii.gz")
+
+
 def spiked(value: float, count: int) -> Change:
     def change(data: np.ndarray, brain: np.ndarray) -> np.ndarray:
         out = data.copy()

@@ -43,7 +43,7 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "measures: chunk": ({"measures": {"chunk": 1}}, ("preprocess_chunk",)),
     "pretrain: methods": ({"pretrain": {"methods": ["y-aware"]}}, ("audit", "pretrain")),
     "pretrain: encoder": ({"pretrain": {"encoder": "resnet34"}}, ("train",)),
-    "pretrain: final": ({"pretrain": {"final": ["y-aware"]}}, ("report", "train_final")),
+    "pretrain: final": ({"pretrain": {"final": ["y-aware"]}}, ("methods_text", "train_final")),
     "pretrain: map": ({"pretrain": {"map": "quasi-raw"}}, ("pack",)),
     "pretrain: voxel_mm": ({"pretrain": {"voxel_mm": 3.0}}, ("pack",)),
     "pretrain: crop": ({"pretrain": {"crop": [[0, 9], [0, 9], [0, 9]]}}, ("pack",)),

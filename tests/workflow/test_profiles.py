@@ -10,7 +10,17 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "workflow" / "profiles"
-PER_SCAN = ["bias_correct", "skullstrip", "register", "segment", "measure", "qc"]
+PER_SCAN = {
+    "bias_correct",
+    "person_template",
+    "person_align",
+    "skullstrip",
+    "register",
+    "segment",
+    "qc",
+    "surfaces",
+    "measure",
+}
 
 
 @pytest.mark.slow
@@ -39,6 +49,6 @@ def test_a_scan_is_one_job_that_asks_for_more_at_each_attempt(snakemake, heads, 
 @pytest.mark.parametrize("name", ["slurm", "generic"])
 def test_the_rules_of_a_scan_are_one_job_with_one_lane(name):
     profile = yaml.safe_load((PROFILES / name / "config.yaml").read_text())
-    assert [rule for rule, group in profile["groups"].items() if group == "scan"] == PER_SCAN
+    assert {rule for rule, group in profile["groups"].items() if group == "scan"} == PER_SCAN
     assert profile["default-resources"]["lane"] == profile["resources"]["lane"] == 1
     assert profile["set-resource-scopes"] == {"lane": "local"}

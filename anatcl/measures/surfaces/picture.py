@@ -48,7 +48,7 @@ def picture(scan: Volume, surfaces: dict[str, Surfaces], templates: dict[str, di
     shown: Any = None
     for axis, (side, view) in zip(axes[2], (("L", -1), ("L", 1), ("R", 1), ("R", -1)), strict=True):
         shown = _inflated(axis, surfaces[side], templates[side], view)
-    bar = figure.colorbar(shown, ax=axes[2].tolist(), fraction=0.02, pad=0.01)
+    bar = figure.colorbar(shown, cax=figure.add_axes((0.935, 0.04, 0.012, 0.26)))
     bar.set_label("thickness (mm)", color="white", fontsize=8)
     bar.ax.tick_params(colors="white", labelsize=7)
     figure.subplots_adjust(0.01, 0.01, 0.92, 0.99, 0.02, 0.02)

@@ -67,6 +67,17 @@ def test_borders_move_to_the_truth(scene, radius, shift):
     assert abs(found.sum() / true.sum() - 1) < max(0.1, 0.5 * abs(given.sum() / true.sum() - 1))
 
 
+def test_bright_white_matter_beside_a_structure_is_not_taken_for_it(scene):
+    """Pallidum in the internal capsule: nearly white, in white matter that is brighter than that of the hemispheres."""
+    true, lake, fractions, image = scene
+    fractions = fractions.copy()
+    fractions[1][true], fractions[2][true] = 0, 1
+    capsule = ball(18.0) & ~true & ~lake
+    image = image + 200 * (0.08 * capsule + 0.26 * true)  # 1.08 around, 1.06 inside, 1.00 in the hemispheres
+    found = follow(labelled(true, lake), image, fractions, SPACING, ATLAS) == 1
+    assert abs(found.sum() / true.sum() - 1) < 0.25 and dice(found, true) > 0.85
+
+
 def test_what_is_lost_to_csf_is_ventricle(scene):
     _, lake, fractions, image = scene
     given = ball(8.0, (-2.0, 0, 0))
