@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from anatcl.cli.preprocess_flags import facts, paths, step
+from anatcl.cli.preprocess_flags import facts, paths, person_flag, step
 from anatcl.cli.preprocess_person import add_persons
 
 
@@ -72,13 +72,9 @@ def _skullstrip(steps: Any) -> None:
         help="where the masks come from; auto: what the recipe says",
     )
     parser.add_argument("--mask", type=Path, nargs="?", metavar="PATH", help="given brain mask, for --method mask")
-    parser.add_argument(
-        "--person",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="PATH",
-        help="instead of looking for masks, take those of the participant's mean scan: how the scan lies to it (ITK "
+    person_flag(
+        parser,
+        "instead of looking for masks, take those of the participant's mean scan: how the scan lies to it (ITK "
         "text), its brain mask, its intracranial mask, its affine from the template",
     )
     parser.add_argument("--retry", choices=["none", "deepbet"], default="none", help="what mends implausible masks")
@@ -138,13 +134,9 @@ def _register(steps: Any) -> None:
         default="auto",
         help="what does the deformable part; auto: what the recipe says",
     )
-    parser.add_argument(
-        "--person",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="PATH",
-        help="instead of registering, take over the transforms of the participant's mean scan: how the scan lies to it "
+    person_flag(
+        parser,
+        "instead of registering, take over the transforms of the participant's mean scan: how the scan lies to it "
         "(ITK text), then its affine, its forward and its inverse composite",
     )
 

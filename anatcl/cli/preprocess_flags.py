@@ -26,6 +26,11 @@ def paths(parser: argparse.ArgumentParser, **flags: str) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH", help=text)
 
 
+def person_flag(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``--person``: files of the participant's mean scan; none for a scan that has no mean."""
+    parser.add_argument("--person", type=Path, nargs="*", default=[], metavar="PATH", help=text)
+
+
 def facts(args: argparse.Namespace, settings: Any) -> dict[str, Any]:
     """What the sidecar says of every step: recipe, parameters, seed, threads."""
     return {"Recipe": str(args.recipe), "Parameters": settings, "Seed": args.seed, "Threads": args.threads}

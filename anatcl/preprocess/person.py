@@ -67,16 +67,18 @@ def person_template(
         Two scans are turned against each other by more than `TURNED` degrees.
     """
     scans = [load(path) for path in images]
+    masks = [head_mask(scan) for scan in scans]
+    heads = [coordinates(scan, np.argwhere(mask)) for scan, mask in zip(scans, masks, strict=True)]
     with workspace(threads, seed) as room:
         for i, scan in enumerate(scans):
             room.put(f"scan-{i}.nii", scan)
             room.put(f"coarse-{i}.nii", coarsen(scan, WORK_MM))
-        moves = _to_middle(_first(scans, template), images)
+        moves = _to_middle(_first(scans, masks, template), images)
         for _ in range(ROUNDS + 1):
-            room.put("mean.nii", coarsen(_mean(room, scans, moves), WORK_MM))
+            room.put("mean.nii", coarsen(_mean(room, scans, heads, moves), WORK_MM))
             moves = [rigid(room, "mean.nii", f"coarse-{i}.nii", move, settings) for i, move in enumerate(moves)]
             moves = _to_middle(moves, images)
-        mean = _mean(room, scans, moves)
+        mean = _mean(room, scans, heads, moves)
         save(out, mean, np.int16, scaled=True)
         named = {Path(path).name: move.round(8).tolist() for path, move in zip(images, moves, strict=True)}
         return {"Alignments": named, "Calls": room.calls}
@@ -123,10 +125,11 @@ def rigid(
     return _rigid_part(read_matrix(room.folder / file))
 
 
-def _first(scans: Sequence[Volume], template: Template) -> list[NDArray]:
+def _first(scans: Sequence[Volume], masks: Sequence[NDArray], template: Template) -> list[NDArray]:
     """Rough rigid positions, points of the first scan to points of each, by the cohort's template."""
     head, icv = template.volume("head"), template.volume("icv_mask")
-    poses = [find_pose(scan, head_mask(scan), head, icv.data > 0.5, SCALP_MM) for scan in scans]
+    both = zip(scans, masks, strict=True)
+    poses = [find_pose(scan, mask, head, icv.data > 0.5, SCALP_MM) for scan, mask in both]
     return [_rigid_part(pose @ np.linalg.inv(poses[0])) for pose in poses]
 
 
@@ -144,7 +147,7 @@ def _to_middle(moves: Sequence[NDArray], images: Sequence[str | Path]) -> list[N
         relative = move[:3, :3] @ moves[0][:3, :3].T
         if np.degrees(np.arccos(np.clip((np.trace(relative) - 1) / 2, -1, 1))) > TURNED:
             raise InputError(
-                "its head is turned by more than 150 degrees against another scan of the same participant.",
+                f"its head is turned by more than {TURNED:g} degrees against another scan of the same participant.",
                 image,
                 "Mend the header of that scan, or write measures: longitudinal: false.",
             )
@@ -156,9 +159,9 @@ def _to_middle(moves: Sequence[NDArray], images: Sequence[str | Path]) -> list[N
     return moves
 
 
-def _mean(room: Workspace, scans: Sequence[Volume], moves: Sequence[NDArray]) -> Volume:
+def _mean(room: Workspace, scans: Sequence[Volume], heads: Sequence[NDArray], moves: Sequence[NDArray]) -> Volume:
     """Mean of the scans on a common grid; where some do not reach, of those that do."""
-    grid = _grid(scans, moves)
+    grid = _grid(scans, heads, moves)
     room.put("grid.nii", grid)
     total, weight = np.zeros(grid.data.shape), np.zeros(grid.data.shape)
     for i, (scan, move) in enumerate(zip(scans, moves, strict=True)):
@@ -170,12 +173,11 @@ def _mean(room: Workspace, scans: Sequence[Volume], moves: Sequence[NDArray]) ->
     return grid.like((total / np.maximum(weight, 1)).astype(np.float32))
 
 
-def _grid(scans: Sequence[Volume], moves: Sequence[NDArray]) -> Volume:
-    """An empty grid of cubes around all heads in the middle position."""
+def _grid(scans: Sequence[Volume], heads: Sequence[NDArray], moves: Sequence[NDArray]) -> Volume:
+    """An empty grid of cubes around all heads (RAS points of each) in the middle position."""
     edge = float(min(scan.spacing.min() for scan in scans))
     corners = []
-    for scan, move in zip(scans, moves, strict=True):
-        points = coordinates(scan, np.argwhere(head_mask(scan)))
+    for points, move in zip(heads, moves, strict=True):
         here = (points - move[:3, 3]) @ move[:3, :3]  # the inverse of a rotation is its transpose
         corners += [here.min(axis=0), here.max(axis=0)]
     low, high = np.min(corners, axis=0) - MARGIN_MM, np.max(corners, axis=0) + MARGIN_MM
