@@ -25,6 +25,7 @@ from anatcl.spec.recipe import load_recipe
 from anatcl.spec.task import Task, load_task
 from anatcl.spec.template import load_spec
 from anatcl.spec.thickness import load_options
+from anatcl.spec.training import IN_METHODS
 
 Place = tuple[str | int, ...]
 Found = Iterator[tuple[Place, InputError]]
@@ -144,10 +145,12 @@ def _training(config: Config) -> Found:
         if not parts:
             reason = f"the joint objective {name!r} has no part."
             yield (("pretrain", "joint", name), InputError(reason, None, "Write for example {y-aware: 1.0}."))
-    for name in settings.options.permuted if not isinstance(settings.options.permuted, bool) else ():
-        if name not in settings.methods:
-            error = InputError(f"{name!r} is not among the methods.", None, nearest(name, settings.methods))
-            yield (("pretrain", "options", "permuted"), error)
+    for option in IN_METHODS:
+        named = getattr(settings.options, option)
+        for name in named if not isinstance(named, bool) else ():
+            if name not in settings.methods:
+                error = InputError(f"{name!r} is not among the methods.", None, nearest(name, settings.methods))
+                yield (("pretrain", "options", option), error)
     for key, named in (
         ("encoder", settings.encoder),
         *((f"own.{n}.loss", one.loss) for n, one in settings.own.items()),
