@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--block", type=int, default=2, help="voxels averaged along each axis")
     a.add_argument("--people", type=int, default=1600, help="simulated people")
     a.add_argument("--sites", type=int, default=24, help="simulated sites; the first half is pretrained on")
-    a.add_argument("--each", type=int, default=40, help="tested people of each site")
+    a.add_argument("--each", type=int, default=44, help="tested people of each site")
     a.add_argument("--steps", type=int, default=150)
     a.add_argument("--batch", type=int, default=32)
     a.add_argument("--seeds", type=int, default=3)
@@ -200,7 +200,7 @@ def cells_a(poolings: list[str], size: Size) -> Iterator[Cell]:
 
 
 def cohort_a(args: argparse.Namespace) -> None:
-    """Simulate, keep who is needed, average over blocks; folds, halves and parts of the tested people."""
+    """Simulate, keep who is needed, average over blocks; folds, quarters and parts of the tested people."""
     from anatcl.simulate.arrays import simulate_arrays
 
     root: Path = args.folder
@@ -223,7 +223,7 @@ def cohort_a(args: argparse.Namespace) -> None:
     regional = [c for c in measures if c.split("_")[0] in ("thickness", "volume", "area") and cortical(c, measures)]
     write_tsv(root / "decoded.tsv", measures.set_index("scan").loc[table["scan"], regional].reset_index())
     number = table["site"].str.extract(r"(\d+)", expand=False).astype(int)
-    write_tsv(root / "halves.tsv", pd.DataFrame({"participant_id": table["participant_id"], "fold": number % 2}))
+    write_tsv(root / "quarters.tsv", pd.DataFrame({"participant_id": table["participant_id"], "fold": number % 4}))
     write_parts(root, table, PARTS)
     for file in raw.glob("volumes.npy"):
         file.unlink()

@@ -190,14 +190,14 @@ def score_cell(root: Path, method: str, pooling: str, seeds: list[int], size: Si
         changed: dict[str, Features] = {}
     else:
         changed = {k: features_of(root, method, pooling, k, table, seeds) for k in PERTURBATIONS}
-    halves = read_tsv(root / "halves.tsv")
+    quarters = read_tsv(root / "quarters.tsv")
     for name, task in tasks().items():
         if task.kind == "binary":
             found[f"auc-{name}"] = site_out(task, method, table, clean, size)
-            few = few_labels(task, method, table, clean, halves, size)
+            few = few_labels(task, method, table, clean, quarters, size)
             found[f"few-{name}"] = mean_of(list(few.values()))
             detail[f"few-{name}"] = {str(n): f.replicates.values[0] for n, f in few.items()}
-        replicates, first = perturbed.perturbed_replicates(task, table, clean, changed, halves, size.bootstrap, 0)
+        replicates, first = perturbed.perturbed_replicates(task, table, clean, changed, quarters, size.bootstrap, 0)
         n, folds = units.effective_n(first, task.kind, perturbed.metric_of(task)), first["fold"].nunique()
         if task.kind == "regression":
             found[name] = Found(replicates[CLEAN], n, folds)
@@ -228,12 +228,12 @@ def site_out(task: Task, method: str, table: pd.DataFrame, features: Features, s
 
 
 def few_labels(
-    task: Task, method: str, table: pd.DataFrame, features: Features, halves: pd.DataFrame, size: Size
+    task: Task, method: str, table: pd.DataFrame, features: Features, quarters: pd.DataFrame, size: Size
 ) -> dict[int, Found]:
     """The main metric with few labelled people, by their number."""
     design = {"kind": "few-shot", "sizes": list(FEW), "repeats": DRAWS}
     settings = Settings(design, shuffles=0, n_bootstrap=0)
-    rows, scores = evaluate_task(task, method, table, features, halves, settings)
+    rows, scores = evaluate_task(task, method, table, features, quarters, settings)
     wanted = {n: f"few-shot-{n}" for n in FEW}
     return {
         n: judged(task, rows[rows["protocol"] == p], scores[scores["protocol"] == p], size)
