@@ -30,6 +30,7 @@ import json
 import logging
 import multiprocessing
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     a, b, c = (parts.add_parser(name) for name in "abc")
     for one in (a, b, c):
         one.add_argument("--folder", type=Path, required=True, help="working folder; what is finished in it is kept")
-        one.add_argument("--bootstrap", type=int, default=2000, help="resamples")
+        one.add_argument("--bootstrap", type=int, default=1000, help="resamples")
     for one in (a, b):
         one.add_argument("--encoder", default="resnet-tiny")
         one.add_argument("--poolings", nargs="+", default=list(POOLINGS), choices=POOLINGS)
@@ -172,11 +173,14 @@ def run_a(args: argparse.Namespace) -> None:
     root: Path = args.folder
     root.mkdir(parents=True, exist_ok=True)
     write_json(root / "arguments.json", {k: v for k, v in vars(args).items() if k not in ("folder", "function")})
-    if not (root / "arrays" / "arrays.json").is_file():
-        cohort_a(args)
+    run_jobs(root, [("people.tsv", cohort_a, (args,))], 1)
+    while not (root / "people.tsv").is_file():  # another command is at it
+        time.sleep(5)
     size = Size(args.steps, args.batch, args.encoder, args.seeds, 1 if args.quick else 5, args.bootstrap)
     plan = list(cells_a(args.poolings, size))
     run_jobs(root, [encoder_job(root, cell, size) for cell in plan], args.jobs)
+    while not all((cell.folder(root) / "seconds.json").is_file() for cell in plan):
+        time.sleep(5)
     wanted = dict.fromkeys((c.method, c.pooling) for c in plan)
     scored = [(m, p, [c.seed for c in plan if (c.method, c.pooling) == (m, p)]) for m, p in wanted]
     scored += [(m, NONE, [0]) for m in TABLES]

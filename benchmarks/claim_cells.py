@@ -67,7 +67,7 @@ class Size:
     encoder: str = "resnet-tiny"
     seeds: int = 3
     untrained_seeds: int = 5
-    bootstrap: int = 2000
+    bootstrap: int = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +107,10 @@ class Cell:
         return name, told | more | {"joint": {name: parts}}
 
 
-def train_cell(root: Path, cell: Cell, size: Size, threads: int = 1, perturb: bool = True) -> None:
-    """Train one encoder and embed the people whom it has not seen: their scans as they are, and changed."""
+def train_cell(
+    root: Path, cell: Cell, size: Size, threads: int = 1, perturb: bool = True, everybody: bool = False
+) -> None:
+    """Train one encoder and embed the people whom it has not seen (or all): their scans as they are, and changed."""
     from anatcl.evaluate.steps.embed import embed
     from anatcl.evaluate.steps.rivals import run_rival
     from anatcl.pretrain.train import Inputs, train
@@ -130,7 +132,8 @@ def train_cell(root: Path, cell: Cell, size: Size, threads: int = 1, perturb: bo
         train(inputs, Options.parse(told), "cpu", "fp32", threads=threads)
         for kind in kinds:
             to = out / f"{kind or CLEAN}.npz"
-            embed(arrays, out, to, device="cpu", threads=threads, perturb=kind, folds=folds, fold=cell.fold)
+            whom = {} if everybody else {"folds": folds, "fold": cell.fold}
+            embed(arrays, out, to, device="cpu", threads=threads, perturb=kind, **whom)
         (out / "last.ckpt").unlink(missing_ok=True)
     write_json(out / "seconds.json", round(time.process_time() - start, 1))
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from anatcl.base.errors import InputError
 from anatcl.base.words import nearest, plural
 from anatcl.spec.atlas import check_files, load_atlas_file
-from anatcl.spec.check_arrays import check_arrays
+from anatcl.spec.check_arrays import check_arrays, unmeasured
 from anatcl.spec.config import Config, FeatureTable
 from anatcl.spec.corrections import read_corrections
 from anatcl.spec.encoders import check_encoder, class_errors
 from anatcl.spec.engines import check_surface_engine
 from anatcl.spec.layout import METHOD_PATTERN
-from anatcl.spec.names import BASELINES, RIVALS, TUNED, UNTRAINED, methods
+from anatcl.spec.names import BASELINES, REGIONAL, RIVALS, TUNED, UNTRAINED, methods
 from anatcl.spec.overlaps import overlaps_file
 from anatcl.spec.recipe import load_recipe
 from anatcl.spec.task import Task, load_task
@@ -41,7 +41,7 @@ def check_files_and_names(config: Config, environments: bool = False) -> Found:
     environments : bool
         Jobs run in environments of their own, so that what is installed here says nothing of them.
     """
-    for check in (_imaging, _measures, _training, check_arrays, _features, _encoders, _finetune, _tasks):
+    for check in (_imaging, _measures, _training, check_arrays, _features, _encoders, _finetune, _held, _tasks):
         yield from check(config)
     if config.measures.engine == "surface" and not environments:
         yield from _tried(("measures", "engine"), check_surface_engine)
@@ -182,6 +182,16 @@ def _encoders(config: Config) -> Found:
         for key, error in check_encoder(given):
             yield ((*place, key), error)
     yield from _tried(("evaluate", "known_overlaps"), lambda: overlaps_file(config.evaluate.known_overlaps))
+
+
+def _held(config: Config) -> Found:
+    settings = config.evaluate
+    if settings.decode == "measures" and REGIONAL in unmeasured(config):
+        remedy = "Give measures (measures: freesurfer), or write decode: none."
+        yield (("evaluate", "decode"), InputError("nothing is measured in this run.", None, remedy))
+    if settings.perturb and not (config.pretrain.methods or settings.untrained or settings.rivals):
+        reason = "there is no encoder and no rival to show changed scans to."
+        yield (("evaluate", "perturb"), InputError(reason, None, "Name a method, or write perturb: []."))
 
 
 def _finetune(config: Config) -> Found:

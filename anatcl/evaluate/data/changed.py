@@ -25,7 +25,7 @@ def changed_parts(packed: PackedArrays, kind: str, rows: np.ndarray) -> Iterator
         yield dataclasses.replace(packed, volumes=made, rows=packed.rows.iloc[part].reset_index(drop=True), meta=meta)
 
 
-def tested_rows(packed: PackedArrays, folds: str | Path, fold: int) -> np.ndarray:
+def rows_of_fold(packed: PackedArrays, folds: str | Path, fold: int) -> np.ndarray:
     """Rows of the packed people who are tested in a fold; who is in no fold was seen by no encoder and counts."""
     table = read_tsv(folds)
     others = set(table[table["fold"].astype(int) != fold]["participant_id"].astype(str))

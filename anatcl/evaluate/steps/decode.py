@@ -80,7 +80,8 @@ def run_decode(
     out : path
         Table to write, `COLUMNS`.
     adjust : sequence of str
-        Columns of the scans table (with the volumes of the measures) that the measures are residual on.
+        Columns of the scans table (with the volumes of the measures) that the measures are residual on; those of
+        `ADJUST` that it lacks are left out.
     seeds : int, optional
         Seeds that are read.
     n_bootstrap, seed : int
@@ -90,6 +91,10 @@ def run_decode(
     features = load_embeddings(embeddings_dir, table["scan"], seeds)
     values = read_tsv(measures).set_index("scan")
     columns = select_columns(values, REGIONAL, measures)
+    gone = [name for name in adjust if name in ADJUST and name not in table]
+    if gone:
+        log.warning("%s: measures are not adjusted for %s, which the scans table lacks", method, ", ".join(gone))
+    adjust = [name for name in adjust if name not in gone]
     try:
         found = decode(table, features, values[columns].reindex(table["scan"]), read_tsv(folds), adjust, seed)
     except InputError as refusal:

@@ -9,7 +9,7 @@ import numpy as np
 
 from anatcl.base.errors import InputError
 from anatcl.base.provenance import recorded
-from anatcl.evaluate.data.changed import changed_parts, tested_rows
+from anatcl.evaluate.data.changed import changed_parts, rows_of_fold
 from anatcl.evaluate.data.features import write_embeddings
 from anatcl.models import ContrastiveModel, build_model
 from anatcl.pretrain.arrays import open_arrays
@@ -54,7 +54,7 @@ def embed(
     parameters = {"arrays": str(arrays), "encoder": str(encoder), "batch": batch, "device": str(where)}
     parameters |= {"perturb": perturb, "fold": fold} if perturb else {}
     with recorded(Path(out).parent, parameters) as record, applied(where):
-        rows = tested_rows(packed, folds, fold) if folds is not None else np.arange(len(packed.rows))
+        rows = rows_of_fold(packed, folds, fold) if folds is not None else np.arange(len(packed.rows))
         parts = changed_parts(packed, perturb, rows) if perturb else [packed]
         found = np.concatenate([embed_arrays(model, part, device=where, batch_size=batch).numpy() for part in parts])
         record |= {"volumes": len(found), "features": found.shape[1]}
