@@ -1,9 +1,10 @@
-r"""The claim, tested: does each person's anatomy in pretraining give better representations?
+r"""The claim, tested.
 
-Methods against their permuted twins, with seeds, on simulated people of two diseases and many scanners (a), on real maps
-(b), and kernels on real tables (c). The design, fixed before the first run, is `docs/results/claim_design.md`; the page
-that `page` writes is `docs/results/claim.md`. Every encoder and every scored method is one process and one folder: what is
-finished is kept, and several commands on one folder share the work.
+Does each person's anatomy in pretraining give better representations? Methods against their permuted twins, with seeds,
+on simulated people of two diseases and many scanners (a), on real maps (b), and kernels on real tables (c). The design,
+fixed before the first run, is `docs/results/claim_design.md`; `page` writes `docs/results/claim.md`. Every encoder and
+every scored method is one process and one folder: what is finished is kept, and several commands on one folder share
+the work.
 
 Run from the root of the repository::
 

@@ -101,9 +101,7 @@ def number(key: Key, endpoint: str, one: Found, details: dict[str, Any]) -> Row:
     return about | {"value": float(one.replicates.values[0]), "low": low, "high": high}
 
 
-def tested(
-    found: dict[Key, dict[str, Found]], names: Sequence[str], pairs: Sequence[tuple[Key, Key]]
-) -> list[Row]:
+def tested(found: dict[Key, dict[str, Found]], names: Sequence[str], pairs: Sequence[tuple[Key, Key]]) -> list[Row]:
     """Paired differences; Holm's correction over the pairs of each endpoint."""
     rows: list[Row] = []
     for endpoint in names:
@@ -192,14 +190,15 @@ def reading(a: dict[str, Any], b: dict[str, Any] | None, c: dict[str, Any] | Non
     some = [f for f in found if f["general"] != f["robust"]]
     held = [f for f in found if f["holds"]]
     lines.append(
-        f"**What stands.** {names(both)} general and robust by the design's rules: the sentence of the paper stands for "
-        "it here."
+        f"**What stands.** {names(both)} general and robust by the design's rules: the paper's sentence stands for it."
         if both
-        else "**What stands.** For no method and no pooling does the sentence of the paper stand whole: none is shown to "
-        "be both more general and more robust than its permuted twin."
+        else "**What stands.** For no method and no pooling does the sentence of the paper stand whole: none is shown "
+        "to be both more general and more robust than its permuted twin."
     )
     lines.append(
-        f"In part: {'; '.join(partly(f) for f in some)}." if some else "No method is shown to be one of the two, either."
+        f"In part: {'; '.join(partly(f) for f in some)}."
+        if some
+        else "No method is shown to be one of the two, either."
     )
     lines.append(
         f"{names(held)} more of the regional measures than the permuted twin (decode), which is what people's own "
@@ -215,7 +214,7 @@ def names(found: Sequence[Row]) -> str:
     """Methods by name with a verb: ``a (grid) and b (average) are`` or ``hold``."""
     words = [f"`{f['method']}` ({f['pooling']})" for f in found]
     joined = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-    verb = ("hold" if found[0].get("holds") and not (found[0]["general"] and found[0]["robust"]) else "be")
+    verb = "hold" if found[0].get("holds") and not (found[0]["general"] and found[0]["robust"]) else "be"
     return joined + ({"hold": (" holds", " hold"), "be": (" is", " are")}[verb][len(words) > 1])
 
 
@@ -227,7 +226,11 @@ def partly(f: Row) -> str:
 def worse(found: Sequence[Row]) -> str:
     """Where a method is worse than its twin."""
     bad = [f"`{f['method']}` ({f['pooling']}): {', '.join(f['worse'])}" for f in found if f["worse"]]
-    return f"Worse than the twin: {'; '.join(bad)}." if bad else "No method is shown to be worse than its twin in anything."
+    return (
+        f"Worse than the twin: {'; '.join(bad)}."
+        if bad
+        else "No method is shown to be worse than its twin in anything."
+    )
 
 
 def beside_ridge(a: dict[str, Any]) -> str:
@@ -264,16 +267,18 @@ def reason(a: dict[str, Any]) -> str:
 def unseen(a: dict[str, Any], b: dict[str, Any] | None, c: dict[str, Any] | None) -> str:
     """What the data cannot say."""
     smallest = {
-        e: float(np.median([r["detectable"] for r in a["twins"] if r["endpoint"] == e and np.isfinite(r["detectable"])]))
+        e: float(
+            np.median([r["detectable"] for r in a["twins"] if r["endpoint"] == e and np.isfinite(r["detectable"])])
+        )
         for e in dict.fromkeys(r["endpoint"] for r in a["twins"])
     }
     text = ", ".join(f"{ENDPOINTS[e][0]} {v:.{ENDPOINTS[e][2]}f}" for e, v in smallest.items())
     told = a["arguments"]
     return (
         f"**What the data cannot say.** These are simulated people, {told.get('encoder')} at 8 mm, {told.get('steps')} "
-        f"steps and {told.get('seeds')} seeds: far less than the published recipe. A difference that is not shown may be "
-        f"there: the smallest that a single test (before Holm) would have found in four of five such runs is, in the "
-        f"median, {text}. "
+        f"steps and {told.get('seeds')} seeds: far less than the published recipe. A difference that is not shown may "
+        f"be there: the smallest that a single test (before Holm) would have found in four of five such runs is, in "
+        f"the median, {text}. "
         + ("Real heads: see data B. " if b else "No real heads were run (data B): nothing here is about them. ")
         + ("The kernels were looked at on one real table (data C)." if c else "")
     )
@@ -292,7 +297,8 @@ def attempt(a: dict[str, Any]) -> str:
 def real(b: dict[str, Any] | None) -> list[str]:
     """Data B."""
     command = (
-        "```sh\npython -m anatcl pretrain pack --scans results/bids/scans.tsv --measures results/measures/measures.tsv \\\n"
+        "```sh\npython -m anatcl pretrain pack --scans results/bids/scans.tsv \\\n"
+        "    --measures results/measures/measures.tsv \\\n"
         "    --maps-dir results/preprocess --template MNI152NLin2009aSym --voxel-mm 4 --out-dir scratch/ixi/arrays\n"
         "python -m benchmarks.claim b --folder scratch/claim_ixi --arrays scratch/ixi/arrays \\\n"
         "    --measures results/measures/measures.tsv --decode derivatives/freesurfer/desikan_thickness.tsv\n"
@@ -317,11 +323,11 @@ def kernels(c: dict[str, Any] | None) -> list[str]:
         more = [f"{one[k]:.4f}" if k in one else "" for k in ("perplexity", "gradient_share")]
         lines.append(f"| {name} | " + " | ".join([*cells, *more]) + " |")
     about = (
-        f"{c['people']} people of AOMIC ID1000, {', '.join(c['kinds'])} of {c['regions']} regions. What the ten first "
-        "components of each kernel hold, five folds; `measures` are the table itself. Perplexity: share of uniform, 1 says "
-        "nothing. Share of gradient: how much of the term's gradient depends on who is who. `y-aware` is the age kernel. "
-        "With one measure per region the cosine of a region is the same for all people or nearly so (`anatcl-local`); the "
-        "published one has three."
+        f"{c['people']} people of AOMIC ID1000, {', '.join(c['kinds'])} of {c['regions']} regions. Shown is what the "
+        "ten first components of each kernel hold, in five folds; `measures` is the table itself. Perplexity is a "
+        "share of uniform, and 1 says nothing. The share of gradient is how much of the term's gradient depends on who "
+        "is who. `y-aware` is the age kernel. With one measure for each region the cosine of a region is 0, 1 or -1 "
+        "(`anatcl-local`, `anatcl-local-z`); the published one has three measures."
     )
     return [about, "\n".join(lines)]
 
@@ -405,7 +411,8 @@ def forest(twins: Sequence[Row]) -> str:
         body.append(panel([r for r in twins if r["endpoint"] == end], end, keys, x, y))
         if i % across == 0:
             body += [
-                f'<text x="{LEFT - 8}" y="{y + TOP + ROW * k + 4}" text-anchor="end">{m}{" ▪" if p == "grid" else " •"}</text>'
+                f'<text x="{LEFT - 8}" y="{y + TOP + ROW * k + 4}" text-anchor="end">{m} {"▪" if p == "grid" else "•"}'
+                "</text>"
                 for k, (m, p) in enumerate(keys)
             ]
     return (
@@ -431,7 +438,9 @@ def panel(rows: Sequence[Row], end: str, keys: Sequence[Key], x: float, y: float
         f'<line x1="{at(0)}" x2="{at(0)}" y1="{y + TOP - 10}" y2="{bottom - 4}" stroke="#999"/>',
     ]
     parts += [
-        f'<text x="{at(v)}" y="{bottom + 10}" text-anchor="{a}">{v:+.{digits}f}</text>'.replace("+0.", "+.").replace("-0.", "−.")
+        f'<text x="{at(v)}" y="{bottom + 10}" text-anchor="{a}">{v:+.{digits}f}</text>'.replace("+0.", "+.").replace(
+            "-0.", "−."
+        )
         for v, a in ((-most, "start"), (most, "end"))
     ]
     for row in rows:

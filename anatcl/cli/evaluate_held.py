@@ -1,4 +1,4 @@
-"""``python -m anatcl evaluate decode | perturbed``: what an embedding holds, and what it loses when scans are changed."""
+"""``python -m anatcl evaluate decode | perturbed``: what embeddings hold, and what changed scans cost."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def register(stages: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--second-disease",
         action="store_true",
-        help="with --arrays: half of the patients have wide ventricles and a small hippocampus instead of a thin cortex",
+        help="with --arrays: half of the patients have wide ventricles and a small hippocampus, not a thin cortex",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier simulation in DIR")
     parser.set_defaults(function=simulate)

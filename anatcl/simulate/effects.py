@@ -133,10 +133,10 @@ def factors(
     cortical = np.array([r.cortical for r in all_regions])
     cortex = 1 - AGE_SLOPE * weight * (age - REFERENCE_AGE)
     subcortex = 1 - SUBCORTICAL_AGE_SLOPE * max(age - 20, 0)
-    disease = 1 - severity * np.array([lost.get(r.name, 0.0) for r in all_regions])
+    ill = 1 - severity * np.array([lost.get(r.name, 0.0) for r in all_regions])
     stem = np.array([r.hemisphere == "" for r in all_regions])
     growth = 0.03 * max(age - 20, 0) + wider * severity + ventricle
-    return Factors(np.where(stem, 1, np.where(cortical, cortex, subcortex)), disease, np.asarray(person), growth)
+    return Factors(np.where(stem, 1, np.where(cortical, cortex, subcortex)), ill, np.asarray(person), growth)
 
 
 def person_factors(rng: np.random.Generator) -> NDArray[np.float64]:

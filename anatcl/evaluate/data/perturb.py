@@ -1,7 +1,7 @@
 """Changes of a map that leave the anatomy as it is: what a scanner or another resampling could have done to it.
 
-Strengths are fixed, so that tables of different runs can be compared. Sizes count in voxels, intensities are relative to
-the volume's own, so that they mean the same whatever the map.
+Strengths are fixed, so that tables of different runs can be compared. Sizes count in voxels, and intensities are
+relative to the volume's own, so that they mean the same whatever the map.
 """
 
 from __future__ import annotations

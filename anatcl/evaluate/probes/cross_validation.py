@@ -283,9 +283,7 @@ def predict_split(problem: Problem, features: Features, split: Split, seed: int,
     return fits.tables(split)[0]
 
 
-def predict_variants(
-    problem: Problem, features: Sequence[Features], split: Split, seed: int
-) -> list[pd.DataFrame]:
+def predict_variants(problem: Problem, features: Sequence[Features], split: Split, seed: int) -> list[pd.DataFrame]:
     """Predictions of one split from several variants of the features, all by the probe of the first.
 
     Parameters

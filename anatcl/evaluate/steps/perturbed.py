@@ -169,8 +169,9 @@ def _predicted(problem: Problem, variants: Sequence[Features], splits: list[Spli
 
 
 def change(clean: Replicates, changed: Replicates) -> Replicates:
-    """Changed less clean, person by person and seed by seed: the encoder is the same, so its seed is no source of chance
-    between the two.
+    """Changed less clean, person by person and seed by seed.
+
+    The encoder is the same in both, so that its seed is no source of chance between them.
     """
     draws = {level: changed.draws[level] - clean.draws[level] for level in clean.draws}
     return Replicates(changed.values - clean.values, draws, clean.pool)

@@ -86,9 +86,7 @@ def run_rival(
     write_json(out_model, {"method": kind, "fold": fold, "train_participants": sorted(set(people[train]))})
 
 
-def voxels(
-    packed: PackedArrays, train: np.ndarray, perturb: str = "", changed: np.ndarray | None = None
-) -> np.ndarray:
+def voxels(packed: PackedArrays, train: np.ndarray, perturb: str = "", changed: np.ndarray | None = None) -> np.ndarray:
     """Block means of all volumes, standardised by the training ones, shape (N, m), without those that do not vary.
 
     Below them stand those of the rows `changed`, as `perturb` changes them.

@@ -59,7 +59,7 @@ def decoded(files: Sequence[str]) -> Decoded | None:
     rows = []
     for method in order:
         own = means[means["method"] == method].set_index("measure")
-        rows.append((method, [own.loc[kind].to_dict() if kind in own.index else None for kind in kinds]))
+        rows.append((method, [_cell(own, kind) for kind in kinds]))
     return Decoded(
         kinds,
         rows,
@@ -98,4 +98,4 @@ def shaken(files: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _cell(rows: pd.DataFrame, kind: str) -> dict[str, Any] | None:
-    return dict(rows.loc[kind]) if kind in rows.index else None
+    return {str(name): value for name, value in rows.loc[kind].items()} if kind in rows.index else None

@@ -1,4 +1,4 @@
-# held: what the embeddings hold of the measures, and what their scores lose when scans are changed.
+# evaluate, second part: what the embeddings hold of the measures, and what their scores lose when scans are changed.
 #
 # REQUIRED INPUTS: results/pretrain/{arrays, folds.tsv, {method}/fold-{k}}, results/evaluate/{method} (evaluate.smk), measures.tsv
 # OUTPUTS:         results/evaluate/{method}/{decode,{task}_perturbed}.tsv, results/evaluate/perturbed/{perturbation}/{method}/fold-{k}/
