@@ -130,7 +130,7 @@ def verdicts(twins: Sequence[Row]) -> list[Row]:
     for key in dict.fromkeys((r["method"], r["pooling"]) for r in twins):
         own = {r["endpoint"]: shown(r) for r in twins if (r["method"], r["pooling"]) == key}
         parts = [[own[e] for e in part if e in own] for part in (GENERAL, ROBUST)]
-        general, robust = (max(p, default=0) > 0 and min(p, default=0) == 0 for p in parts)
+        general, robust = (max(p, default=0) > 0 and min(p, default=0) >= 0 for p in parts)
         worse = [e for e, sign in own.items() if sign < 0]
         holds = own.get("decode", 0) > 0
         about = {"method": key[0], "pooling": key[1], "holds": holds, "general": general, "robust": robust}
