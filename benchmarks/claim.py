@@ -185,7 +185,11 @@ def run_a(args: argparse.Namespace) -> None:
     wanted = dict.fromkeys((c.method, c.pooling) for c in plan)
     scored = [(m, p, [c.seed for c in plan if (c.method, c.pooling) == (m, p)]) for m, p in wanted]
     scored += [(m, NONE, [0]) for m in TABLES]
-    jobs = [(f"scores/{p}/{m}.json", cells.score_cell, (root, m, p, s, size)) for m, p, s in scored]
+    jobs: list[Job] = [
+        (f"{folder}/{p}/{m}.json", work, (root, m, p, s, size))
+        for folder, work in (("scores", cells.score_cell), ("few", cells.few_cell))
+        for m, p, s in scored
+    ]
     run_jobs(root, jobs, args.jobs)
     write_json(root / "machine.json", {"hardware": hardware(), "versions": versions()})
     print(json.dumps({"cells": len(plan), "scored": len(scored)}))

@@ -181,8 +181,21 @@ class Found:
     lacking: float = float("nan")
 
 
+def few_cell(root: Path, method: str, pooling: str, seeds: list[int], size: Size) -> None:
+    """Few labels, for one method; written as ``few/{pooling}/{method}.npz`` and ``.json``."""
+    table, quarters = read_tsv(root / "tested.tsv"), read_tsv(root / "quarters.tsv")
+    clean = features_of(root, method, pooling, CLEAN, table, seeds)
+    found, detail = {}, {}
+    for name, task in tasks().items():
+        if task.kind == "binary":
+            few = few_labels(task, method, table, clean, quarters, size)
+            found[f"few-{name}"] = mean_of(list(few.values()))
+            detail[f"few-{name}"] = {str(n): f.replicates.values[0] for n, f in few.items()}
+    save(root / "few" / pooling / method, found, detail)
+
+
 def score_cell(root: Path, method: str, pooling: str, seeds: list[int], size: Size) -> None:
-    """Every endpoint of one method, its seeds together; written as ``scores/{pooling}/{method}.npz`` and ``.json``."""
+    """The other endpoints of one method, its seeds together; ``scores/{pooling}/{method}.npz`` and ``.json``."""
     table = read_tsv(root / "tested.tsv")
     clean = features_of(root, method, pooling, CLEAN, table, seeds)
     found: dict[str, Found] = {}
@@ -197,9 +210,6 @@ def score_cell(root: Path, method: str, pooling: str, seeds: list[int], size: Si
     for name, task in tasks().items():
         if task.kind == "binary":
             found[f"auc-{name}"] = site_out(task, method, table, clean, size)
-            few = few_labels(task, method, table, clean, quarters, size)
-            found[f"few-{name}"] = mean_of(list(few.values()))
-            detail[f"few-{name}"] = {str(n): f.replicates.values[0] for n, f in few.items()}
         replicates, first = perturbed.perturbed_replicates(task, table, clean, changed, quarters, size.bootstrap, 0)
         n, folds = units.effective_n(first, task.kind, perturbed.metric_of(task)), first["fold"].nunique()
         if task.kind == "regression":
