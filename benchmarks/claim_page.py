@@ -432,8 +432,8 @@ def unsteady(rows: Sequence[Row]) -> str:
     if not found:
         return ""
     return (
-        f"In decode some seeds fall below zero and others do not ({'; '.join(found)}). Why was not looked into. It makes "
-        "the intervals of these rows, and of the differences that they are part of, wide."
+        f"In decode some seeds fall below zero and others do not ({'; '.join(found)}). Why was not looked into. It "
+        "makes the intervals of these rows, and of the differences that they are part of, wide."
     )
 
 

@@ -184,13 +184,17 @@ def replicates(found: Decoded, chosen: np.ndarray, n_bootstrap: int, seed: int) 
 
 
 def r2_replicates(found: Decoded, n_bootstrap: int, seed: int) -> np.ndarray:
-    """R2 of each measure in the sample and in each resample, shape (s, b + 1, t)."""
+    """R2 of each measure in the sample and in each resample, shape (s, b + 1, t).
+
+    The spread of a resample is taken around the sample's mean: around its own it would be smaller by one part in n, and
+    all resamples would lie below the sample.
+    """
     names, counts = bootstrap.draw(found.people, n_bootstrap, seed)
     weights = counts[:, np.searchsorted(names, found.people)]
     known = np.isfinite(found.true)
     y = np.where(known, found.true, 0.0)
-    number = np.maximum(weights @ known, 1)
-    total = weights @ y**2 - (weights @ y) ** 2 / number
+    centre = y.sum(0) / np.maximum(known.sum(0), 1)
+    total = weights @ np.where(known, (y - centre) ** 2, 0.0)
     total = np.where(total > 1e-12, total, np.nan)
     errors = [weights @ np.where(known, (y - p) ** 2, 0.0) for p in found.predicted]
     return np.stack([1 - e / total for e in errors])

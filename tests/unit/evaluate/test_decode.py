@@ -79,7 +79,7 @@ def test_residuals_know_the_training_people_alone(people):
 
 
 def test_r2_of_a_resample_is_that_of_its_people(people, rng):
-    """The matrix products against scikit-learn on the very people that were drawn."""
+    """The matrix products against the sums over the very people that were drawn; the sample's as scikit-learn's."""
     from sklearn.metrics import r2_score
 
     true, predicted = rng.normal(size=(30, 2)), rng.normal(size=(1, 30, 2))
@@ -89,8 +89,14 @@ def test_r2_of_a_resample_is_that_of_its_people(people, rng):
     _, counts = decode.bootstrap.draw(names, 5, 3)
     for b, count in enumerate(counts):
         drawn = np.repeat(np.arange(30), count.astype(int))
-        expected = [r2_score(true[drawn, t], predicted[0, drawn, t]) for t in range(2)]
-        np.testing.assert_allclose(values[0, b], expected, atol=1e-10)
+        y, p = true[drawn], predicted[0, drawn]
+        np.testing.assert_allclose(
+            values[0, b], 1 - ((y - p) ** 2).sum(0) / ((y - true.mean(0)) ** 2).sum(0), atol=1e-10
+        )
+    np.testing.assert_allclose(values[0, 0], r2_score(true, predicted[0], multioutput="raw_values"), atol=1e-10)
+    nothing = dataclasses.replace(found, predicted=np.zeros((1, 30, 2)))
+    many = decode.r2_replicates(nothing, 2000, 3)[0]
+    np.testing.assert_allclose(many[1:].mean(0), many[0], atol=0.003)  # and not one part in 30 below it
 
 
 def test_seeds_widen_the_interval_and_a_lacking_measure_leaves_only_itself_out(people, rng):
