@@ -217,7 +217,7 @@ def reading(a: dict[str, Any], b: dict[str, Any] | None, c: dict[str, Any] | Non
         if held
         else "No method is shown to hold more of the regional measures than its permuted twin (decode)."
     )
-    lines += [worse(found), sharp(c), unseen(a, b, c)]
+    lines += [worse(found), beside_untrained(a), sharp(c), unseen(a, b, c)]
     return [line for line in lines if line]
 
 
@@ -255,7 +255,8 @@ def beside_ridge(a: dict[str, Any]) -> str:
     total = len([r for r in a["ridge"] if r["endpoint"] in wanted])
     steady = [r for r in a["ridge"] if r["endpoint"] in ROBUST]
     firm = len([r for r in steady if shown(r) > 0])
-    loss = f" Networks are shown to lose less under perturbation than it in {firm} of {len(steady)} comparisons."
+    loss = f" Networks are shown to lose less under perturbation than it in {firm} of {len(steady)} comparisons; "
+    loss += "they also have less to lose, since their AUC is lower."
     return (
         "**No network beats ridge regression from voxels to the measures** in decoding or in either diagnosis; it is "
         f"shown to be better in {len(lost)} of {total} comparisons.{loss if steady else ''} {reason(a)}"
@@ -287,7 +288,25 @@ def closed(a: dict[str, Any]) -> str:
     ridge, before, after = (value[key] for key in keys)
     return (
         f"The stated attempt goes from {before:.2f} to {after:.2f}, where `voxel-ridge` has {ridge:.2f}: "
-        f"{(after - before) / (ridge - before):.0%} of the gap."
+        f"{(after - before) / (ridge - before):.0%} of the gap. What is left none of the three explains; more people and a "
+        "deeper network were not tried."
+    )
+
+
+def beside_untrained(a: dict[str, Any]) -> str:
+    """What any training gives beyond the untrained encoder, by endpoint."""
+    parts, total = [], len({(r["method"], r["pooling"]) for r in a["untrained"]})
+    for end in dict.fromkeys(r["endpoint"] for r in a["untrained"]):
+        rows = [r for r in a["untrained"] if r["endpoint"] == end]
+        for sign, word in ((1, "better"), (-1, "worse")):
+            found = [f"`{r['method']}` ({r['pooling']})" for r in rows if shown(r) == sign]
+            if found:
+                who = f"{len(found)} networks" if len(found) > 4 else ", ".join(found)
+                parts.append(f"{ENDPOINTS[end][0]}: {word}, {who}")
+    if not parts:
+        return "No network is shown to differ from untrained encoders in anything."
+    return (
+        f"**Beside untrained encoders**, shown of {total} networks: {'; '.join(parts)}. In the rest nothing is shown."
     )
 
 
