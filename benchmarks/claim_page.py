@@ -162,7 +162,8 @@ def page(results: dict[str, Any]) -> str:
         "## Method minus its permuted twin",
         "![Differences between each method and its permuted twin, by endpoint, with 95 % intervals](claim/forest.svg)",
         "Right of the line the method is better than its twin. Filled: below 5 % after Holm's correction over the "
-        "differences of that endpoint. Circles: average pooling, squares: grid.",
+        "differences of that endpoint. Circles: average pooling, squares: grid. Intervals wider than a panel end at its "
+        "edge.",
         table(a["twins"], "Difference [95 % interval], p after Holm"),
         "## Numbers",
         numbers(a["numbers"]),
@@ -288,8 +289,8 @@ def closed(a: dict[str, Any]) -> str:
     ridge, before, after = (value[key] for key in keys)
     return (
         f"The stated attempt goes from {before:.2f} to {after:.2f}, where `voxel-ridge` has {ridge:.2f}: "
-        f"{(after - before) / (ridge - before):.0%} of the gap. What is left none of the three explains; more people and a "
-        "deeper network were not tried."
+        f"{(after - before) / (ridge - before):.0%} of the gap. What is left none of the three explains; more people and "
+        "a deeper network were not tried."
     )
 
 
@@ -515,10 +516,11 @@ def panel(rows: Sequence[Row], end: str, keys: Sequence[Key], x: float, y: float
     """One endpoint."""
     label, sign, digits = ENDPOINTS[end]
     ends = [sign * r[k] for r in rows for k in ("low", "high", "difference") if np.isfinite(r[k])]
-    most = max(map(abs, ends), default=1.0) or 1.0
+    widths = np.abs(ends or [1.0])
+    most = float(min(widths.max(), 4 * np.median(widths))) or 1.0  # one wide interval does not hide the others
 
     def at(value: float) -> float:
-        return x + WIDTH / 2 + value / most * (WIDTH / 2 - 6)
+        return float(x + WIDTH / 2 + np.clip(value / most, -1, 1) * (WIDTH / 2 - 6))
 
     bottom = y + TOP + ROW * len(keys)
     parts = [
