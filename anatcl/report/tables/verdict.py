@@ -13,7 +13,7 @@ from anatcl.report.tables.headline import Headline
 from anatcl.report.tables.marks import LEVEL
 
 # Rivals that a trained encoder is asked to beat, the strongest first.
-RIVALS = ("regional-measures", "untrained")
+RIVALS = {"regional-measures": "regional measures", "untrained": "the untrained encoder"}
 
 
 def verdict(best: Sequence[Headline], comparisons: pd.DataFrame) -> list[str]:
@@ -74,7 +74,7 @@ def _turned(row: Mapping[Any, Any], rival: str, metric: words.Metric) -> dict[st
 
 
 def _sentences(rival: str, pairs: list[tuple[Headline, pd.DataFrame]]) -> list[str]:
-    name = words.METHODS.get(rival, rival).lower()
+    name = RIVALS[rival]
     tested = [(headline, table[table["note"] == ""]) for headline, table in pairs]
     tested = [(headline, table) for headline, table in tested if table["p"].notna().any()]
     if not tested:
