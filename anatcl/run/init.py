@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,11 +23,16 @@ NAMED = {"scan", "path", "participant_id", "session_id"}
 MOST_CLASSES = 6
 FEWEST_VALUES = 12
 FEWEST_TRAINED = 6  # participants; with fewer, a fold leaves nothing to compare
-NO_TASK = "neither age nor sex is known for enough participants"
+NO_TASK = "skipped as it is: neither age nor sex is known for enough participants"
 
 
-def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False) -> None:
+def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False) -> str:
     """Look at a dataset and write a configuration for it.
+
+    Returns
+    -------
+    str
+        What was found, what was written, and what to type next, in lines.
 
     Raises
     ------
@@ -42,6 +48,14 @@ def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False
 
     parse(yaml.safe_load(text), out)  # what is written is what the workflow reads
     write_text(out, text)
+    name = shlex.quote(str(out))
+    return "\n".join([
+        *_found(index),
+        f"Written: {out}",
+        f"What would be done: anatcl run -- -n --configfile {name}",
+        f"Measures and quality control alone: anatcl run -- --configfile {name} --until measures",
+        f"Everything: anatcl run -- --configfile {name}",
+    ])  # fmt: skip
 
 
 def starter(root: Path, index: Index) -> str:
@@ -52,7 +66,7 @@ def starter(root: Path, index: Index) -> str:
     lines = [
         "# Written by `anatcl init` after a look at the dataset. Every key: config.yaml and docs/config.md.",
         *_comment(_found(index)),
-        "# See what would be done: snakemake -n --configfile this-file. Do it: anatcl run -- --configfile this-file",
+        "# See what would be done: anatcl run -- -n --configfile this-file. Do it: the same without -n.",
         "",
         f"bids_dir: {json.dumps(str(root), ensure_ascii=False)}",
         "",
@@ -68,7 +82,9 @@ def starter(root: Path, index: Index) -> str:
         "",
         "evaluate:",
         *(["  untrained: false"] if people < FEWEST_TRAINED else []),
-        *(["  tasks:", *(f"    - {name}" for name in tasks)] if tasks else [f"  tasks: [] # {NO_TASK}"]),
+        *([] if tasks else [f"  unanswerable: skip # {NO_TASK}"]),
+        "  tasks:",
+        *(f"    - {name}" for name in tasks or KNOWN[:2]),
         *_suggested(scans),
     ]
     return "\n".join(lines).rstrip() + "\n"
