@@ -40,7 +40,9 @@ def test_two_winners_stand_together_the_better_one_with_its_figure() -> None:
         ("dx", "untrained", "y-aware", -0.09, -0.12, -0.02, 0.0001, ""),
     )
     [sentence] = verdict([headline("dx")], table)
-    assert sentence.startswith("y-Aware and AnatCL (global) are better than the untrained encoder in dx: ROC AUC +0.090")
+    assert sentence.startswith(
+        "y-Aware and AnatCL (global) are better than the untrained encoder in dx: ROC AUC +0.090"
+    )
     assert sentence.endswith("[+0.020, +0.120], p < 0.001 (y-Aware).")
 
 
@@ -75,7 +77,9 @@ def test_some_tasks_won_and_others_not() -> None:
         ("dx", "anatcl-global", "untrained", 0.1, 0.01, 0.2, 0.01, ""),
         ("sex", "anatcl-global", "untrained", 0.1, -0.01, 0.2, 0.1, ""),
     )
-    assert verdict([headline("dx"), headline("sex")], table)[1:] == ["None is better than the untrained encoder in sex."]
+    assert verdict([headline("dx"), headline("sex")], table)[1:] == [
+        "None is better than the untrained encoder in sex."
+    ]
 
 
 def test_what_was_not_tested_is_said_with_its_reason() -> None:
