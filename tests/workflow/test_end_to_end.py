@@ -84,7 +84,15 @@ def finished(dataset, options, snakemake, tmp_path_factory) -> Path:
     folder.mkdir()
     done = snakemake(folder, "run", "--", *options, module=("anatcl",))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    (folder / "said.txt").write_text(done.stderr + done.stdout)
     return folder
+
+
+def test_without_a_terminal_a_run_says_little_and_the_failure(finished):
+    lines = (finished / "said.txt").read_text().splitlines()
+    assert len(lines) <= 60, lines
+    assert any(line.startswith("failed: sub-905/") and "no plausible brain was found" in line for line in lines)
+    assert [line.split(" ")[0] for line in lines if line.startswith(("Finished", "Page:"))] == ["Finished", "Page:"]
 
 
 def test_the_page_and_the_tables_are_there(finished):
