@@ -19,7 +19,8 @@ README = """# {name}
 {text}
 
 Made by anatcl-workflow {version} from the scans of a BIDS dataset (`DatasetLinks` in `dataset_description.json`). The
-JSON file beside each image says what it was made of and how. `.bidsignore` lists the files that BIDS has no name for.
+JSON file beside each image says from what it was made and how. `.bidsignore` lists the files whose names BIDS does not
+define.
 """
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-ABOUT = """Prints a shipped profile, to be changed and used: anatcl profile slurm > slurm/config.yaml, then
+ABOUT = """Prints a shipped profile, which you can edit and use: anatcl profile slurm > slurm/config.yaml, then
 anatcl run -- --workflow-profile slurm. Without a name it lists them."""
 
 

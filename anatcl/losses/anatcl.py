@@ -132,8 +132,8 @@ class Cosine(Anatomical):
     def reading(self) -> str:
         """See `Loss.reading`."""
         if self.standardise:
-            return "cosines of measures standardised over the training people (standardise: true)"
-        return "cosines of the measures as they are (standardise: false, the published reading)"
+            return "cosines of measures standardised over the training participants (standardise: true)"
+        return "cosines of the raw measures (standardise: false, the published reading)"
 
     def cosines(self, features: Tensor) -> Tensor:
         """Return the mean cosines (B, B) over groups."""

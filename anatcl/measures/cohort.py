@@ -62,7 +62,9 @@ def build(
     table, excluded = tables.gate(_passed(tables.join(parts, index), quality), quality, query)
     excluded = pd.concat([part for part in (excluded, unusable) if len(part)] or [excluded], ignore_index=True)
     if table.empty:
-        raise InputError("no scan passed the quality limits.", qc, "Read excluded.tsv beside it; change the limits.")
+        raise InputError(
+            "no scan passed the quality limits.", qc, "Read excluded.tsv beside it, and change the limits."
+        )
     listed = outliers(table, _site(table, index))
     table = _mark(table, listed)
     for row in excluded.itertuples():

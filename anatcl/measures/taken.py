@@ -98,7 +98,7 @@ def _release(index: pd.DataFrame, root: str | Path) -> pd.DataFrame:
 def _packed(index: pd.DataFrame, folder: Path) -> pd.DataFrame:
     file = folder / "measures.tsv"
     if not file.is_file():
-        log.warning("%s is not there: nothing is known of anybody's regions", file)
+        log.warning("%s is not there: there are no regional measures", file)
         return index[KEYS].sort_values("scan", ignore_index=True)
     found = read_tsv(file)
     if "scan" not in found or found["scan"].duplicated().any():

@@ -193,7 +193,7 @@ class Cohort:
         scans = sorted(set(self.index["scan"]) - set(left_out))
         if not scans:
             remedy = f"Read {INDEX / 'excluded.tsv'} and {FAILURES}."
-            raise InputError("there is no scan to work on.", self.config.bids_dir, remedy)
+            raise InputError("there is no scan to process.", self.config.bids_dir, remedy)
         return scans
 
     @functools.cached_property
@@ -214,7 +214,7 @@ class Cohort:
             found.setdefault(person_stem(scan), []).append(scan)
         if taken := sorted(set(found) & set(self.index["scan"])):
             raise InputError(
-                f"measures: longitudinal: true makes an image of the name {taken[0]}, and a raw scan has it.",
+                f"measures: longitudinal: true makes an image named {taken[0]}, and a raw scan has that name.",
                 self.image(taken[0]),
                 "Rename the scan, or exclude it (participants: exclude).",
             )

@@ -108,7 +108,7 @@ class Workspace:
             try:
                 result = node.run(cwd=str(self.folder))
             except FileNotFoundError as error:  # nipype looks for the outputs before anybody saw the exit status
-                raise RuntimeError(f"{interface} made no result: {self._last_words()}") from error
+                raise RuntimeError(f"{interface} wrote no result: {self._last_words()}") from error
             if result.runtime.returncode != 0:
                 raise RuntimeError(f"{interface} ended with {result.runtime.returncode}: {self._last_words()}")
         self.calls.append({"interface": interface, "command": _readable(command), "seconds": time.monotonic() - start})

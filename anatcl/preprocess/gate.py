@@ -21,7 +21,7 @@ SUFFIX = "_desc-qc.json"
 def decide(scan: str, numbers: Mapping[Any, Any], rules: Mapping[str, Any]) -> str:
     """Why a scan is left out; an empty text when it stays. A person's word beats the numbers."""
     if scan in rules["reject"]:
-        return "rejected by hand"
+        return "rejected after visual inspection"
     return "" if scan in rules["accept"] else "; ".join(broken_limits(numbers, rules["limits"]))
 
 
@@ -66,5 +66,5 @@ def _excluded(scan: str, reason: str, root: Path) -> dict[str, str]:
         "stage": "preprocess qc",
         "reason": reason,
         "file": str(root / f"{scan}_desc-qc.png"),
-        "remedy": f"Look at the picture; 'preprocess: accept: [{scan}]' takes the scan back.",
+        "remedy": f"Look at the picture; 'preprocess: accept: [{scan}]' keeps the scan.",
     }

@@ -147,9 +147,9 @@ def _to_middle(moves: Sequence[NDArray], images: Sequence[str | Path]) -> list[N
         relative = move[:3, :3] @ moves[0][:3, :3].T
         if np.degrees(np.arccos(np.clip((np.trace(relative) - 1) / 2, -1, 1))) > TURNED:
             raise InputError(
-                f"its head is turned by more than {TURNED:g} degrees against another scan of the same participant.",
+                f"its head is turned by more than {TURNED:g} degrees relative to another scan of the same participant.",
                 image,
-                "Mend the header of that scan, or write measures: longitudinal: false.",
+                "Correct the header of that scan, or write measures: longitudinal: false.",
             )
     moves = [move @ np.linalg.inv(moves[0]) for move in moves]
     for _ in range(10):

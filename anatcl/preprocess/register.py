@@ -16,7 +16,7 @@ from anatcl.preprocess.person_start import Carried
 from anatcl.preprocess.template import Template
 from anatcl.spec.recipe import load_recipe
 
-FROM_PERSON = "the person's template"
+FROM_PERSON = "the participant's template"
 METRIC_MM = 8.0  # the metric is computed this far around the template's brain
 
 
@@ -108,7 +108,7 @@ def carry_over(
     image : path
         Bias-corrected scan.
     person : Carried
-        Transforms of the person's template.
+        Transforms of the participant's template.
     out_affine, out_forward, out_inverse : path
         As :func:`register` writes them.
     """

@@ -190,8 +190,10 @@ def training_part(
     of_person = dict(zip(folds["participant_id"].astype(str), folds["fold"].astype(int), strict=True))
     if fold != HELD_OUT_OF_NOTHING and fold not in of_person.values():
         there = len(set(of_person.values()))
-        reason = f"fold {fold} holds nobody out: the cohort fills {plural(there, 'fold')}."
-        raise InputError(reason, remedy=f"Lower pretrain: folds to {there}." if there > 1 else "Take more people.")
+        reason = f"fold {fold} holds no participant out: the cohort fills {plural(there, 'fold')}."
+        raise InputError(
+            reason, remedy=f"Lower pretrain: folds to {there}." if there > 1 else "Include more participants."
+        )
     member = cohort.rows["participant_id"].astype(str).map(of_person)
     known = member.notna().to_numpy() | (fold == HELD_OUT_OF_NOTHING)
     cohort = cohort.subset(known, "participant not in folds.tsv")

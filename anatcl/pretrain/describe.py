@@ -42,7 +42,7 @@ def description(run: Run) -> dict[str, Any]:
         "permuted": train.permuted,
         "train_participants_sha256": train.participants_sha256,
         "train_participants": train.participants,
-        "licence": "as of the training data",
+        "licence": "that of the training data",
         "versions": versions(("torch", "numpy")),
     }
 

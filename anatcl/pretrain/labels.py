@@ -97,10 +97,11 @@ def permuted(cohort: Cohort, seed: int) -> Cohort:
     alone = sum(len(people) == 1 for people in cells)
     found = {"people": len(cohort.participants), "cells": len(cells), "kept_their_own": alone}
     log.info(
-        "permuted: the measures of %s are exchanged within %s of sex and age decade; alone there, with their own: %s",
-        plural(found["people"], "person"),
+        "permuted: the measures of %s are exchanged within %s of sex and age decade; alone in their cell, with "
+        "their own measures: %s",
+        plural(found["people"], "participant"),
         plural(found["cells"], "cell"),
-        plural(found["kept_their_own"], "person"),
+        plural(found["kept_their_own"], "participant"),
     )
     table = cohort.table.copy()
     if "tiv_mm3" in table:

@@ -187,4 +187,4 @@ class FromRaw:
             except FileExistsError:
                 continue
             return here
-        raise InputError("too many scans of one name.", file=image, remedy="Empty the working folder.")
+        raise InputError("too many scans have the same name.", file=image, remedy="Empty the working folder.")

@@ -68,12 +68,12 @@ def load_script(path: Path) -> nn.Module:
         with zipfile.ZipFile(path) as file:
             code = b"".join(file.read(name) for name in file.namelist() if "/code/" in name and name.endswith(".py"))
         if any(word in code for word in TOUCHING):
-            raise InputError("the TorchScript reads or writes files.", path, "Trust no such file.")
+            raise InputError("the TorchScript reads or writes files.", path, "Do not use such a file.")
         script: nn.Module = torch.jit.load(str(path), map_location="cpu")
         return script
     except (RuntimeError, OSError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"is no TorchScript that torch reads ({first_line(error)}).", path, "Export it again."
+            f"is not a TorchScript that torch reads ({first_line(error)}).", path, "Export it again."
         ) from error
 
 

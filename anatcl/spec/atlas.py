@@ -59,7 +59,9 @@ class AtlasFile(Section):
 
     name: str = Field(description="name of the atlas")
     space: str | None = Field(None, description="template that the image was drawn in")
-    compatible: Texts = Field((), description="further templates that it may be used with as it is; say why")
+    compatible: Texts = Field(
+        (), description="further templates that it fits without resampling; give the reason in a comment"
+    )
     image: Image | None = Field(None, description="integer labels: a path beside the file, or {package, file}")
     extra: Image | None = Field(None, description="a second image on the same grid, used where the first has no label")
     regions: str | None = Field(
@@ -70,9 +72,9 @@ class AtlasFile(Section):
     annotation: Annotation | None = Field(
         None,
         description="for measures: engine: surface: {left, right}, labels of the vertices of fsaverage, GIfTI or "
-        ".annot; without an image, what lies outside the cortex comes from desikan-killiany",
+        ".annot; without an image, subcortical regions come from desikan-killiany",
     )
-    citation: str = Field("", description="whom to cite")
+    citation: str = Field("", description="citation")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

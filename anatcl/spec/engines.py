@@ -14,6 +14,6 @@ def check_surface_engine() -> None:
         raise InputError(
             "the engine surface was asked for, but cat-surf is not installed.",
             None,
-            "pip install 'anatcl-workflow[surfaces]' (GPL-2.0-or-later, run as a program of its own), "
+            "pip install 'anatcl-workflow[surfaces]' (GPL-2.0-or-later, run as a separate program), "
             "or set measures: engine: volume.",
         )

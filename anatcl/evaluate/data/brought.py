@@ -29,8 +29,8 @@ class Brought:
         """Why people cannot be compared."""
         named = [c for c in self.cohorts if c != UNKNOWN]
         if not named:
-            return "it is not known whom the encoder was pretrained on"
-        return f"the encoder was pretrained on {', '.join(named)}, whose people are not listed"
+            return "it is not known on which participants the encoder was pretrained"
+        return f"the encoder was pretrained on {', '.join(named)}, whose participants are not listed"
 
 
 def brought(folder: str | Path) -> dict[int, Brought]:

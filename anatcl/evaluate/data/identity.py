@@ -77,9 +77,9 @@ class Comparison:
     def why_not(self) -> str:
         """Why no overlap by name is no proof of none; empty where it is."""
         if self.unsure:
-            who = f"{plural(len(self.unsure), 'person')} {does(len(self.unsure), 'has', 'have')}"
+            who = f"{plural(len(self.unsure), 'participant')} {does(len(self.unsure), 'has', 'have')}"
             return f"{who} a number that was trained on under another prefix"
-        return "" if self.comparable else "the two lists name people in different ways"
+        return "" if self.comparable else "the two lists name participants in different ways"
 
 
 def compare(trained: Iterable[str], tested: Iterable[str], aliases: Mapping[str, str] | None = None) -> Comparison:

@@ -115,7 +115,7 @@ class FineTune:
             The task prepares features by covariates or sites: a network that reads volumes has none to prepare.
         """
         if steps_of(problem.task):
-            raise Refused("fine-tuning cannot take covariates or sites out of volumes; the probe can.", problem)
+            raise Refused("fine-tuning cannot remove covariates or site effects from volumes; the probe can.", problem)
         return cross_validate(problem, features, splits, seed, make=lambda split: self._make(problem, split, seed))
 
     def _make(self, problem: Problem, split: Split, seed: int) -> Make:

@@ -46,7 +46,7 @@ def flags(problem: Problem, extra: Sequence[str] = ()) -> list[str]:
     """One sentence on the confounds that the target goes with; nothing where it goes with none."""
     hit = [r for r in associations(problem, extra) if r["flag"]]
     listed = ", ".join(f"{r['confound']} ({r['statistic']} {r['value']:.2f})" for r in hit)
-    return [f"confounded: {problem.task.target} goes with {listed}"] if hit else []
+    return [f"confounded: {problem.task.target} is associated with {listed}"] if hit else []
 
 
 def confound_table(tasks: Sequence[Task], table: pd.DataFrame, extra: Sequence[str] = ()) -> pd.DataFrame:

@@ -152,7 +152,7 @@ def scatter(age: np.ndarray, values: np.ndarray, title: str) -> Drawn | None:
 
 def repeat_map(found: Repeats) -> Map:
     """Mean within-person difference per region."""
-    note = f"{plural(found.people, 'person')} scanned twice; median region {found.percent.median():.2g} %"
+    note = f"{plural(found.people, 'participant')} scanned twice; median region {found.percent.median():.2g} %"
     if found.icc.notna().any():
         low, median = found.icc.min(), found.icc.median()
         note += f"; ICC(3,1) median {median:.2f}, lowest {low:.2f} ({found.icc.idxmin()})"

@@ -133,7 +133,7 @@ def _is_known(value: Any) -> bool:
 def reasons(scan: str, table: pd.DataFrame, numbers: Mapping[str, Any], rules: Mapping[str, Any]) -> list[str]:
     """Why the scan will be left out of the cohort's tables; empty when it stays."""
     if scan in rules["reject"]:
-        return ["rejected by hand"]
+        return ["rejected after visual inspection"]
     if scan in rules["accept"]:
         return []
     of_surfaces = table["excluded"].iloc[0] if "excluded" in table else ""

@@ -239,4 +239,4 @@ def test_names_of_people_are_counted_and_not_told(text_of: Any) -> None:
     config = changed("seed")
     config["preprocess"]["reject"] = ["sub-07/anat/sub-07"]
     text = text_of(config)
-    assert "1 scan(s) were rejected by hand" in text and "sub-07" not in text
+    assert "1 scan(s) were rejected after visual inspection" in text and "sub-07" not in text

@@ -102,7 +102,7 @@ def test_a_scan_beyond_a_limit_says_which(results: Path) -> None:
     assert "cjv 2.5 is above 2" in text and "1 of 2 scans is left out" in text
     accepted = written(results, LIMITS | {"accept": [SCANS[1]], "reject": [SCANS[0]]})
     text = (accepted / "sub-01.html").read_text()
-    assert "rejected by hand" in text and "is above 2" not in text
+    assert "rejected after visual inspection" in text and "is above 2" not in text
 
 
 def test_the_table_of_a_scan_travels_with_the_page(results: Path) -> None:
