@@ -34,7 +34,7 @@ def load_encoder(source: str | Path | Mapping[str, Any]) -> nn.Module:
     Raises
     ------
     InputError
-        It cannot be used; the sentence says why and what to do.
+        It cannot be used; the message gives the reason and a remedy.
     """
     from anatcl.pretrain.outside import open_encoder
     from anatcl.spec.encoders import Encoder

@@ -1,4 +1,4 @@
-"""Results as BIDS datasets: what describes a folder of them, and how a result names the files it was made of."""
+"""Results as BIDS datasets: their description files, and the sources of each result."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def uri(path: Path, dataset: Path) -> str:
 
 
 def sources(made_of: Iterable[Path], dataset: Path, unread: Iterable[Path] = ()) -> dict[str, Any]:
-    """What a sidecar says of the files that a result was made of.
+    """The sources of a result, as its sidecar lists them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The public OpenBHB release as a dataset: its raw heads, or the maps that it brings.
+"""The public OpenBHB release as a dataset: its raw heads, or its own maps.
 
 ``<part>/rawdata/sub-*/[ses-*/]*_T1w.nii.gz`` and ``<part>/derivatives/sub-*/[ses-*/]*.npy`` with `<part>` train or val;
 tables of people above the parts, or in them. People are numbers there and ``sub-<number>`` here.

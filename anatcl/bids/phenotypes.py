@@ -1,4 +1,4 @@
-"""Ages, sexes, sites and whatever else is written of people and sessions, brought into one form."""
+"""Ages, sexes, sites and other columns of participants and sessions, in one form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables that people wrote, in any encoding, line ending and delimiter that can be told for sure; and our own."""
+"""Tables of users, in any encoding, line ending and delimiter that can be recognised; and the workflow's own."""
 
 from __future__ import annotations
 

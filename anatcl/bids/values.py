@@ -1,4 +1,4 @@
-"""Single columns of a table of people, brought into one form: ages, sexes, head sizes, codes for missing."""
+"""Single columns of a table of participants, in one form: ages, sexes, head sizes, codes for missing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Warn = Callable[[str, str], None]
 
 
 def ages(rows: Rows, column: str, description: Mapping[str, Any], options: Options, warn: Warn) -> None:
-    """Bring ages to years; what cannot be an age is missing, and said.
+    """Convert ages to years; values that cannot be ages count as missing, with a warning.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The step ``evaluate embed-given``: an encoder that the user brings."""
+"""The step ``evaluate embed-given``: an outside encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m anatcl profile``: the shipped profiles of Snakemake, for those who have no clone."""
+"""``python -m anatcl profile``: the shipped profiles of Snakemake, for installations without a clone."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Loss(nn.Module):
         raise NotImplementedError
 
     def weights(self, targets: Targets) -> dict[str, Tensor]:
-        """Return the matrices (B, B) of who attracts whom, by name; none where the loss has no kernel."""
+        """Return the weight matrices (B, B) between subjects, by name; none where the loss has no kernel."""
         return {}
 
     def fit(self, raw: Targets) -> dict[str, Tensor]:
@@ -163,7 +163,7 @@ def views_of(z: Tensor, subjects: int, copies: int = 1) -> int:
     Raises
     ------
     ValueError
-        When the rows are no multiple of the subjects, or when there is only one row (no pair).
+        When the rows are not a multiple of the subjects, or when there is only one row (no pair).
     """
     rows = z.shape[0]
     if subjects == 0 or rows % subjects:

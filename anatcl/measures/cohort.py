@@ -38,7 +38,7 @@ def build(
         ``table``, and any of ``dictionary``, ``excluded``, ``openbhb``, ``enigma`` (a folder), ``reliability``,
         ``adjusted``, ``outliers``.
     qc : path, optional
-        Quality numbers of the scans; who has a reason in its column ``failed`` is left out without a row in
+        Image-quality metrics of the scans; who has a reason in its column ``failed`` is left out without a row in
         ``excluded``, since the stage that found it has written one.
     query : str
         Limits on them, a pandas query.

@@ -40,7 +40,7 @@ def roi_table(files: Sequence[Path], labels: Sequence[str] | None = None) -> pd.
 
 
 def release_measures(root: str | Path) -> pd.DataFrame:
-    """Measures of everybody in a release that has them, as `measures_table`; empty where nobody has.
+    """Measures of all participants of a release that has them, as `measures_table`; empty where there are none.
 
     Parameters
     ----------

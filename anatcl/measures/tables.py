@@ -88,7 +88,7 @@ def gate(table: pd.DataFrame, qc: pd.DataFrame | None, query: str) -> tuple[pd.D
     table : DataFrame
         Cohort table.
     qc : DataFrame or None
-        Quality numbers, one row per scan, column ``scan``.
+        Image-quality metrics, one row per scan, column ``scan``.
     query : str
         A pandas query over the columns of `qc`; scans for which it is false leave.
 

@@ -1,4 +1,4 @@
-"""Encoders by the word that stands in the configuration."""
+"""Encoders by their names in the configuration."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def checked_plan(layers: Layers, dataset: bool = True, scans_alone: bool = False
     Parameters
     ----------
     layers : Layers
-        What each file says.
+        Content of each file.
     dataset : bool
         Compare it with the dataset, too.
     scans_alone : bool

@@ -1,4 +1,4 @@
-"""Whether a dataset has the columns, the values and the people that the tasks ask for."""
+"""Whether a dataset has the columns, the values and the participants that the tasks need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is in the cohort: the index, what a person decided about single scans, and the chunks of the aggregation."""
+"""The cohort: the index, decisions by hand about single scans, and the chunks of the aggregation."""
 
 from __future__ import annotations
 
@@ -120,16 +120,16 @@ class Cohort:
 
     @property
     def page(self) -> list[str]:
-        """The cohort's page; none where the dataset brings maps and no scan is preprocessed."""
+        """The cohort's page; none where the dataset has maps of its own and no scan is preprocessed."""
         return [] if self.source else [str(COHORT_PAGE)]
 
     @property
     def steps(self) -> list[str]:
-        """Rules that work on single scans, in the order of the data; none where the dataset brings maps."""
+        """Rules that work on single scans, in the order of the data; none where the dataset has maps of its own."""
         return [] if self.source else steps(self.config.measures.engine)
 
     def files(self) -> list[str]:
-        """Files that the arrays are packed from, where the dataset brings them."""
+        """Files that the arrays are packed from, where they come from the dataset."""
         if self.source == MAPS:
             return [str(path) for path in find_maps(self.taken, self.scans).values()]
         if self.source == PACKED:
@@ -137,7 +137,7 @@ class Cohort:
         return list(self.images.values())
 
     def measure_files(self) -> list[str]:
-        """Files that the measures are taken from, where the dataset brings them; those that are there."""
+        """Files that the measures are taken from, where they come from the dataset; those that are there."""
         if self.source == MAPS:
             return []
         root = Path(self.root)

@@ -57,7 +57,7 @@ class Pose:
 
 
 def find_pose(scan: Volume, head: NDArray, template: Volume, icv: NDArray, scalp_mm: float = 0.0) -> NDArray:
-    """Find the matrix that carries template points to scan points (RAS, mm), shape (4, 4).
+    """Find the matrix from template points to scan points (RAS, mm), shape (4, 4).
 
     Parameters
     ----------

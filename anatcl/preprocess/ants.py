@@ -122,7 +122,7 @@ class Workspace:
         return "\n".join(words[-lines:])
 
     def apply(self, moving: str, reference: str, transforms: list[str], output: str, **options: Any) -> Volume:
-        """Carry `moving` onto the grid of `reference` in one interpolation (default: linear)."""
+        """Warp `moving` onto the grid of `reference` in one interpolation (default: linear)."""
         options = {"interpolation": "Linear", "invert_transform_flags": [False] * len(transforms)} | options
         self.run(
             "ApplyTransforms",
@@ -153,7 +153,7 @@ def apply_transforms(
     threads: int = 1,
     seed: int = 0,
 ) -> None:
-    """Carry an image file onto the grid of another one in one interpolation.
+    """Warp an image file onto the grid of another one in one interpolation.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ def fractions(
     Raises
     ------
     InputError
-        The scan holds values that are not finite, has no white or no grey matter, or is no T1w contrast.
+        The scan holds values that are not finite, has no white or no grey matter, or is not a T1w contrast.
     """
     spacing = np.asarray(spacing, float)
     level, noise = _check(image, brain, posteriors)

@@ -43,7 +43,7 @@ def register(
     start : path
         Affine (template to scan) found by the skull-strip.
     out_affine : path
-        ITK affine that carries the scan to the template (``.mat``).
+        ITK affine from scan to template (``.mat``).
     out_forward, out_inverse : path
         Composite transforms ``.h5``: scan to template, template to scan.
     settings : dict
@@ -101,7 +101,7 @@ def carry_over(
     threads: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write the transforms of a scan whose person's template is registered: those, and how the scan lies to it.
+    """Write the transforms of a scan whose person's template is registered: those, and the rigid transform of the scan.
 
     Parameters
     ----------

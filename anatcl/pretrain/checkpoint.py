@@ -92,7 +92,7 @@ def misfits(state: dict[str, Any], identity: dict[str, str], epochs: int) -> lis
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The content of a checkpoint; None when it cannot be read or is no checkpoint of ours."""
+    """The content of a checkpoint; None when it cannot be read or is not a checkpoint of ours."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:

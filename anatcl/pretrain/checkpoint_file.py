@@ -44,7 +44,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     Raises
     ------
     InputError
-        When the file is no checkpoint, holds no tensors, or needs something that is refused.
+        When the file is not a checkpoint, holds no tensors, or needs something that is refused.
     """
     path = Path(path)
     if not zipfile.is_zipfile(path):

@@ -1,4 +1,4 @@
-"""Who trains: rows of the packed arrays that a method can use, with their labels."""
+"""The training rows: rows of the packed arrays that a method can use, with their labels."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def load_cohort(arrays: PackedArrays, measures: str | Path | None = None, query:
 def measure_array(table: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]]:
     """Arrange thickness, volume and area of the cortical regions.
 
-    Cortical regions are those with a thickness column. A measure or region that nobody has is left out with a warning.
+    Cortical regions are those with a thickness column. A measure or region that no scan has is left out with a warning.
 
     Returns
     -------
@@ -181,7 +181,7 @@ def training_part(
     folds : DataFrame
         Columns ``participant_id``, ``fold``.
     fold : int
-        Held-out fold; -1 holds out nobody.
+        Held-out fold; -1 holds out no participant.
     needs : sequence of str
         ``"age"``, ``"features"`` (measures).
     complete : bool

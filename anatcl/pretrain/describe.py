@@ -1,4 +1,4 @@
-"""What a trained encoder says of itself: the content of ``model.json``, and the history for TensorBoard."""
+"""The description of a trained encoder: the content of ``model.json``, and the history for TensorBoard."""
 
 from __future__ import annotations
 

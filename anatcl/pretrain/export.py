@@ -90,7 +90,7 @@ def _safetensors(model: torch.nn.Module, told: Mapping[str, Any], out: Path) -> 
 
 
 def _again(bundle: str | Path, file: Path, x: torch.Tensor) -> torch.Tensor:
-    """What the written weights give in a network made anew."""
+    """What the written weights give in a network made again."""
     from safetensors.torch import load_file
 
     fresh, _ = load_encoder(bundle)

@@ -69,10 +69,12 @@ def _age_and_sex(cohort: Cohort) -> np.ndarray:
 
 
 def permuted(cohort: Cohort, seed: int) -> Cohort:
-    """Exchange the measures among people of equal sex and age decade: what a kernel gains by *who* has which anatomy.
+    """Exchange the measures among participants of equal sex and age decade.
+
+    A control: it shows what a kernel gains from each participant's own anatomy.
 
     Within each cell the people stand in a random circle and each takes the measures, and the intracranial volume that
-    belongs to them, of the next; so nobody keeps their own unless they are alone in their cell. A person's k-th scan
+    belongs to them, of the next; so no participant keeps their own unless alone in their cell. A person's k-th scan
     takes the giver's k-th (from the first again when the giver has fewer). Age and sex stay with the person.
 
     Parameters

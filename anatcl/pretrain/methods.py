@@ -1,4 +1,4 @@
-"""Pretraining methods by the word that stands in the configuration."""
+"""Pretraining methods by their names in the configuration."""
 
 from __future__ import annotations
 

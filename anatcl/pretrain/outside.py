@@ -1,4 +1,4 @@
-"""Encoders that somebody else made, behind the interface of ours: ``embed`` maps (N, 1, X, Y, Z) to (N, D)."""
+"""Outside encoders, with the interface of this package's encoders: ``embed`` maps (N, 1, X, Y, Z) to (N, D)."""
 
 from __future__ import annotations
 

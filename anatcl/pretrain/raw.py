@@ -73,7 +73,7 @@ class FromRaw:
         ITK threads; 1 gives equal bytes on every run.
     seed : int
     gate : bool
-        Refuse a scan whose quality numbers break the workflow's usual limits.
+        Refuse a scan whose image-quality metrics break the workflow's usual limits.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Last words of a run: what was made, who is missing, what to look at; of a dry run: jobs, hours, gigabytes."""
+"""Last lines of a run: results, exclusions, files to look at; for a dry run: jobs, hours, gigabytes."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class AtlasFile(Section):
         return self
 
     def volume(self) -> tuple[AtlasFile, Path | None]:
-        """The atlas that has the image, and where its file lies where that is another one's."""
+        """The atlas that has the image, and the path of its file."""
         return (self, None) if self.image is not None else load_atlas_file(FALLBACK)
 
     def images(self) -> list[Image]:
@@ -134,12 +134,12 @@ def find_atlas(name: str | Path) -> Path:
 
 
 def label(name: str | Path) -> str:
-    """The atlas as it stands in file names."""
+    """The atlas as used in file names."""
     return Path(name).stem.replace("-", "").replace("_", "")
 
 
 def load_atlas_file(name: str | Path) -> tuple[AtlasFile, Path]:
-    """What an atlas's YAML says, and where it lies.
+    """Content and path of an atlas's YAML file.
 
     Raises
     ------

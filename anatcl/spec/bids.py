@@ -1,4 +1,4 @@
-"""Which scans are asked for, and how the tables beside them are read."""
+"""Which scans to use, and how their tables are read."""
 
 from __future__ import annotations
 

@@ -32,13 +32,13 @@ JOINED_BY = frozenset({"scan", "participant_id"})  # columns of a table of featu
 
 
 def check_files_and_names(config: Config, environments: bool = False) -> Found:
-    """Everything that can be said of a configuration without its dataset.
+    """All errors of a configuration that can be found without its dataset.
 
     Parameters
     ----------
     config : Config
     environments : bool
-        Jobs run in environments of their own, so that what is installed here says nothing of them.
+        Jobs run in environments of their own, so that packages installed here do not matter.
     """
     for check in (_imaging, _measures, _training, check_arrays, _features, _encoders, _finetune, _tasks):
         yield from check(config)

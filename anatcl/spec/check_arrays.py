@@ -94,7 +94,7 @@ def _of_folder(config: Config) -> Found:
 
 
 def unmeasured(config: Config) -> frozenset[str]:
-    """Baselines and rivals that read measures which a run without a step of measures does not have."""
+    """Baselines that need measures which a run without the measures stage does not have."""
     settings = config.pretrain
     every = frozenset((REGIONAL, TISSUE, VOXEL_RIDGE))
     if not (settings.arrays or settings.maps) or config.measures.freesurfer:

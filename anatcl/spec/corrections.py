@@ -44,7 +44,7 @@ class Corrections:
 
     @property
     def scans(self) -> set[str]:
-        """All scans that somebody decided about."""
+        """All scans with a decision by hand."""
         return {*self.accept, *self.reject, *self.masks}
 
 

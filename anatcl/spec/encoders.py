@@ -1,4 +1,4 @@
-"""Encoders that a user brings: where the weights are, what network they belong to, and what it takes as input."""
+"""Outside encoders: where the weights are, what network they belong to, and what it takes as input."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class Encoder(Section):
         return self.model_copy(update=chosen)
 
     def as_text(self) -> str:
-        """JSON text of what was said, as the step ``evaluate embed-given`` takes it."""
+        """JSON text of the given options, as the step ``evaluate embed-given`` takes it."""
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
 
 

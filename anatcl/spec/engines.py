@@ -1,4 +1,4 @@
-"""What an engine needs beside this package, asked before the first job."""
+"""Packages that an engine needs, checked before the first job."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def _number(value: Any) -> int | float:
 
 
 def _limits(value: Any) -> Any:
-    """Lowest and highest value of a quality number; null is no limit."""
+    """Lowest and highest value of an image-quality metric; null is no limit."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError(f"it must be [lowest, highest], null where there is no limit, not {shown(value)}")
     try:

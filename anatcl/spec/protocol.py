@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested, in a few words of configuration."""
+"""Which rows are trained on and which are tested, as configured."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Design(Section):
     )
 
     def names(self) -> set[tuple[Any, ...]]:
-        """What its results are called by; two protocols that share one cannot be told apart."""
+        """The names of its results; two protocols must not share one."""
         if self.kind == "few-shot":
             return {(self.kind, self.probe, size) for size in (*self.sizes, "all")}
         own = [getattr(self, key) for key in OWN[self.kind]]

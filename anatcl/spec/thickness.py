@@ -1,4 +1,4 @@
-"""What each thickness method may be told (``measures: thickness_options``)."""
+"""Options of each thickness method (``measures: thickness_options``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pretraining run can be told; the defaults are the published recipe, and stand here alone."""
+"""Options of a pretraining run; the defaults are the published recipe, and are written only here."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ Compile = Annotated[bool | str, BeforeValidator(_compile)]
 
 
 class Common(Section):
-    """Options that stand in the section ``pretrain`` itself."""
+    """Options in the section ``pretrain`` itself."""
 
     encoder: Encoder = Field(
         "resnet18", description=f"network: {', '.join(encoders())}, or module:Class of a network of your own"
@@ -86,7 +86,7 @@ class Common(Section):
 
 
 class Further(Section):
-    """Options that stand in ``pretrain: options``."""
+    """Options in ``pretrain: options``."""
 
     pooling: Literal["average", "grid"] = Field(
         "average",
@@ -171,7 +171,7 @@ class Options(Further, Common):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], what: str = "pretrain option", file: str | Path | None = None) -> Self:
-        """Make options from a mapping; ``lambda`` stands for `lambda_`; see `Section.parse`."""
+        """Make options from a mapping; ``lambda`` is `lambda_`; see `Section.parse`."""
         return super().parse(values, what, file)
 
     def as_dict(self) -> dict[str, Any]:

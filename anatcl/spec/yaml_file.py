@@ -45,7 +45,7 @@ def read_yaml(path: Path, what: str, empty: bool = False) -> dict[str, Any]:
     Raises
     ------
     InputError
-        It is no YAML, no mapping, or holds a key twice.
+        It is not YAML, no mapping, or holds a key twice.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8-sig"), _Once)  # noqa: S506 - a SafeLoader

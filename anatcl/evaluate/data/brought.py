@@ -11,7 +11,7 @@ from anatcl.spec.names import UNKNOWN
 
 @dataclasses.dataclass(frozen=True)
 class Brought:
-    """What an encoder that serves every fold says of its pretraining.
+    """What an encoder for all folds records of its pretraining.
 
     Parameters
     ----------

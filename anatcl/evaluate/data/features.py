@@ -101,9 +101,9 @@ def write_embeddings(out: str | Path, scans: pd.Series, people: pd.Series, found
 def load_embeddings(folder: str | Path, scans: pd.Series, seeds: int | None = None) -> Features:
     """Read ``fold-{k}/embeddings.npz`` of one method and align them with `scans`.
 
-    Further seeds of the same encoder lie in ``seed-{s}/fold-{k}/embeddings.npz``. Encoders that know nobody of the
-    cohort serve every fold: ``seed-{s}/embeddings.npz``. Only the first `seeds` are read: a run that had more has left
-    theirs behind.
+    Further seeds of the same encoder lie in ``seed-{s}/fold-{k}/embeddings.npz``. Encoders that have seen no
+    participant of the cohort are used for every fold: ``seed-{s}/embeddings.npz``. Only the first `seeds` are read: a
+    run that had more has left theirs behind.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""People's table of somebody else, and its join with tables of features: nothing is lost without being named."""
+"""A participants' table made elsewhere, and its join with tables of features: nothing is lost without being named."""
 
 from __future__ import annotations
 

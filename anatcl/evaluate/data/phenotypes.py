@@ -74,7 +74,7 @@ def add_phenotypes(scans: pd.DataFrame, cohort: dict[str, Any], folder: str | Pa
 
 
 def participants(entries: list[dict[str, Any]], folder: str | Path) -> pd.DataFrame:
-    """Everybody of a release's first table, ``scan`` and ``participant_id`` alike, where there are no images."""
+    """All participants of a release's first table, ``scan`` and ``participant_id`` alike, where there are no images."""
     first = next((e for e in entries if not e.get("optional")), None)
     if first is None:
         raise InputError("the cohort names no table of participants.", None, "Leave out --cohort.")

@@ -309,8 +309,8 @@ def age_bias(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Slope and intercept of the gap (prediction - target) on the target, from training people's own out-of-fold gaps.
 
     What they say is taken from a tested person's prediction by that person's true age. The corrected gap is fit for
-    comparing groups; the corrected prediction knows the age, so its error is no measure of accuracy and both stand in
-    the table.
+    comparing groups; the corrected prediction knows the age, so its error is not a measure of accuracy and both stand
+    in the table.
 
     Returns
     -------

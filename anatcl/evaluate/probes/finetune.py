@@ -1,6 +1,6 @@
 """Fine-tuning: the encoder itself is trained on the task, instead of a probe on frozen features.
 
-An option beside the probes, not a replacement: on few people it fits more than it learns, and it costs a training per
+An option besides the probes, not a replacement: with few participants it overfits, and it costs a training per
 fold. For fold k it starts from the encoder that was pretrained without fold k, or from one that serves every fold.
 """
 
@@ -75,7 +75,7 @@ class FineTune:
     arrays : PackedArrays
         Volumes.
     start : callable
-        Gives for a fold the encoder to start from and its ``model.json``, anew on every call.
+        Gives for a fold the encoder to start from and its ``model.json``, again on every call.
     device : Device
         Where to compute.
     epochs : int

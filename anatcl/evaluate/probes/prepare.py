@@ -1,6 +1,7 @@
 """What may be done to features before the probe, each step fitted on training rows only.
 
-A step takes part in every fit of a split anew; `audit.check_untouched` proves for each run that no tested row leaks in.
+A step takes part again in every fit of a split; `audit.check_untouched` proves for each run that no tested row leaks
+in.
 """
 
 from __future__ import annotations

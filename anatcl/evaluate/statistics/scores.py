@@ -52,7 +52,7 @@ def describe(problem: Problem, predictions: pd.DataFrame | None = None) -> dict[
 
 
 def flags(problem: Problem, predictions: pd.DataFrame) -> list[str]:
-    """Warnings that belong beside every figure of a protocol."""
+    """Warnings for every score of a protocol."""
     first, found = _first_run(predictions), []
     kind, what = problem.task.kind, units.describe(problem.task, predictions)
     number = units.count(first)

@@ -91,7 +91,7 @@ def _check_brought(problem: Problem, encoders: dict[int, Brought], folder: str |
 
 
 def check_encoders(problem: Problem, splits: list[Split], folder: str | Path) -> list[str]:
-    """Abort when a split tests someone whom its encoder was trained on; warnings where names could not tell."""
+    """Abort when a split tests a training participant of its encoder; warnings where names could not tell."""
     if serving := brought(folder):
         return _check_brought(problem, serving, folder)
     people, warnings = trained_on(folder), set()

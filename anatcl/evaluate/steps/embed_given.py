@@ -1,4 +1,4 @@
-"""Frozen embeddings by an encoder that the user brings, from the maps of the preprocess stage."""
+"""Frozen embeddings by an outside encoder, from the maps of the preprocess stage."""
 
 from __future__ import annotations
 

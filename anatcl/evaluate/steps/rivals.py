@@ -1,4 +1,4 @@
-"""Two linear rivals of every encoder, fitted on the same people: what a network must beat.
+"""Two linear voxel baselines, fitted on the encoders' training participants: a network should beat them.
 
 ``voxel-pca``: principal components of the voxels. ``voxel-ridge``: regional measures predicted from the voxels by ridge
 regression. Both see block means of the packed volumes (at most `MOST` per volume) and the pretraining people of one
@@ -36,7 +36,7 @@ def run_rival(
     out_model: str | Path,
     measures: str | Path | None = None,
 ) -> None:
-    """Fit one rival without the people of one fold; write ``embeddings.npz`` and whom it was fitted on.
+    """Fit one voxel baseline without the participants of one fold; write its embeddings and training participants.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def run_rival(
     fold : int
         The fold whose people it must not see.
     kind : {"voxel-pca", "voxel-ridge"}
-        Which rival.
+        Which baseline.
     out, out_model : path
         ``embeddings.npz`` and ``model.json``.
     measures : path, optional

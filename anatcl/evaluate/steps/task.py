@@ -35,7 +35,7 @@ from anatcl.spec.task import Task, load_task
 log = logging.getLogger(__name__)
 # Notes for metrics that look better than they are.
 NOTES = {
-    "mae_corrected": "MAE after bias correction uses the tested participant's own age: it is no measure of accuracy"
+    "mae_corrected": "MAE after bias correction uses the tested participant's own age: it is not a measure of accuracy"
 }
 SITE_NOTES = {
     "roc_auc": "pairs within a site, weighted by cases times controls; in the mean over sites all weigh the same",
@@ -47,7 +47,7 @@ Found = tuple[pd.DataFrame, list[dict[str, Any]]]
 
 @dataclasses.dataclass
 class Settings:
-    """How a task is evaluated, beside the task itself.
+    """How a task is evaluated.
 
     Attributes
     ----------

@@ -169,7 +169,7 @@ def sequential(title: str, note: str, values: pd.Series, unit: str) -> Map:
 
 
 def extremes(values: pd.Series, unit: str) -> str:
-    """Lowest and highest region in words, for those who do not see the map."""
+    """Lowest and highest region in words, for readers who cannot see the map."""
     low, high = short(values.min()), short(values.max())
     unit = f" {unit}" if unit else ""
     return f"Lowest {values.idxmin()} {low}{unit}, highest {values.idxmax()} {high}{unit}."

@@ -30,7 +30,7 @@ def verdict(best: Sequence[Headline], comparisons: pd.DataFrame) -> list[str]:
     Returns
     -------
     list of str
-        Empty where no trained method was compared with a rival.
+        Empty where no trained method was compared with a baseline.
     """
     sentences = []
     for rival in RIVALS:
