@@ -118,9 +118,9 @@ def test_the_same_scans_make_the_same_page(results: Path) -> None:
 
 
 def test_a_page_says_when_the_cohort_takes_its_measures_from_freesurfer(results: Path) -> None:
-    assert "from FreeSurfer or FastSurfer" not in (written(results) / "sub-01.html").read_text()
+    assert "of FreeSurfer or FastSurfer" not in (written(results) / "sub-01.html").read_text()
     out = written(results, further=("--freesurfer", "somewhere"))
-    assert "from FreeSurfer or FastSurfer" in (out / "sub-01.html").read_text()
+    assert "of FreeSurfer or FastSurfer" in (out / "sub-01.html").read_text()
 
 
 def test_surfaces_have_their_numbers_on_the_page(results: Path) -> None:

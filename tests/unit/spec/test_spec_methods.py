@@ -69,7 +69,7 @@ def test_a_file_is_read_without_being_run(tmp_path: Path) -> None:
         ("METHOD = {'name': 'a', 'label': 'A', 'order': 1, 'augment': 'no'}", "augment"),
         ("METHOD = {'name': 'a', 'label': 'A', 'order': 1, 'references': {'k': {'short': 'X'}}}", "bibtex"),
         ("METHOD = {'name': 'a', 'label': 'A', 'order': 1 + n}", "not a dictionary of literals"),
-        ("METHOD = {", "line 1 is no Python"),
+        ("METHOD = {", "line 1 is not valid Python"),
         ("METHOD = ['a']", "not a dictionary of literals"),
     ],
 )
