@@ -25,7 +25,7 @@ class Imaging:
     config : Config
         The configuration.
     cohort : Cohort
-        Whom a person decided about.
+        Decisions by hand about single scans.
     """
 
     def __init__(self, config: Config, cohort: Cohort) -> None:
@@ -34,7 +34,7 @@ class Imaging:
 
     @functools.cached_property
     def template(self) -> str:
-        """Name of the template, as it stands in file names."""
+        """Name of the template, as used in file names."""
         return str(load_spec(self.config.preprocess.template)["name"])
 
     @functools.cached_property
@@ -44,7 +44,7 @@ class Imaging:
 
     @functools.cached_property
     def atlas(self) -> str:
-        """Name of the atlas, as it stands in file names."""
+        """Name of the atlas, as used in file names."""
         return label(self.config.measures.atlas)
 
     @functools.cached_property

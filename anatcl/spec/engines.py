@@ -1,4 +1,4 @@
-"""Which engine measures, and what it needs beside this package, asked before the first job."""
+"""The engine of the measures, and the packages that it needs, checked before the first job."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def check_surface_engine(asked: str = "the engine surface was asked for") -> Non
         raise InputError(
             f"{asked}, but cat-surf is not installed.",
             None,
-            "pip install 'anatcl-workflow[surfaces]' (GPL-2.0-or-later, run as a program of its own), "
+            "pip install 'anatcl-workflow[surfaces]' (GPL-2.0-or-later, run as a separate program), "
             "or set measures: engine: volume.",
         )

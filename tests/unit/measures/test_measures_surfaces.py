@@ -228,10 +228,10 @@ def test_labels_survive_their_file(tmp_path):
 def test_surfaces_that_do_not_fit_are_a_sentence(tmp_path, surfaces):
     gifti.write_surfaces(tmp_path / "sub-1", "L", surfaces, surfaces.thickness)
     gifti.write_map(tmp_path / "sub-1_hemi-L_thickness.shape.gii", np.ones(7), "L", "thickness")
-    with pytest.raises(InputError, match="other vertices"):
+    with pytest.raises(InputError, match="another number of vertices"):
         gifti.read_surfaces(tmp_path / "sub-1", "L")
     gifti.write_surface(tmp_path / "sub-1_hemi-L_pial.surf.gii", surfaces.pial, surfaces.faces[::-1], "L", "pial")
-    with pytest.raises(InputError, match="other triangles"):
+    with pytest.raises(InputError, match="triangles of the surface differ"):
         gifti.read_surfaces(tmp_path / "sub-1", "L")
     (tmp_path / "sub-1_hemi-L_white.surf.gii").unlink()
     with pytest.raises(InputError, match="cannot be read"):
