@@ -196,7 +196,8 @@ def test_the_pictures_of_the_docs_can_be_taken(
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(report[0], tmp_path / page)
     taken = take(browser, tmp_path, tmp_path)
-    assert len(taken) == len(SHOTS)
+    printing = shutil.which("pdftoppm") is not None
+    assert {file.stem for file in taken} == {n for n, shot in SHOTS.items() if printing or shot.medium != "print"}
     for file in taken:
         shot = SHOTS[file.stem]
         with Image.open(file) as picture:
