@@ -233,8 +233,8 @@ def test_jobs_side_by_side_shorten_the_time_left(tmp_path: Path) -> None:
     assert 2 <= shown.at_a_time() <= 4
 
 
-# Wall seconds of the steps of one simulated head with the recipe `testing`, as recorded.
-RECORDED = dict(zip(STEPS, (2.4, 7.5, 9.5, 5.5, 2.5, 3.5), strict=True))
+# Processor seconds of the steps of one head of the demo (recipe `testing`), as recorded.
+RECORDED = dict(zip(STEPS, (1.5, 12.1, 8.0, 9.1, 2.1, 2.1), strict=True))
 
 
 @pytest.mark.parametrize("cores", [1, 2, 4])
