@@ -21,6 +21,7 @@ from anatcl.plan.given import link, without_braces
 from anatcl.spec.bids import PACKED, Options
 from anatcl.spec.config import Config
 from anatcl.spec.corrections import Corrections, read_corrections
+from anatcl.spec.engines import measures_engine
 from anatcl.spec.layout import COHORT_PAGE, EXCLUDED_TABLES, FAILURES, INDEX, PRETRAIN, person_stem, steps
 from anatcl.spec.openbhb import MAPS, RELEASE, measure_files
 
@@ -123,10 +124,15 @@ class Cohort:
         """The cohort's page; none where the dataset has maps of its own and no scan is preprocessed."""
         return [] if self.source else [str(COHORT_PAGE)]
 
+    @functools.cached_property
+    def engine(self) -> str:
+        """Engine of the measures: the configured one, or what recipe and atlas say."""
+        return measures_engine(self.config)
+
     @property
     def steps(self) -> list[str]:
         """Rules that work on single scans, in the order of the data; none where the dataset has maps of its own."""
-        return [] if self.source else steps(self.config.measures.engine)
+        return [] if self.source else steps(self.engine)
 
     def files(self) -> list[str]:
         """Files that the arrays are packed from, where they come from the dataset."""

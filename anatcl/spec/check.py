@@ -17,7 +17,7 @@ from anatcl.spec.check_arrays import check_arrays
 from anatcl.spec.config import Config, FeatureTable
 from anatcl.spec.corrections import read_corrections
 from anatcl.spec.encoders import check_encoder, class_errors
-from anatcl.spec.engines import check_surface_engine
+from anatcl.spec.engines import check_surface_engine, measures_engine
 from anatcl.spec.layout import METHOD_PATTERN
 from anatcl.spec.names import BASELINES, RIVALS, TUNED, UNTRAINED, methods
 from anatcl.spec.overlaps import overlaps_file
@@ -42,8 +42,8 @@ def check_files_and_names(config: Config, environments: bool = False) -> Found:
     """
     for check in (_imaging, _measures, _training, check_arrays, _features, _encoders, _finetune, _tasks):
         yield from check(config)
-    if config.measures.engine == "surface" and not environments:
-        yield from _tried(("measures", "engine"), check_surface_engine)
+    if measures_engine(config) == "surface" and not environments:
+        yield from _tried(("measures", "engine"), lambda: check_surface_engine(_who_asks(config)))
 
 
 def _tried(place: Place, call: Callable[[], object]) -> Found:
@@ -115,12 +115,20 @@ def _fits_engine(config: Config) -> None:
         atlas, path = load_atlas_file(config.measures.atlas)
     except InputError:
         return
-    if config.measures.engine == "volume" and atlas.image is None:
+    engine = measures_engine(config)
+    if engine == "volume" and atlas.image is None:
         remedy = "Set measures: engine: surface, or choose an atlas with an image."
         raise InputError(f"atlas {atlas.name} has no image, only labels of fsaverage.", path, remedy)
-    if config.measures.engine == "surface" and atlas.annotation is None:
+    if engine == "surface" and atlas.annotation is None:
         remedy = "Name two label files of fsaverage under `annotation`, or set measures: engine: volume."
         raise InputError(f"atlas {atlas.name} has no annotation of fsaverage for surfaces.", path, remedy)
+
+
+def _who_asks(config: Config) -> str:
+    """Where it stands that surfaces are to be made."""
+    if config.measures.engine == "surface":
+        return "the engine surface was asked for"
+    return f"the recipe {config.preprocess.recipe} (or the atlas) measures on surfaces"
 
 
 def _thickness(config: Config) -> str:

@@ -117,10 +117,10 @@ class Measures(Section):
         "auto", description="how thickness is estimated; auto: as in the recipe"
     )
     thickness_options: dict[str, Any] = Field({}, description="parameters of that method, see below")
-    engine: Literal["volume", "surface"] = Field(
-        "volume",
+    engine: Literal["auto", "volume", "surface"] = Field(
+        "auto",
         description="volume: from the tissue maps; surface: from white and pial surfaces, made by cat-surf (extra "
-        "`surfaces`, GPL-2.0-or-later)",
+        "`surfaces`, GPL-2.0-or-later); auto: as in the recipe, or the one that the atlas can be used with",
     )
     longitudinal: bool = Field(
         False,

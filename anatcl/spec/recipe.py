@@ -124,6 +124,9 @@ class Recipe(Section):
     register_: Register = Field(alias="register")
     segment: Segment
     thickness: Literal["distance", "direct", "kelly_kapowski"] = Field(description="how thickness is estimated")
+    measures_engine: Literal["volume", "surface"] = Field(
+        "volume", description="what `measures: {engine: auto}` stands for, where the atlas has a part for it"
+    )
 
 
 def names() -> list[str]:
