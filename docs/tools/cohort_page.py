@@ -176,8 +176,9 @@ def reading(run: Run, notes: str = "") -> str:
     lines = [_verdict(headline, run) for headline in headlines(run.scores)]
     people, sites = run.scans["participant_id"].nunique(), run.scans.get("site", pd.Series(["?"])).nunique()
     lines.append(
-        f"- What n = {people} allows: an interval shows how the scores could differ with another {people} participants. "
-        "A difference smaller than the intervals' width is not shown by this run, whichever method is first."
+        f"- What n = {people} allows: an interval shows how the scores could differ with another {people} "
+        "participants. A difference smaller than the intervals' width is not shown by this run, whichever method is "
+        "first."
     )
     if sites == 1:
         lines.append("- One site: this run shows nothing about scanners, harmonisation or transfer to another site.")
