@@ -165,7 +165,8 @@ def _decisions(plan: Plan, table: pd.DataFrame) -> Found:
 def _maps(plan: Plan, table: pd.DataFrame) -> Found:
     """Maps of another program that belong to nobody; scans without one, and missing rivals, are only named."""
     asked = (*plan.config.evaluate.baselines, *plan.config.evaluate.rivals)
-    if left := [name for name in asked if name in plan.methods.unmeasured]:
+    left = [name for name in asked if name in plan.methods.unmeasured]
+    if left := [*left, *(name for name in plan.config.evaluate.own if name not in plan.methods.own)]:
         log.warning("There are no regional measures, so that these methods are left out: %s.", ", ".join(left))
     if not plan.config.pretrain.maps or not Path(plan.config.pretrain.maps).is_dir():
         return  # the latter is said already

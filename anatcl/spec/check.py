@@ -40,7 +40,7 @@ def check_files_and_names(config: Config, environments: bool = False) -> Found:
     environments : bool
         Jobs run in environments of their own, so that what is installed here says nothing of them.
     """
-    for check in (_imaging, _measures, _training, check_arrays, _features, _encoders, _finetune, _tasks):
+    for check in (_imaging, _measures, _training, check_arrays, _features, _own, _encoders, _finetune, _tasks):
         yield from check(config)
     if config.measures.engine == "surface" and not environments:
         yield from _tried(("measures", "engine"), check_surface_engine)
@@ -172,7 +172,15 @@ def _name(place: Place, name: str, taken: Container[str]) -> Found:
 
 def _encoders(config: Config) -> Found:
     tuned = {f"{name}{TUNED}" for name in config.evaluate.finetune.methods}
-    taken = {*methods(), *config.pretrain.methods, *BASELINES, *RIVALS, *config.evaluate.features, *tuned}
+    taken = {
+        *methods(),
+        *config.pretrain.methods,
+        *BASELINES,
+        *RIVALS,
+        *config.evaluate.features,
+        *config.evaluate.own,
+        *tuned,
+    }
     for name, given in config.evaluate.encoders.items():
         place: Place = ("evaluate", "encoders", name)
         yield from _name(place, name, taken)
@@ -202,6 +210,16 @@ def _features(config: Config) -> Found:
         yield from _tried((*place, "columns"), lambda given=given: _pattern(given.columns, Path(given.table)))  # type: ignore[misc]
 
 
+def _own(config: Config) -> Found:
+    taken = {*methods(), *config.pretrain.methods, *BASELINES, *RIVALS, *config.evaluate.features, UNTRAINED}
+    for name, one in config.evaluate.own.items():
+        place: Place = ("evaluate", "own", name)
+        yield from _name(place, name, taken)
+        yield from (((*place, "baseline"), error) for error in class_errors(one.baseline))
+        if one.columns not in ("all", *BASELINES):
+            yield from _tried((*place, "columns"), lambda one=one: _expression(one.columns))  # type: ignore[misc]
+
+
 def _table(path: Path) -> None:
     """Raise unless a table of features has a header by which it can be joined."""
     if not path.is_file():
@@ -212,12 +230,16 @@ def _table(path: Path) -> None:
 
 def _pattern(pattern: str, path: Path) -> None:
     """Raise where a regular expression is none, or fits no column."""
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"{pattern!r} is no regular expression ({error}).", None, "Write 'f.*', or all.") from None
+    expression = _expression(pattern)
     if header(path) and not any(pattern in ("all", *BASELINES) or expression.fullmatch(c) for c in header(path)):
         raise InputError(f"{pattern!r} fits no column.", path, f"Columns: {', '.join(header(path)[:20])}.")
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"{pattern!r} is no regular expression ({error}).", None, "Write 'f.*', or all.") from None
 
 
 def can_be_read(given: FeatureTable) -> bool:

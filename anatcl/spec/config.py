@@ -24,6 +24,7 @@ from pydantic import (
 
 from anatcl.base.errors import InputError
 from anatcl.base.named import plugins
+from anatcl.spec.baselines import OwnBaseline, baseline_name
 from anatcl.spec.bids import Bids, Participants
 from anatcl.spec.encoders import Encoder, FineTuning
 from anatcl.spec.imaging import Measures, Preprocess
@@ -205,8 +206,12 @@ class Evaluate(Section):
         "with a sentence and list it under skipped tasks",
     )
     baselines: Annotated[
-        tuple[Annotated[str, known_word(BASELINES)], ...], BeforeValidator(several), AfterValidator(_once)
+        tuple[Annotated[str, AfterValidator(baseline_name)], ...], BeforeValidator(several), AfterValidator(_once)
     ] = Field(BASELINES, description="methods without an encoder that stand in every table")
+    own: dict[str, OwnBaseline] = Field(
+        {},
+        description="baselines of your own, beside them: name to {baseline: module:Class, arguments, columns}",
+    )
     rivals: Annotated[
         tuple[Annotated[str, known_word(RIVALS)], ...], BeforeValidator(several), AfterValidator(_once)
     ] = Field(
