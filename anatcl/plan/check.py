@@ -20,6 +20,7 @@ from anatcl.spec import layout
 from anatcl.spec.bids import matches
 from anatcl.spec.check import Found, Place, can_be_read, check_files_and_names, tasks_of
 from anatcl.spec.check_arrays import ARRAYS
+from anatcl.spec.check_seen import seen
 from anatcl.spec.config import Config, Evaluate
 from anatcl.spec.layers import Layers
 from anatcl.spec.mend import Mended
@@ -98,6 +99,7 @@ def _against_index(plan: Plan, scans_alone: bool) -> Found:
         return
     for check in (_maps,) if plan.cohort.source else (_decisions, _masks, _means):
         yield from check(plan, table)
+    _name_seen(plan)
     later = [one for check in (_folds, _ages, _columns, _protocols, _features) for one in check(plan, table)]
     later += _tasks(plan, table)
     if not scans_alone:
@@ -160,6 +162,12 @@ def _decisions(plan: Plan, table: pd.DataFrame) -> Found:
                 continue
             error = InputError(f"{scan!r} is no scan of the dataset.", None, nearest(scan, table["scan"]))
             yield (("preprocess", key), error)
+
+
+def _name_seen(plan: Plan) -> None:
+    """Name the encoders that have seen the cohort and are left out; where they are refused, that is said elsewhere."""
+    if left := sorted(seen(plan.config)):
+        log.warning("These encoders were pretrained on this very cohort and are left out: %s.", ", ".join(left))
 
 
 def _maps(plan: Plan, table: pd.DataFrame) -> Found:

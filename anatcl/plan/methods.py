@@ -10,6 +10,7 @@ from anatcl.base.named import plugins
 from anatcl.plan.content import file_content
 from anatcl.spec.baselines import GROUP, OwnBaseline
 from anatcl.spec.check_arrays import unmeasured
+from anatcl.spec.check_seen import seen
 from anatcl.spec.config import Config
 from anatcl.spec.layout import ARRAYS, EVALUATE, MEASURES_TABLE, PREPROCESS, PRETRAIN
 from anatcl.spec.names import TUNED, UNTRAINED
@@ -84,10 +85,11 @@ class Methods:
         shipped = [name for name in self.baselines if name not in plugins(GROUP)]
         return [*shipped, *self.own, *self.config.evaluate.features]
 
-    @property
+    @functools.cached_property
     def brought(self) -> list[str]:
-        """Encoders that the user brings."""
-        return list(self.config.evaluate.encoders)
+        """Encoders that the user brings, but for those that have seen this very cohort."""
+        known = seen(self.config)
+        return [name for name in self.config.evaluate.encoders if name not in known]
 
     @functools.cached_property
     def tuned(self) -> list[str]:

@@ -14,6 +14,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.words import nearest, plural
 from anatcl.spec.atlas import check_files, load_atlas_file
 from anatcl.spec.check_arrays import check_arrays
+from anatcl.spec.check_seen import check_seen
 from anatcl.spec.config import Config, FeatureTable
 from anatcl.spec.corrections import read_corrections
 from anatcl.spec.encoders import check_encoder, class_errors
@@ -40,7 +41,18 @@ def check_files_and_names(config: Config, environments: bool = False) -> Found:
     environments : bool
         Jobs run in environments of their own, so that what is installed here says nothing of them.
     """
-    for check in (_imaging, _measures, _training, check_arrays, _features, _own, _encoders, _finetune, _tasks):
+    for check in (
+        _imaging,
+        _measures,
+        _training,
+        check_arrays,
+        _features,
+        _own,
+        _encoders,
+        check_seen,
+        _finetune,
+        _tasks,
+    ):
         yield from check(config)
     if config.measures.engine == "surface" and not environments:
         yield from _tried(("measures", "engine"), check_surface_engine)
