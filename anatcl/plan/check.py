@@ -44,7 +44,7 @@ def checked_plan(layers: Layers, dataset: bool = True, scans_alone: bool = False
     Parameters
     ----------
     layers : Layers
-        What each file says.
+        Content of each file.
     dataset : bool
         Compare it with the dataset, too.
     scans_alone : bool
@@ -135,7 +135,7 @@ def _participants(config: Config) -> Found:
         if pattern.isdigit():
             same = [name for name in sorted(bare) if name.isdigit() and int(name) == int(pattern)]
             remedy = f"Write {same[0]!r} in quotes: YAML reads it as a number." if same else remedy
-        error = InputError(f"{pattern!r} fits no participant of {config.bids_dir}.", None, remedy)
+        error = InputError(f"{pattern!r} matches no participant of {config.bids_dir}.", None, remedy)
         yield (("participants", "include", number), error)
 
 
@@ -160,7 +160,7 @@ def _decisions(plan: Plan, table: pd.DataFrame) -> Found:
             if any((Path(plan.config.bids_dir) / f"{scan}_T1w{end}").exists() for end in (".nii.gz", ".nii")):
                 log.warning("preprocess.%s: %s is not among the scans of this run.", key, scan)
                 continue
-            error = InputError(f"{scan!r} is no scan of the dataset.", None, nearest(scan, table["scan"]))
+            error = InputError(f"{scan!r} is not a scan of the dataset.", None, nearest(scan, table["scan"]))
             yield (("preprocess", key), error)
 
 
@@ -216,7 +216,7 @@ def _means(plan: Plan, table: pd.DataFrame) -> Found:
         return
     place, method = ("measures", "longitudinal"), plan.config.preprocess.skullstrip.method
     if method in ("mask", "none"):
-        reason = f"the masks of a participant's mean scan are found, and preprocess: skullstrip: method is {method!r}."
+        reason = f"measures: longitudinal makes masks of mean scans, but preprocess: skullstrip: method is {method!r}."
         yield (place, InputError(reason, None, "Write method: auto, or longitudinal: false."))
     try:
         _ = plan.cohort.persons
@@ -235,7 +235,7 @@ def _folds(plan: Plan, table: pd.DataFrame) -> Found:
         groups = table.drop_duplicates("participant_id")[settings.group].fillna("n/a").astype(str).nunique()
         if groups < settings.folds:
             reason = f"{plural(groups, 'value')} of {settings.group!r} cannot fill {settings.folds} folds."
-            remedy = f"Lower pretrain: folds to {groups}." if groups > 1 else "Take more people."
+            remedy = f"Lower pretrain: folds to {groups}." if groups > 1 else "Include more participants."
             error = InputError(reason, None, remedy)
             yield (("pretrain", "folds"), error)
 
@@ -251,7 +251,7 @@ def _ages(plan: Plan, table: pd.DataFrame) -> Found:
         if any(part in known_methods() and needs_age(part, settings.alpha_age) for part in parts):
             who = f"{plural(int(known), 'scan')} of the dataset {does(known, 'has', 'have')} one"
             reason = f"{method!r} trains on ages, and {who}."
-            remedy = "Name the column by bids: columns: {age: ...}, take simclr, or AnatCL with alpha_age: 0."
+            remedy = "Name the column by bids: columns: {age: ...}, use simclr, or use AnatCL with alpha_age: 0."
             yield (("pretrain", "methods", number), InputError(reason, None, remedy))
 
 
@@ -286,7 +286,9 @@ def _protocols(plan: Plan, table: pd.DataFrame) -> Found:
             continue
         values = sorted(set(table[design.column].dropna().map(canonical)))
         if design.kind == "leave-site-out" and len(values) < 2:
-            error = InputError(f"the column {design.column!r} has one value, {values[0]!r}.", None, "Take another one.")
+            error = InputError(
+                f"the column {design.column!r} has one value, {values[0]!r}.", None, "Choose another one."
+            )
             yield ((*place, "column"), error)
         for side in ("train", "test") if design.kind == "transfer" else ():
             for value in getattr(design, side):

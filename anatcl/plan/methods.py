@@ -57,13 +57,13 @@ class Methods:
 
     @functools.cached_property
     def rivals(self) -> list[str]:
-        """Linear rivals of the encoders, fitted on the volumes of the same people."""
+        """Linear voxel baselines, fitted on the volumes of the encoders' training participants."""
         wanted = self.config.evaluate.rivals if self.encoders else ()
         return [name for name in wanted if name not in self.unmeasured]
 
     @functools.cached_property
     def unmeasured(self) -> frozenset[str]:
-        """Baselines and rivals that are left out, since nothing is measured and no measures are given."""
+        """Baselines that are left out, since nothing is measured and no measures are given."""
         return unmeasured(self.config)
 
     @property
@@ -87,7 +87,7 @@ class Methods:
 
     @functools.cached_property
     def brought(self) -> list[str]:
-        """Encoders that the user brings, but for those that have seen this very cohort."""
+        """Outside encoders, without those that were pretrained on this very cohort."""
         known = seen(self.config)
         return [name for name in self.config.evaluate.encoders if name not in known]
 
@@ -108,7 +108,7 @@ class Methods:
         return [*self.probed, *self.tuned, *self.tables]
 
     def members(self, name: str) -> list[int]:
-        """Numbers of the encoders of a method that the user brings."""
+        """Numbers of the encoders of a method of outside encoders."""
         return list(range(self.config.evaluate.encoders[name].members))
 
     def embeddings(self, name: str) -> list[str]:
@@ -128,7 +128,7 @@ class Methods:
         )
 
     def encoder_files(self, name: str) -> list[str]:
-        """Files that say whom the encoders of a probed method have seen."""
+        """Files that list the training participants of a probed method's encoders."""
         if name in self.brought:
             return [str(EVALUATE / name / f"seed-{k}" / "model.json") for k in self.members(name)]
         home = EVALUATE if name in self.rivals else PRETRAIN
@@ -145,7 +145,7 @@ class Methods:
 
     @property
     def left_out(self) -> list[str]:
-        """Tables of the scans whose map an encoder that the user brings could not take."""
+        """Tables of the scans whose map an outside encoder could not take."""
         members = [(name, k) for name in self.brought for k in self.members(name)]
         return [str(EVALUATE / name / f"seed-{k}" / "excluded.tsv") for name, k in members]
 
@@ -155,18 +155,18 @@ class Methods:
 
     @property
     def final(self) -> list[str]:
-        """Encoders that are trained on everybody, for use elsewhere."""
+        """Encoders that are trained on all participants, for use elsewhere."""
         wanted = self.config.pretrain.final if self.encoders else ()
         return [str(PRETRAIN / name / "final" / "encoder.safetensors") for name in wanted]
 
     def maps_flags(self, template: str) -> list[str]:
-        """Where an encoder that the user brings finds the cohort's maps: files, or the packed arrays."""
+        """Where an outside encoder finds the cohort's maps: files, or the packed arrays."""
         if self.config.pretrain.arrays or self.config.pretrain.maps:
             return ["--arrays", str(ARRAYS)]
         return ["--maps-dir", str(PREPROCESS), "--template", template]
 
     def tuning_flags(self, name: str, template: str) -> list[str]:
-        """Which volumes, and which encoder where the user brings it, a fine-tuning starts from."""
+        """Which volumes, and which outside encoder, if any, a fine-tuning starts from."""
         given = self.config.evaluate.encoders.get(self.untuned(name))
         if given is None:
             return ["--arrays", str(ARRAYS)]
@@ -174,7 +174,7 @@ class Methods:
 
     @property
     def audited(self) -> list[str]:
-        """Files that say whom any encoder of the run has seen."""
+        """Files that list the training participants of every encoder of the run."""
         return [file for name in self.probed for file in self.encoder_files(name)]
 
     @property
@@ -183,7 +183,7 @@ class Methods:
         return [self.folder(name) for name in self.probed]
 
     def known_flag(self) -> list[str]:
-        """``--known-overlaps FILE`` where an encoder that the user brings has a cohort to look for."""
+        """``--known-overlaps FILE`` where an outside encoder has a cohort to look for."""
         name = self.config.evaluate.known_overlaps if self.brought else ""
         return ["--known-overlaps", name] if name else []  # by name: the path of a shipped file is this machine's
 

@@ -79,7 +79,9 @@ def open_arrays(folder: str | Path) -> PackedArrays:
     try:
         volumes = np.load(folder / "volumes.npy", mmap_mode="r")
     except ValueError as error:
-        raise InputError(f"is no complete .npy file ({error}).", file=folder / "volumes.npy", remedy=MISSING) from error
+        raise InputError(
+            f"is not a complete .npy file ({error}).", file=folder / "volumes.npy", remedy=MISSING
+        ) from error
     expected = (int(meta["n"]), *meta["shape"])
     if volumes.shape != expected or len(rows) != expected[0]:
         raise InputError(
@@ -172,5 +174,5 @@ def check_contract(expected: Mapping[str, Any], found: Mapping[str, Any], where:
             raise InputError(
                 f"the encoder was trained on {key} {want}, but these volumes have {have}.",
                 file=where,
-                remedy="Pack the maps as the encoder's model.json says (map, voxel size, crop), or train anew.",
+                remedy="Pack the maps as the encoder's model.json says (map, voxel size, crop), or train again.",
             )

@@ -121,7 +121,7 @@ class Run:
         if self.place.device.type == "cuda" and at_once > most:
             raise InputError(
                 f"{plural(at_once, 'volume')} at once in the network: with volumes of {self.data.arrays.shape} "
-                f"a tensor would have more than 2^31 elements, which GPU kernels cannot count.",
+                f"a tensor would have more than 2^31 elements, more than GPU kernels can index.",
                 remedy=f"Set chunk (options) or batch_size to at most {most}, or share the batch (pretrain: gpus).",
             )
 

@@ -98,7 +98,7 @@ def _scale(recorded: pd.DataFrame) -> float:
 def gigabytes(plan: Plan) -> float:
     """Gigabytes that the scans without measures will take, by what finished scans take if there are any.
 
-    Where the dataset brings maps, what their packed volumes will take.
+    Where the dataset has maps of its own, what their packed volumes will take.
     """
     if plan.cohort.source:
         return 0.0 if (ARRAYS / "volumes.npy").exists() else _packed(plan) / 1e9

@@ -35,7 +35,7 @@ def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False
         There is no such dataset, or `out` exists and is not to be replaced.
     """
     if Path(out).exists() and not overwrite:
-        raise InputError("the file is there already.", out, "Give another name with --out, or --overwrite.")
+        raise InputError("the file exists already.", out, "Give another name with --out, or --overwrite.")
     root = Path(os.path.abspath(Path(bids_dir).expanduser()))  # noqa: PTH100 - keeps the user's name of a link
     text = release_starter(root) if is_release(root) else starter(root, build_index(bids_dir))
     import yaml
@@ -53,9 +53,10 @@ def release_starter(root: Path) -> str:
 
 def _head(root: Path, found: list[str]) -> list[str]:
     return [
-        "# Written by `anatcl init` after a look at the dataset. Every key: config.yaml and docs/config.md.",
+        "# Written by `anatcl init` after reading the dataset. Every key: config.yaml and docs/config.md.",
         *_comment(found),
-        "# See what would be done: snakemake -n --configfile this-file. Do it: anatcl run -- --configfile this-file",
+        "# To see what would be done: snakemake -n --configfile this-file. To do it: anatcl run -- --configfile "
+        "this-file",
         "",
         f"bids_dir: {json.dumps(str(root), ensure_ascii=False)}",
         "",
@@ -70,14 +71,14 @@ def starter(root: Path, index: Index) -> str:
     lines = [
         *_head(root, _found(index)),
         "preprocess:",
-        "  recipe: fast # testing: minutes, to see that all is well; precise: at 1 mm, for few scans",
+        "  recipe: fast # testing: takes minutes, to check that all steps work; precise: at 1 mm, for few scans",
         "",
         *_several(scans),
         *_columns(scans),
         "pretrain:",
         *_methods(scans),
         f"  folds: {max(2, min(5, people))} # by participant",
-        "  epochs: 300 # a few on a processor alone, or --config 'pretrain={encoder: resnet-tiny, voxel_mm: 4}'",
+        "  epochs: 300 # use few without a GPU, or --config 'pretrain={encoder: resnet-tiny, voxel_mm: 4}'",
         "",
         "evaluate:",
         *(["  untrained: false"] if people < FEWEST_TRAINED else []),
@@ -157,7 +158,9 @@ def _several(scans: pd.DataFrame) -> list[str]:
     if "run" in choices:
         lines.append("  runs: all # several runs of one session are there; first: the first usable one")
     shown = {name: values[:8] for name, values in choices.items() if name != "run"}
-    lines += [f"  # entities: {{{name}: {json.dumps(values)}}} # take only some" for name, values in shown.items()]
+    lines += [
+        f"  # entities: {{{name}: {json.dumps(values)}}} # select some values only" for name, values in shown.items()
+    ]
     return [*(lines if len(lines) > 1 and "run" in choices else ["bids: {}", *lines[1:]]), ""]
 
 
@@ -167,7 +170,7 @@ def _columns(scans: pd.DataFrame) -> list[str]:
     for name in (name for name in KNOWN if not _share(scans, name)):
         close = [str(column) for column in scans if name in str(column).lower() and column not in NAMED | {name}]
         lines += [f"#   columns: {{{name}: {json.dumps(column)}}}" for column in close[:3]]
-    return ["# Is one of these what is missing? Then put it under `bids:`.", *lines, ""] if lines else []
+    return ["# If one of these columns holds the missing values, put it under `bids:`.", *lines, ""] if lines else []
 
 
 def _suggested(scans: pd.DataFrame) -> list[str]:

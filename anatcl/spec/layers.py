@@ -1,4 +1,4 @@
-"""Merge configuration files; a relative path means what it means beside the file that names it."""
+"""Merge configuration files; a relative path is relative to the file that names it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COMMAND_LINE = "--config"
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """A configuration, and which file said what.
+    """A configuration, and the file that each value comes from.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Layers:
         return functools.reduce(merge, (values for _, values in self.sources), {})
 
     def origin(self, place: Sequence[str | int]) -> str:
-        """The file whose word counts at `place` (keys that lead to a value); empty where none says anything."""
+        """The file whose value is used at `place` (keys that lead to a value); empty where none says anything."""
         keys = list(itertools.takewhile(lambda part: isinstance(part, str), place))
         for depth in range(len(keys), 0, -1):
             for source, values in reversed(self.sources):
@@ -111,7 +111,7 @@ def read(file: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        The file is missing, is not YAML, or is no mapping.
+        The file is missing, is not YAML, or is not a mapping.
     """
     if not Path(file).is_file():
         raise InputError("the configuration file does not exist.", file, "Correct its path.")
@@ -228,7 +228,7 @@ def own_paths(items: Any, change: Callable[[str], Any]) -> Any:
 
 
 def each_path(encoder: Mapping[str, Any], change: Callable[[str], Any]) -> dict[str, Any]:
-    """Copy of an encoder that a user brings, with a change of every path in it: weights, people, files of classes."""
+    """Copy of an outside encoder, with a change of every path in it: weights, people, files of classes."""
 
     def paths(item: Any) -> Any:
         if isinstance(item, str) and (item in OFFICIAL or PUBLISHED.fullmatch(item)):

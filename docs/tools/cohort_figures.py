@@ -93,7 +93,7 @@ def attributions(folder: Path, pictures: Path) -> str:
         if one.strongest:
             listed = ", ".join(f"{region} {value}" for region, value in one.strongest[:5])
             lines.append(f"{words.method_label('regional-measures')}, {one.task}, strongest regions: {listed}.")
-    page = "../stages/evaluate.md#where-predictions-come-from"
+    page = "../stages/evaluate.md#attribution-maps-where-predictions-come-from"
     reading = f"[How to read these maps]({page}). The brightest places move them most."
     head = f"### Where predictions come from\n\n{reading}"
     return "\n\n".join([head, *lines]) if lines else ""

@@ -224,7 +224,7 @@ def images(run: Run, pictures: Path) -> str:
     numbers = run.quality.select_dtypes("number").drop(columns="failed", errors="ignore")
     rows = [(str(name), *(f"{q:.4g}" for q in numbers[name].quantile([0.5, 0, 1]))) for name in numbers]
     table = markdown_tables.table(("number", "median", "lowest", "highest"), rows) if rows else ""
-    head = "Quality numbers over the cohort ([what they mean](../stages/preprocess.md#how-to-read-it)):"
+    head = "Quality numbers over the cohort ([what they mean](../stages/preprocess.md#quality-control-how-to-read-it)):"
     parts = [cohort_figures.brains(run.folder, run.scans, pictures), f"{head}\n\n{table}" if table else ""]
     parts.append(markdown_tables.age_effects(run.measures, run.scans))
     parts.append(cohort_figures.attributions(run.folder, pictures))

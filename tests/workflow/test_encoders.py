@@ -117,7 +117,7 @@ def test_every_encoder_has_its_row(compared, study):
     brought = set(yaml.safe_load((study / "own.yaml").read_text())["evaluate"]["encoders"])
     assert {OURS, f"{OURS}-finetuned", "script-finetuned", "majority-median", *brought} <= set(mae.index)
     assert mae["value"].notna().all() and mae["n"].nunique() == 1
-    assert "not known whom" in mae.loc["script", "flags"] and "OpenBHB" in mae.loc["layout", "flags"]
+    assert "not known on which participants" in mae.loc["script", "flags"] and "OpenBHB" in mae.loc["layout", "flags"]
     if "onnx" not in brought:
         pytest.skip("the ONNX row is absent: onnx or onnxruntime is not installed (extra: encoders)")
     # The same network by two roads.

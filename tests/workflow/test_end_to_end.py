@@ -206,4 +206,4 @@ def test_a_persons_word_reruns_what_depends_on_it(finished, options, snakemake, 
         assert (made / f"{mended}_{name}").stat().st_mtime_ns > table.stat().st_mtime_ns, name
     assert others == {p: p.stat().st_mtime_ns for p in others}
     reasons = read_tsv(made / "excluded.tsv").set_index("scan")["reason"]
-    assert reasons[rejected] == "rejected by hand" and mended not in reasons
+    assert reasons[rejected] == "rejected after visual inspection" and mended not in reasons

@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested: splits by participant, never by scan."""
+"""Splits into training and test rows: by participant, never by scan."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def fold_column(participants: pd.Series, folds: pd.DataFrame) -> np.ndarray:
         raise InputError(f"the folds table lacks the columns {sorted(missing)}.")
     if folds["participant_id"].duplicated().any():
         twice = folds.loc[folds["participant_id"].duplicated(), "participant_id"].iloc[0]
-        raise InputError(f"participant {twice} stands in the folds table more than once.")
+        raise InputError(f"participant {twice} occurs in the folds table more than once.")
     known = dict(zip(folds["participant_id"].astype(str), folds["fold"].astype(int), strict=True))
     names = sorted(set(known.values()))
     strangers = sorted(set(participants.astype(str)) - set(known))

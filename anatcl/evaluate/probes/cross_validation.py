@@ -59,7 +59,7 @@ def check_answerable(problem: Problem, splits: Sequence[Split]) -> None:
             sites = problem.rows[problem.task.site].astype(str).to_numpy()
             strange = sorted(set(sites[split.test]) - set(sites[split.train]))
             if strange:
-                raise Refused(f"fold {split.fold}: no site {', '.join(strange)} to learn ComBat from.", problem)
+                raise Refused(f"fold {split.fold}: no site {', '.join(strange)} to fit ComBat on.", problem)
             if reason := unfit_for_combat(problem.rows[problem.task.site].iloc[split.train]):
                 raise Refused(f"fold {split.fold}: {reason}", problem)
         y = problem.within(split.train).y[split.train]
@@ -70,7 +70,7 @@ def check_answerable(problem: Problem, splits: Sequence[Split]) -> None:
         missing = sorted(set(range(len(problem.classes))) - set(y.tolist()))
         if missing:
             names = " and no ".join(problem.classes[c] for c in missing)
-            raise Refused(f"fold {split.fold}: no {names} case among those trained on.", problem)
+            raise Refused(f"fold {split.fold}: no {names} case in the training rows.", problem)
 
 
 def shuffled_labels(problem: Problem, splits: Sequence[Split], n: int, seed: int, within: str = "") -> np.ndarray:
@@ -312,8 +312,8 @@ def age_bias(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Slope and intercept of the gap (prediction - target) on the target, from training people's own out-of-fold gaps.
 
     What they say is taken from a tested person's prediction by that person's true age. The corrected gap is fit for
-    comparing groups; the corrected prediction knows the age, so its error is no measure of accuracy and both stand in
-    the table.
+    comparing groups; the corrected prediction knows the age, so its error is not a measure of accuracy and both stand
+    in the table.
 
     Returns
     -------

@@ -135,7 +135,7 @@ class Probe:
         return self.refit(y, rng)
 
     def refit(self, y: np.ndarray, rng: np.random.Generator) -> Probe:
-        """Learn the model anew for other labels of the same rows; the preparation knows no label and stays."""
+        """Fit the model again for other labels of the same rows; the preparation knows no label and stays."""
         self.model_ = self.make(self.prepared_.shape[1])
         y = y[:, None] if self.task.kind == "regression" and y.ndim == 1 else y
         self.model_.fit(self.prepared_, y, self.groups_, rng)

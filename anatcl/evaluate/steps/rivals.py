@@ -1,4 +1,4 @@
-"""Two linear rivals of every encoder, fitted on the same people: what a network must beat.
+"""Two linear voxel baselines, fitted on the encoders' training participants: a network should beat them.
 
 ``voxel-pca``: principal components of the voxels. ``voxel-ridge``: regional measures predicted from the voxels by ridge
 regression. Both see block means of the packed volumes (at most `MOST` per volume) and the pretraining people of one
@@ -36,7 +36,7 @@ def run_rival(
     out_model: str | Path,
     measures: str | Path | None = None,
 ) -> None:
-    """Fit one rival without the people of one fold; write ``embeddings.npz`` and whom it was fitted on.
+    """Fit one voxel baseline without the participants of one fold; write its embeddings and training participants.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def run_rival(
     fold : int
         The fold whose people it must not see.
     kind : {"voxel-pca", "voxel-ridge"}
-        Which rival.
+        Which baseline.
     out, out_model : path
         ``embeddings.npz`` and ``model.json``.
     measures : path, optional
@@ -64,8 +64,8 @@ def run_rival(
     people = packed.rows["participant_id"].astype(str)
     train = people.isin(set(known)).to_numpy()
     if people[train].nunique() < FEWEST:
-        reason = f"{people[train].nunique()} people to learn from without fold {fold}, {FEWEST} needed."
-        raise InputError(reason, folds, "Use fewer folds, or leave the rival out of evaluate: rivals.")
+        reason = f"{people[train].nunique()} participants to fit on without fold {fold}, {FEWEST} needed."
+        raise InputError(reason, folds, "Use fewer folds, or remove the baseline from evaluate: rivals.")
     x = voxels(packed, train)
     found = components(x, train) if kind == VOXEL_PCA else measures_of_voxels(x, train, targets(measures, packed.rows))
     write_embeddings(out, packed.rows["scan"], people, found.astype(np.float32))
@@ -107,7 +107,7 @@ def components(x: np.ndarray, train: np.ndarray) -> np.ndarray:
 def targets(measures: str | Path | None, rows: pd.DataFrame) -> np.ndarray:
     """Regional measures of each packed volume, shape (N, t); NaN where a scan has none."""
     if measures is None:
-        raise InputError("voxel-ridge learns regional measures and was given none.", remedy="Give --measures.")
+        raise InputError("voxel-ridge needs regional measures, and none were given.", remedy="Give --measures.")
     table = read_tsv(measures)
     columns = select_columns(table, REGIONAL, measures)
     return table.set_index("scan")[columns].reindex(rows["scan"]).to_numpy(float)

@@ -35,11 +35,13 @@ from anatcl.spec.protocol import Design, load_design
 from anatcl.spec.task import Task, load_task
 
 log = logging.getLogger(__name__)
-# What must stand beside a figure that reads better than it is.
-NOTES = {"mae_corrected": "MAE after bias correction uses the tested person's own age, so it is no measure of accuracy"}
+# Notes for metrics that look better than they are.
+NOTES = {
+    "mae_corrected": "MAE after bias correction uses the tested participant's own age: it is not a measure of accuracy"
+}
 SITE_NOTES = {
-    "roc_auc": "pairs of one site; a site weighs by its cases times its controls, in the mean over sites all alike",
-    "r2": "around each site's own mean, as the correlation",
+    "roc_auc": "pairs within a site, weighted by cases times controls; in the mean over sites all weigh the same",
+    "r2": "around each site's own mean, as for the correlation",
 }
 Runner = Callable[[Problem, Features, list[Split], int], protocol.Outcome]
 Found = tuple[pd.DataFrame, list[dict[str, Any]]]
@@ -47,7 +49,7 @@ Found = tuple[pd.DataFrame, list[dict[str, Any]]]
 
 @dataclasses.dataclass
 class Settings:
-    """How a task is evaluated, beside the task itself.
+    """How a task is evaluated.
 
     Attributes
     ----------
@@ -316,7 +318,7 @@ def run_audit(
             f"{plural(len(leaks), 'check')} found leaks; {first['check']}, {first['method']}, "
             f"encoder {first['encoder']}: {first['overlap']}.",
             out,
-            "Leave these people out of the tasks, or pretrain without them.",
+            "Leave these participants out of the tasks, or pretrain without them.",
         )
 
 

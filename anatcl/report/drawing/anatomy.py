@@ -152,7 +152,7 @@ def scatter(age: np.ndarray, values: np.ndarray, title: str) -> Drawn | None:
 
 def repeat_map(found: Repeats) -> Map:
     """Mean within-person difference per region."""
-    note = f"{plural(found.people, 'person')} scanned twice; median region {found.percent.median():.2g} %"
+    note = f"{plural(found.people, 'participant')} scanned twice; median region {found.percent.median():.2g} %"
     if found.icc.notna().any():
         low, median = found.icc.min(), found.icc.median()
         note += f"; ICC(3,1) median {median:.2f}, lowest {low:.2f} ({found.icc.idxmin()})"
@@ -169,7 +169,7 @@ def sequential(title: str, note: str, values: pd.Series, unit: str) -> Map:
 
 
 def extremes(values: pd.Series, unit: str) -> str:
-    """Lowest and highest region in words, for those who do not see the map."""
+    """Lowest and highest region in words, for readers who cannot see the map."""
     low, high = short(values.min()), short(values.max())
     unit = f" {unit}" if unit else ""
     return f"Lowest {values.idxmin()} {low}{unit}, highest {values.idxmax()} {high}{unit}."

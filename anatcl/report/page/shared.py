@@ -39,7 +39,7 @@ def render(out: Path, template: str, context: dict[str, Any]) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Time as a person says it: ``12 s``, ``4 min``, ``3.2 h``."""
+    """Time in words: ``12 s``, ``4 min``, ``3.2 h``."""
     if pd.isna(seconds):
         return "–"
     if seconds < 99.5:

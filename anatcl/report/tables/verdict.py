@@ -30,7 +30,7 @@ def verdict(best: Sequence[Headline], comparisons: pd.DataFrame) -> list[str]:
     Returns
     -------
     list of str
-        Empty where no trained method was compared with a rival.
+        Empty where no trained method was compared with a baseline.
     """
     sentences = []
     for rival in RIVALS:
@@ -79,7 +79,7 @@ def _sentences(rival: str, pairs: list[tuple[Headline, pd.DataFrame]]) -> list[s
     tested = [(headline, table) for headline, table in tested if table["p"].notna().any()]
     if not tested:
         notes = [str(text) for _, table in pairs for text in table["note"] if text]
-        note = notes[0] if notes else "too few people"
+        note = notes[0] if notes else "too few participants"
         return [f"Trained methods were not tested against {name} ({note.removeprefix('not tested: ')})."]
     won = [(headline, _winners(table)) for headline, table in tested]
     found = [_won(name, headline, rows) for headline, rows in won if len(rows)]

@@ -122,7 +122,7 @@ def test_a_checkpoint_that_does_not_fit_is_kept_and_found_again(pretrain, caplog
     assert aside.read_bytes() == kept
     caplog.clear()
     assert same(weights(pretrain("y-aware", epochs=2)), first)
-    assert "is taken up again" in caplog.text and "resumed after epoch 2" in caplog.text
+    assert "is resumed" in caplog.text and "resumed after epoch 2" in caplog.text
     # Nothing is lost, however often one goes back and forth.
     pretrain("y-aware", epochs=2, temperature=0.2)
     contents = [path.read_bytes() for path in folder.glob("last*.ckpt")]
@@ -303,7 +303,7 @@ def test_epoch_order():
         ({"temprature": 1}, "did you mean 'temperature'"),
         ({"epochs": 0}, "epochs is 0: it should be"),
         ({"epochs": "five"}, "epochs is 'five': it should be a whole number"),
-        ({"epochs": True}, "true is no number"),
+        ({"epochs": True}, "true is not a number"),
         ({"augment": {"flipp": {}}}, "did you mean 'flip'"),
         ({"temperature": 0}, "greater than 0"),
     ],

@@ -62,7 +62,7 @@ def test_a_suggested_task_is_one_when_its_mark_is_removed(dataset: Path, tmp_pat
 def test_a_file_is_not_replaced_unless_asked(dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "my.yaml"
     out.write_text("mine: 1\n")
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="exists already"):
         write_starter(dataset, out)
     write_starter(dataset, out, overwrite=True)
     assert "bids_dir" in out.read_text()
