@@ -13,6 +13,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import write_text
 from anatcl.base.words import plural
 from anatcl.bids.index import Index, build_index
+from anatcl.run.init_release import index_release, is_release, release_sections
 from anatcl.spec.config import parse
 from anatcl.spec.layout import RAW
 
@@ -35,13 +36,31 @@ def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False
     """
     if Path(out).exists() and not overwrite:
         raise InputError("the file exists already.", out, "Give another name with --out, or --overwrite.")
-    index = build_index(bids_dir)
     root = Path(os.path.abspath(Path(bids_dir).expanduser()))  # noqa: PTH100 - keeps the user's name of a link
-    text = starter(root, index)
+    text = release_starter(root) if is_release(root) else starter(root, build_index(bids_dir))
     import yaml
 
     parse(yaml.safe_load(text), out)  # what is written is what the workflow reads
     write_text(out, text)
+
+
+def release_starter(root: Path) -> str:
+    """The configuration for OpenBHB's public release, as YAML text."""
+    kind, index, images = index_release(root)
+    lines = [*_head(root, ["The public OpenBHB release.", *images, *_found(index)])]
+    return "\n".join([*lines, *release_sections(root, kind, index, _methods(index.scans))]).rstrip() + "\n"
+
+
+def _head(root: Path, found: list[str]) -> list[str]:
+    return [
+        "# Written by `anatcl init` after reading the dataset. Every key: config.yaml and docs/config.md.",
+        *_comment(found),
+        "# To see what would be done: snakemake -n --configfile this-file. To do it: anatcl run -- --configfile "
+        "this-file",
+        "",
+        f"bids_dir: {json.dumps(str(root), ensure_ascii=False)}",
+        "",
+    ]
 
 
 def starter(root: Path, index: Index) -> str:
@@ -50,13 +69,7 @@ def starter(root: Path, index: Index) -> str:
     tasks = [name for name in ("age", "sex") if _answerable(scans, name)]
     people = scans["participant_id"].nunique()
     lines = [
-        "# Written by `anatcl init` after reading the dataset. Every key: config.yaml and docs/config.md.",
-        *_comment(_found(index)),
-        "# To see what would be done: snakemake -n --configfile this-file. To do it: anatcl run -- --configfile "
-        "this-file",
-        "",
-        f"bids_dir: {json.dumps(str(root), ensure_ascii=False)}",
-        "",
+        *_head(root, _found(index)),
         "preprocess:",
         "  recipe: fast # testing: takes minutes, to check that all steps work; precise: at 1 mm, for few scans",
         "",
