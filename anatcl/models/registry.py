@@ -62,4 +62,6 @@ def _foreign(name: str) -> nn.Module:
 
 def build_model(name: str, head: str = "projection", pooling: str = "average") -> ContrastiveModel:
     """Return encoder `name` with a head (see `ContrastiveModel`)."""
-    return ContrastiveModel(build_encoder(name, pooling), head)
+    model = ContrastiveModel(build_encoder(name, pooling), head)
+    model.architecture = name
+    return model

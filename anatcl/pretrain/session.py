@@ -16,14 +16,13 @@ from torch import Tensor, nn
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_tsv
-from anatcl.base.words import plural
 from anatcl.losses.base import Loss
-from anatcl.losses.kernels import perplexity
+from anatcl.losses.kernels import perplexity, without_weight
 from anatcl.models import ContrastiveModel, build_model
 from anatcl.pretrain import checkpoint
 from anatcl.pretrain.arrays import PackedArrays
 from anatcl.pretrain.augment import Augment
-from anatcl.pretrain.bundle import most_volumes, save_encoder
+from anatcl.pretrain.bundle import check_countable, most_volumes, save_encoder
 from anatcl.pretrain.chunks import chunked_backward
 from anatcl.pretrain.cohort import Cohort, covariates
 from anatcl.pretrain.compiling import compiled
@@ -32,7 +31,7 @@ from anatcl.pretrain.device import SMALL_ENCODER, Device, seed_everything
 from anatcl.pretrain.distributed import World
 from anatcl.pretrain.identity import identity
 from anatcl.pretrain.methods import Method
-from anatcl.pretrain.optimise import learning_rate, make_average, make_optimizer, total_steps
+from anatcl.pretrain.optimise import learning_rate, make_average, make_optimizer, too_slow, total_steps
 from anatcl.pretrain.outputs import Outputs, mapped
 from anatcl.pretrain.probe import early_probe
 from anatcl.spec.augmentation import DEFAULT
@@ -40,6 +39,10 @@ from anatcl.spec.training import Options
 
 log = logging.getLogger(__name__)
 PERPLEXITY_ROWS = 1000
+EMPTY_ROWS = (
+    "weights of %s: %.1f %% of the training scans have no weight with anybody and learn nothing from others by it; "
+    "the kernel is too narrow, or these people's labels say nothing"
+)
 AGREE_EVERY = 10  # steps between two questions to the other ranks whether to stop
 
 
@@ -100,6 +103,8 @@ class Run:
         self.optimizer = make_optimizer(self.model, options)
         self.average = make_average(self.model, options)
         self.total = total_steps(options, len(data.train))
+        for sentence in too_slow(options, self.total):
+            log.warning(sentence)
         self.scaler = place.scaler()
         self.epoch = self.done = self.step = 0
         self.sums: Tensor | None = None
@@ -118,12 +123,9 @@ class Run:
         views = self.views if self.augment else 1
         most = most_volumes(self.data.arrays.shape) // views * self.world.size
         at_once = min(self.options.chunk or self.options.batch_size, self.options.batch_size)
-        if self.place.device.type == "cuda" and at_once > most:
-            raise InputError(
-                f"{plural(at_once, 'volume')} at once in the network: with volumes of {self.data.arrays.shape} "
-                f"a tensor would have more than 2^31 elements, which GPU kernels cannot count.",
-                remedy=f"Set chunk (options) or batch_size to at most {most}, or share the batch (pretrain: gpus).",
-            )
+        if self.place.device.type == "cuda":
+            remedy = f"Set chunk (options) or batch_size to at most {most}, or share the batch (pretrain: gpus)."
+            check_countable(at_once, most, self.data.arrays.shape, remedy)
 
     def _targets(self, loss: Loss) -> dict[str, Tensor]:
         """Labels of the training scans on the device, checked once; says how sharp the kernels are."""
@@ -137,9 +139,11 @@ class Run:
         if loss.reading():
             log.info("%s: %s", self.data.method, loss.reading())
         some = {name: t[:PERPLEXITY_ROWS] for name, t in targets.items()}
-        self.kernels = {name: round(perplexity(w), 6) for name, w in loss.weights(some).items()}
-        for name, value in self.kernels.items():
-            log.info("weights of %s: perplexity %.3f %% of uniform", name, 100 * value)
+        for name, w in loss.weights(some).items():
+            self.kernels[name] = round(perplexity(w), 6)
+            log.info("weights of %s: perplexity %.3f %% of uniform", name, 100 * self.kernels[name])
+            if lone := without_weight(w):
+                log.warning(EMPTY_ROWS, name, 100 * lone)
         return {name: t.to(self.place.device) for name, t in targets.items()}
 
     @property
@@ -247,7 +251,8 @@ class Run:
 
     def _probe(self) -> dict[str, float]:
         found = early_probe(self.exported, self.data.arrays, self.data.train, self.data.held_out, self.place)
-        log.info("epoch %d: %s", self.epoch, ", ".join(f"{k} {v:.3f}" for k, v in found.items()))
+        if found:
+            log.info("epoch %d: %s", self.epoch, ", ".join(f"{k} {v:.3f}" for k, v in found.items()))
         return found
 
     def must_stop(self, stop: checkpoint.StopSignal) -> bool:
