@@ -158,7 +158,7 @@ def test_a_signal_at_the_last_step_of_a_bounded_training_loses_no_epoch(pretrain
 
 
 def test_what_changes_no_weight_starts_nothing_anew(pretrain, caplog):
-    """A probe turned on, an objective of another method added: the training goes on to the weights of a straight one."""
+    """A probe turned on, an objective of another method added: the training goes on, to the same weights."""
     caplog.set_level("INFO")
     straight = load_file(pretrain("one", "straight", epochs=3, joint={"one": {"anatcl-z": 1}}) / "encoder.safetensors")
     pretrain("one", epochs=2, joint={"one": {"anatcl-z": 1}}, permuted=["other"])
