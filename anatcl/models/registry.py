@@ -23,6 +23,8 @@ ENCODERS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
+SMALLEST = {"densenet121": 29}  # voxels along an axis, so that something is left after five halvings
+
 # Cells along each axis of the last pool, by the word in the configuration.
 POOLINGS = {"average": 1, "grid": 2}
 
@@ -49,6 +51,22 @@ def build_encoder(name: str, pooling: str = "average") -> nn.Module:
     if name not in ENCODERS:
         return _foreign(name)
     return guard_convolutions(ENCODERS[name](POOLINGS[pooling]))
+
+
+def check_fit(name: str, shape: tuple[int, int, int]) -> None:
+    """Refuse volumes (X, Y, Z) that are too small for one of our networks, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        A layer would have nothing left to work on.
+    """
+    least = SMALLEST.get(name, 1)
+    if min(shape) < least:
+        reason = (
+            f"volumes of {' x '.join(map(str, shape))} voxels are too small for {name}, which needs {least} an axis."
+        )
+        raise InputError(reason, remedy="Take smaller voxels, or another encoder such as resnet18.")
 
 
 def _foreign(name: str) -> nn.Module:

@@ -176,7 +176,7 @@ def measure_array(table: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]
 
 
 def covariates(cohort: Cohort) -> np.ndarray:
-    """Age (years), sex (M 1, F 0) and intracranial volume (mm3) of each scan; NaN where unknown.
+    """Age (years), sex (M 1, F 0) and intracranial volume (mm3) of each scan; NaN where unknown, or no volume above 0.
 
     Returns
     -------
@@ -185,6 +185,7 @@ def covariates(cohort: Cohort) -> np.ndarray:
     rows, table = cohort.rows, cohort.table
     sex = rows["sex"].astype(str).str.upper().str[:1].map({"M": 1.0, "F": 0.0}) if "sex" in rows else None
     tiv = pd.to_numeric(table["tiv_mm3"], errors="coerce") if "tiv_mm3" in table else None
+    tiv = None if tiv is None else tiv.where(tiv > 0)
     unknown = np.full(len(rows), np.nan, dtype=np.float32)
     columns = [cohort.age, *(unknown if c is None else c.to_numpy(np.float32) for c in (sex, tiv))]
     return np.stack(columns, axis=1)

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_tsv
+from anatcl.base.words import plural
 from anatcl.losses.base import Loss
 from anatcl.losses.kernels import perplexity, without_weight
 from anatcl.models import ContrastiveModel, build_model
+from anatcl.models.registry import check_fit
 from anatcl.pretrain import checkpoint
 from anatcl.pretrain.arrays import PackedArrays
 from anatcl.pretrain.augment import Augment
@@ -99,7 +101,10 @@ class Run:
         self.transforms = _transforms(options, method, data.arrays.meta["map"])
         self.augment = Augment.parse(self.transforms) if self.transforms else None
         self.views = 2 if self.augment else method.views
+        if method.augment and not self.augment:
+            log.warning("%s compares a person's views, and without augmentation these are the same volume", data.method)
         self._check_size()
+        check_fit(options.encoder, data.arrays.shape)
         self.optimizer = make_optimizer(self.model, options)
         self.average = make_average(self.model, options)
         self.total = total_steps(options, len(data.train))
@@ -224,9 +229,7 @@ class Run:
         assert self.sums is not None
         means = (self.sums / self.done).tolist()
         if not np.isfinite(means[0]):
-            raise InputError(
-                f"the loss is {means[0]} in epoch {self.epoch + 1}.", file=self.out, remedy="Lower the learning rate."
-            )
+            self._refuse_loss(means[0])
         row = {"epoch": self.epoch + 1, "step": self.step, **dict(zip(self.term_names, means, strict=True))}
         row["lr"] = self.optimizer.param_groups[0]["lr"]
         self.epoch, self.done, self.sums = self.epoch + 1, 0, None
@@ -242,6 +245,15 @@ class Run:
         self.write_history()
         if self.options.tensorboard:
             to_tensorboard(self.out / "tensorboard", row)
+
+    def _refuse_loss(self, loss: float) -> None:
+        """Say why a loss may not be finite: a volume that holds such numbers, else too large steps."""
+        spoilt = self.data.arrays.not_finite(self.data.train.index)
+        if spoilt:
+            held = f"{plural(len(spoilt), 'volume')} with NaN or infinite voxels, that of {spoilt[0]} first"
+            remedy = "Pack them anew, or leave these scans out."
+            raise InputError(f"the loss is {loss}: the arrays hold {held}.", self.data.arrays.folder, remedy)
+        raise InputError(f"the loss is {loss} in epoch {self.epoch + 1}.", self.out, "Lower the learning rate.")
 
     def time_left(self) -> str:
         """Time that the steps to come will take at the pace of those since the start, as hours:minutes:seconds."""

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv, write_tsv
 from anatcl.losses.kernels import age_rbf, perplexity, without_weight
+from anatcl.models.registry import SMALLEST, build_encoder
 from anatcl.pretrain.arrays import open_arrays
-from anatcl.pretrain.cohort import held_out_part, load_cohort, training_part
+from anatcl.pretrain.cohort import covariates, held_out_part, load_cohort, training_part
 from anatcl.pretrain.folds import fold_of
 from anatcl.pretrain.session import Run
 from anatcl.spec.check import check_files_and_names
@@ -65,6 +66,47 @@ def test_a_person_has_one_fold(changed):
 def test_wrong_folds_are_named(table, words):
     with pytest.raises(InputError, match=words):
         fold_of(pd.DataFrame(table))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_spoilt_volume_is_named_where_the_loss_is_not_finite(pretrain, changed, value):
+    files = changed()
+    volumes = np.lib.format.open_memmap(files["arrays"] / "volumes.npy", "r+")
+    volumes[5, 3, 3, 3] = value
+    volumes.flush()
+    with pytest.raises(InputError, match=r"1 volume with NaN or infinite voxels, that of sub-005/anat/sub-005 first"):
+        pretrain("y-aware", files=files, fold=-1)
+    volumes[5] = 1
+    volumes.flush()
+    with pytest.raises(InputError, match="Lower the learning rate"):
+        pretrain("age-regression", files=files, epochs=4, learning_rate=1e10)
+
+
+def test_volumes_of_a_type_that_is_not_stored_are_refused(changed):
+    files = changed()
+    np.save(files["arrays"] / "volumes.npy", np.load(files["arrays"] / "volumes.npy").astype(np.float64))
+    with pytest.raises(InputError, match="numbers of type float64, and it may hold float16, float32, uint8"):
+        open_arrays(files["arrays"])
+
+
+def test_volumes_too_small_for_a_network_are_refused(pretrain):
+    """The bound is the network's: one voxel more and it embeds."""
+    with pytest.raises(InputError, match="14 x 16 x 12 voxels are too small for densenet121, which needs 29 an axis"):
+        pretrain("y-aware", encoder="densenet121")
+    side = SMALLEST["densenet121"]
+    with torch.inference_mode():
+        assert build_encoder("densenet121").eval()(torch.rand(1, 1, side, side, side)).shape == (1, 1024)
+
+
+def test_simclr_without_augmentation_is_said(pretrain, caplog):
+    pretrain("simclr", epochs=1, augment="none")
+    assert "simclr compares a person's views, and without augmentation these are the same volume" in caplog.text
+
+
+def test_a_head_size_of_nothing_is_missing(changed):
+    files = changed(measures=lambda t: t.assign(tiv_mm3=[0, -1, *t["tiv_mm3"][2:]]))
+    found = covariates(load_cohort(open_arrays(files["arrays"]), files["measures.tsv"]))
+    assert np.isnan(found[:, 2]).tolist() == [True, True] + [False] * 22
 
 
 def test_impossible_measures_are_missing(changed, caplog):

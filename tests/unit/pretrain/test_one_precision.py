@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, read_tsv
 from anatcl.evaluate.probes.finetune import FineTune, Network
 from anatcl.evaluate.steps.embed import embed
@@ -43,7 +44,7 @@ def test_no_batch_is_larger_than_kernels_count(cohort_files):
     assert embedding_batch("cpu", (364, 436, 364), 1000) == (2**31 - 1) // (64 * 182 * 218 * 182)
     assert embedding_batch("cpu", (14, 16, 12), 1000) == 1000
     arrays, gpu = open_arrays(cohort_files["arrays"]), Device(torch.device("cuda"), "bf16", True)
-    with pytest.raises(ValueError, match=r"200000 volumes at once .* 2\^31 elements.*finetune: batch_size to at most"):
+    with pytest.raises(InputError, match=r"200,000 volumes at once .* 2\^31 elements.*finetune: batch_size to at most"):
         FineTune(arrays, lambda fold: None, gpu, batch_size=200_000)
 
 
