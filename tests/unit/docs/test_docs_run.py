@@ -53,6 +53,7 @@ WAYS: tuple[tuple[str, str | None, str], ...] = (
     (r"^make (demo|install|test|lint|docs|test-fast)", "{} --dry-run", ".ci/run; the demo: docs/tour.md"),
     (r"embed .*_T1w\.nii", None, "tests/unit/pretrain/test_raw.py"),
     (r"pretrain import", None, "tests/unit/pretrain/test_official.py"),
+    (r"pretrain shards", None, "tests/unit/pretrain/test_shards.py"),
     (r"^anatcl (crate|report --anonymise)", None, END_TO_END),
     (r"evaluate tables", None, "tests/unit/evaluate/test_tables.py"),
     (r"evaluate embed-given", None, "tests/unit/evaluate/test_brought.py"),

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from openbhb_release import make_release
 
 from anatcl.base.errors import InputError
 from anatcl.images import Volume, save
 from anatcl.run.init import write_starter
+from anatcl.spec.check import check_files_and_names
 from anatcl.spec.config import parse
 
 STEMS = [f"sub-{n:02d}/ses-{s}/anat/sub-{n:02d}_ses-{s}_run-{r}" for n in range(1, 9) for s in (1,) for r in (1, 2)]
@@ -94,3 +96,42 @@ def test_ages_allow_every_method(dataset: Path, tmp_path: Path) -> None:
     values = yaml.safe_load((tmp_path / "my.yaml").read_text())
     assert "anatcl-global" in values["pretrain"]["methods"] and values["evaluate"]["tasks"] == ["age", "sex"]
     assert "unanswerable" not in values["evaluate"]
+
+
+def of_release(root: Path, tmp_path: Path) -> tuple[str, dict]:
+    """What is written for a release; nothing of it is wrong by what can be said without a run."""
+    write_starter(root, tmp_path / "my.yaml")
+    text = (tmp_path / "my.yaml").read_text()
+    assert list(check_files_and_names(parse(yaml.safe_load(text)))) == []
+    return text, yaml.safe_load(text)
+
+
+def test_openbhbs_release_is_known_and_its_maps_are_taken(tmp_path: Path) -> None:
+    make_release(tmp_path / "openBHB", 20)
+    text, values = of_release(tmp_path / "openBHB", tmp_path)
+    assert values["bids"] == {"layout": "openbhb"} and values["bids_dir"] == str(tmp_path / "openBHB")
+    pretrain = {key: values["pretrain"][key] for key in ("arrays", "map", "group", "folds")}
+    assert pretrain == {"arrays": "release", "map": "vbm", "group": "split", "folds": 2}
+    assert values["pretrain"]["methods"] == ["anatcl-global", "anatcl-local", "y-aware"]
+    assert [p["test"] for p in values["evaluate"]["protocols"]] == [["internal_test"], ["external_test"]]
+    assert "# CAT12 maps: of 20 participants." in text and "# raw heads: of 20 participants." in text
+    assert "Desikan measures: tables." in text and "# 20 usable scans of 20 participants" in text
+
+
+def test_a_release_without_maps_has_its_heads_worked_on(tmp_path: Path) -> None:
+    make_release(tmp_path / "openBHB", 10, maps=False)
+    text, values = of_release(tmp_path / "openBHB", tmp_path)
+    assert "arrays" not in values["pretrain"] and values["preprocess"] == {"recipe": "fast"}
+    assert "anatcl-global" in values["pretrain"]["methods"] and "# CAT12 maps: none." in text
+
+
+def test_a_release_without_measures_trains_what_needs_none(tmp_path: Path) -> None:
+    root = tmp_path / "openBHB"
+    make_release(root, 10, heads=False)
+    for file in root.glob("*/derivatives/freesurfer_roi/*.csv"):
+        file.unlink()
+    for file in root.glob("*/derivatives/*/*/*cat12vbm*"):
+        file.unlink()
+    text, values = of_release(root, tmp_path)
+    assert values["pretrain"]["map"] == "quasi-raw" and values["pretrain"]["methods"] == ["y-aware", "simclr"]
+    assert "Desikan measures: none." in text
