@@ -118,7 +118,7 @@ def evaluate(
 
     matrix, names = _matrix(features)
     if len(matrix) != len(people):
-        reason = f"there are {len(matrix)} rows of features and {len(people)} people."
+        reason = f"there are {len(matrix)} rows of features and {len(people)} rows of people."
         raise InputError(reason, None, "Give one row of features for each row of people, in the same order.")
     told = dict(task) if isinstance(task, Mapping) else task
     design = dict(protocol) if isinstance(protocol, Mapping) else protocol or PROTOCOL

@@ -195,7 +195,7 @@ def _masks(plan: Plan, table: pd.DataFrame) -> Found:
     if len(without) == len(table):
         yield (place, InputError(reason, pattern.replace("{scan}", without[0]), "Correct the path."))
     else:
-        log.warning("%s: %s Scans without one fail at this step, the others go on.", dotted(place), reason)
+        log.warning("%s: %s Scans without one fail at this step, the others continue.", dotted(place), reason)
 
 
 # -- pretraining --------------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def match(features: RoiTable, people: pd.DataFrame) -> Match:
             return Match(person, sessions, how)
     found = compare(features.identifiers, people["participant_id"].astype(str))
     raise InputError(
-        f"none of the {len(names)} rows is of one of the {len(people)} people "
+        f"none of the {len(names)} rows matches one of the {len(people)} participants "
         f"({features.identifiers[0]!r} here, {str(people['participant_id'].iloc[0])!r} there).{found.hint()}",
         features.file,
         "Name the column of identifiers with --id-column (features) or --people-id-column.",
