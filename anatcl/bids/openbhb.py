@@ -1,7 +1,7 @@
 """The public OpenBHB release as a dataset: its raw heads, or its own maps.
 
 ``<part>/rawdata/sub-*/[ses-*/]*_T1w.nii.gz`` and ``<part>/derivatives/sub-*/[ses-*/]*.npy`` with `<part>` train or val;
-tables of people above the parts, or in them. People are numbers there and ``sub-<number>`` here.
+tables of participants above the parts, or in them. People are numbers there and ``sub-<number>`` here.
 """
 
 from __future__ import annotations

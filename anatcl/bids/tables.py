@@ -31,7 +31,7 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a table of people or sessions.
+    """Read a table of participants or sessions.
 
     Raises
     ------

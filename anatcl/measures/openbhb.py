@@ -1,4 +1,4 @@
-"""OpenBHB's Desikan measures as a table of ours: from a file for each person, from one table, or from rows.
+"""OpenBHB's Desikan measures as a table of ours: from a file for each participant, from one table, or from rows.
 
 Seven measures of 68 regions, in FreeSurfer's words and order. Volumes of the whole brain stand in participants.tsv.
 """
@@ -45,7 +45,8 @@ def release_measures(root: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     root : path
-        Folder of the release. Both forms are read: a ``_ROI.npy`` file for each person, and one table for each part.
+        Folder of the release. Both forms are read: a ``_ROI.npy`` file for each participant, and one table for each
+        part.
 
     Raises
     ------

@@ -173,7 +173,7 @@ def training_part(
     """Keep the scans of people outside `fold` that have what a method needs.
 
     Where the cohort has measures, a scan without any (or, with `complete`, a scan that lacks one of them) is left out
-    for every method, also for one that reads none: methods are compared on the same people.
+    for every method, also for one that reads none: methods are compared on the same participants.
 
     Parameters
     ----------

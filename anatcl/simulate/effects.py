@@ -20,8 +20,8 @@ from anatcl.base.packages import package_folder
 REFERENCE_AGE = 45.0  # years; the template's cortex is left as it is at this age
 AGE_SLOPE = 0.004  # thinning per year, times the weight of the lobe
 SUBCORTICAL_AGE_SLOPE = 0.003  # loss of volume per year after 20
-PERSON_SD = 0.03  # between people, per region
-GLOBAL_SD = 0.03  # between people, whole cortex
+PERSON_SD = 0.03  # between participants, per region
+GLOBAL_SD = 0.03  # between participants, whole cortex
 
 # Thinning (hippocampus, amygdala: loss of volume) of a patient of severity 1, both hemispheres.
 DIAGNOSIS_EFFECT = {

@@ -68,7 +68,7 @@ def _telling(z: np.ndarray) -> bool:
 
 
 def _coincidence(column: np.ndarray) -> float:
-    """Chance that two people agree in a column, the same people under two names left out (one duplicate each)."""
+    """Chance that two people agree in a column, the same participants under two names left out (one duplicate each)."""
     ordered = np.sort(column)
     near = np.searchsorted(ordered, ordered + SAME, "right") - np.searchsorted(ordered, ordered - SAME)
     n = len(column)

@@ -31,12 +31,12 @@ def read_people(
     columns: Mapping[str, str] | None = None,
     sexes: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Read a table of people.
+    """Read a table of participants.
 
     Parameters
     ----------
     path : path
-        Table of any separator, a row per person (or per session).
+        Table of any separator, a row per participant (or per session).
     id_column : str
         Column of identifiers, see `anatcl.evaluate.data.roi_tables.identifier_column`.
     columns : mapping, optional
@@ -85,7 +85,7 @@ class Match:
     Attributes
     ----------
     person : ndarray of int, shape (n,)
-        Row of the table of people; -1 for nobody's.
+        Row of the table of participants; -1 for nobody's.
     session : ndarray of str, shape (n,)
         Session of each row, ``ses-1`` or empty.
     how : ndarray of str, shape (n,)

@@ -88,7 +88,7 @@ class Readout:
     constant: np.ndarray
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Predictions for raw features (m, d) of the same people, shape (m,)."""
+        """Predictions for raw features (m, d) of the same participants, shape (m,)."""
         return (np.where(self.weights != 0, x, 0.0) * self.weights).sum(1) + self.constant
 
 

@@ -163,7 +163,7 @@ def check_splits(problem: Problem, splits: list[Split]) -> None:
 
 
 def check_untouched(problem: Problem, features: Features, split: Split, seed: int, probe: str = "linear") -> None:
-    """Abort when a prediction depends on the labels or the features of tested people.
+    """Abort when a prediction depends on the labels or the features of tested participants.
 
     One split is repeated with every tested label replaced, and the features of all tested rows but one: the prediction
     of that one must not move. This sees any step that is fitted outside the training part (scaling, ComBat, feature
@@ -309,7 +309,7 @@ def _rows_of_brought(
 
 
 def _same_people(trained: list[str], tested: pd.Series, aliases: dict[str, str] | None) -> tuple[list[str], str]:
-    """Tested people who were trained on, and why nothing could be compared."""
+    """Tested participants who were trained on, and why nothing could be compared."""
     compared = identity.compare(trained, tested, aliases)
     return compared.same, compared.why_not if trained else "the encoder does not list its training participants"
 

@@ -46,7 +46,7 @@ class Given:
         Files, or ``NAME=FILE``. Regional measures without a name are joined to the method ``regional-measures``; other
         tables are methods of their file's name; tables of one name are joined.
     people : str
-        Table of people; with `cohort` the release's own, or the folder of its tables.
+        Table of participants; with `cohort` the release's own, or the folder of its tables.
     tasks : sequence of str
         Shipped names, files, JSON, or columns of the people's table; age and sex, where known, when empty.
     protocols : sequence of str
@@ -154,7 +154,7 @@ def _methods(given: Given) -> dict[str, list[RoiTable]]:
 
 
 def _joined(name: str, tables: list[tuple[RoiTable, Match]], people: pd.DataFrame) -> pd.DataFrame:
-    """Tables of one method side by side, a row per person and session."""
+    """Tables of one method side by side, a row per participant and session."""
     parts: list[pd.DataFrame] = []
     for table, match in tables:
         keep = match.person >= 0
