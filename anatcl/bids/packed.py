@@ -1,4 +1,4 @@
-"""The index of packed arrays: the people of their ``rows.tsv``, asked for and left out as those of a dataset."""
+"""The index of packed arrays: the participants of their ``rows.tsv``, filtered like those of a dataset."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def read_table(path: Path) -> Table:
     Raises
     ------
     InputError
-        It is not a text table, a column name stands twice, or a row has more cells than the header.
+        It is not a text table, a column name occurs twice, or a row has more cells than the header.
     """
     warnings: list[str] = []
     text = _text(path, warnings)

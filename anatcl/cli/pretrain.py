@@ -1,4 +1,4 @@
-"""Steps of the stage pretrain: folds, pack, take, openbhb, train, list, import, export (`embed` stands by itself)."""
+"""Steps of the stage pretrain: folds, pack, take, openbhb, train, list, import, export (`embed` is separate)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threshold: for each positive, only subjects that are less alike repel."""
+"""Threshold: for each positive, only less similar subjects repel."""
 
 from __future__ import annotations
 

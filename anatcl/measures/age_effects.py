@@ -1,4 +1,4 @@
-"""Regional statistics of the cohort: means, effects of age, within-person differences."""
+"""Regional statistics of the cohort: means, effects of age, within-participant differences."""
 
 from __future__ import annotations
 

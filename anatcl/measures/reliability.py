@@ -1,4 +1,4 @@
-"""How well a measure repeats: differences within a person, and intraclass correlation."""
+"""Reliability of a measure: differences within a participant, and intraclass correlation."""
 
 from __future__ import annotations
 

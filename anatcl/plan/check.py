@@ -1,4 +1,4 @@
-"""Whether a configuration fits its dataset: columns, people, sites, scans; asked before the first job."""
+"""Whether a configuration fits its dataset: columns, participants, sites, scans; checked before the first job."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Cohort:
 
     @property
     def participants(self) -> list[str]:
-        """Sorted identifiers of the people."""
+        """Sorted identifiers of the participants."""
         return sorted(set(self.rows["participant_id"].astype(str)))
 
     @property
@@ -170,7 +170,7 @@ def covariates(cohort: Cohort) -> np.ndarray:
 def training_part(
     cohort: Cohort, folds: pd.DataFrame, fold: int, needs: Sequence[str], complete: bool = False
 ) -> Cohort:
-    """Keep the scans of people outside `fold` that have what a method needs.
+    """Keep the scans of participants outside `fold` that have what a method needs.
 
     Where the cohort has measures, a scan without any (or, with `complete`, a scan that lacks one of them) is left out
     for every method, also for one that reads none: methods are compared on the same participants.
@@ -208,6 +208,6 @@ def training_part(
 
 
 def held_out_part(cohort: Cohort, folds: pd.DataFrame, fold: int) -> Cohort:
-    """Keep the scans of people in `fold`."""
+    """Keep the scans of participants in `fold`."""
     people = set(folds.loc[folds["fold"].astype(int) == fold, "participant_id"].astype(str))
     return cohort.subset(cohort.rows["participant_id"].astype(str).isin(people).to_numpy())

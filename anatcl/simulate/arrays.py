@@ -1,4 +1,4 @@
-"""Packed training arrays of many simulated people, straight from the truth: no image, no registration.
+"""Packed training arrays of many simulated participants, directly from the ground truth: no image, no registration.
 
 The volumes look like modulated grey-matter maps on a 4 mm ICBM152 grid; the measures beside them have the columns of
 ``measures.tsv``. Grey matter as a function of each region's factor is tabulated once, and a person is a look-up in that

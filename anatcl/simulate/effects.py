@@ -1,4 +1,4 @@
-"""What age, diagnosis, sex and person do to the anatomy, as numbers per region.
+"""Effects of age, diagnosis, sex and participant on the anatomy, per region.
 
 Cortical effects are factors of thickness; subcortical ones are factors of volume; ventricles grow by millimetres. The
 numbers are chosen to be plausible and clearly measurable, not to be those of a particular disease or cohort.
@@ -81,7 +81,7 @@ def regions() -> tuple[Region, ...]:
 
 @dataclass(frozen=True)
 class Factors:
-    """Effects on one person at one time, one entry per region in the order of `regions`.
+    """Effects on one participant at one time, one entry per region in the order of `regions`.
 
     Attributes
     ----------

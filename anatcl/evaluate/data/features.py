@@ -1,4 +1,4 @@
-"""What the probes see: embeddings of encoders, columns of a measures table, anybody's feature table, or nothing."""
+"""Features of the probes: embeddings of encoders, columns of a measures table, another feature table, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features that give the answer away: one person's rows under two names, or a column that nearly is the target."""
+"""Features that leak the target: one participant's rows under two names, or a column that nearly equals the target."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class Match:
 
 
 def match(features: RoiTable, people: pd.DataFrame) -> Match:
-    """Find the person of each row of features.
+    """Find the participant of each row of features.
 
     Names are compared as they are; then without FreeSurfer's and BIDS' additions (``sub-01_ses-2.long.sub-01``); then
     whatever their prefix ``sub-``, leading zeros, case, blanks and signs, where a spelling is one person's only. Where

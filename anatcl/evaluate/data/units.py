@@ -1,4 +1,4 @@
-"""What stands and falls together: one unit of independence for folds, resamples, tests, counts and warnings.
+"""Units of independence: one unit for folds, resamples, tests, counts and warnings.
 
 The unit of a task is the value of its column `group` (a participant, a family, a household). Where whole sites are left
 out the answer is for new sites, so that the site of the tested row is the unit. Every predictions table carries the

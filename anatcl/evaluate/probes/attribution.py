@@ -1,4 +1,4 @@
-"""Where in the brain a prediction comes from: integrated gradients through a frozen encoder and its probe.
+"""Attribution maps: integrated gradients through a frozen encoder and its probe.
 
 For a person x and the average x' of the training participants, the attribution of a voxel is
 ``(x - x') * mean over t of d f(x' + t (x - x')) / dx`` (Sundararajan 2017, arXiv 1703.01365), where f is the encoder

@@ -189,7 +189,7 @@ class _Moved:
 
 
 def frame_of(problem: Problem, split: Split) -> pd.DataFrame:
-    """Who is tested in a split: scan, participant_id, repeat, encoder, fold."""
+    """Tested rows of a split: scan, participant_id, repeat, encoder, fold."""
     rows = problem.rows.iloc[split.test]
     return pd.DataFrame(
         {

@@ -72,9 +72,9 @@ def maker(task: Task, kind: str = "linear") -> Make:
 
 @dataclasses.dataclass(frozen=True)
 class Readout:
-    """A linear probe in the space of the raw features, for some people: ``prediction = sum(weights * x) + constant``.
+    """A linear probe in the space of the raw features, for some rows: ``prediction = sum(weights * x) + constant``.
 
-    Covariates and sites are those of the people and stay as they are.
+    Covariates and sites are those of the participants and stay fixed.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class Probe:
         return found
 
     def readout(self, x: np.ndarray, rows: pd.DataFrame) -> Readout:
-        """The prediction for some people as a linear function of their raw features.
+        """The prediction for some participants as a linear function of their raw features.
 
         The prediction is the first target's number, or the log odds of the second of two classes.
 

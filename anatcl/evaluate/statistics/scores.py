@@ -35,7 +35,7 @@ AGE_BAND = 20
 
 
 def describe(problem: Problem, predictions: pd.DataFrame | None = None) -> dict[str, Any]:
-    """Counts as they stand in every row of the table: of who was tested, or of a refused problem's rows."""
+    """Counts of every row of the table: of the tested rows, or of a refused problem's rows."""
     rows, site = problem.rows, problem.task.site
     if predictions is not None:
         rows = rows[rows["scan"].isin(predictions["scan"])]

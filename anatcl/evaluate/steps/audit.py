@@ -1,4 +1,4 @@
-"""Leaks: people, scans or fitted steps that connect what was trained on with what is tested."""
+"""Leaks: participants, scans or fitted steps that connect training and test."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def overlap(trained: Iterable[str], tested: Iterable[str], aliases: dict[str, st
 def trained_on(folder: str | Path, strict: bool = True) -> dict[int, list[str]]:
     """Training participants of each encoder ``fold-*/model.json`` of a method, of all its seeds (``seed-*/fold-*``).
 
-    Where an encoder does not say, nobody is listed if not `strict`.
+    Where an encoder does not list them, the list is empty if not `strict`.
 
     Raises
     ------
     InputError
-        No encoder, or one that does not say whom it was trained on.
+        No encoder, or one without a list of its training participants.
     """
     files = [file for place in ("", "seed-*/") for file in sorted(Path(folder).glob(f"{place}fold-*/model.json"))]
     if not files:
@@ -136,7 +136,7 @@ def check_features(problem: Problem, features: Features, splits: list[Split]) ->
 
 
 def check_apart(problem: Problem, folds: pd.DataFrame, pretrained: str | Path | None) -> None:
-    """Abort when encoders of this very cohort would be tested outside their own folds.
+    """Abort when encoders of this cohort would be tested outside their own folds.
 
     Every encoder of a cross-validated pretraining has seen all people but one fold. Where it is known whom each was
     trained on (`pretrained`), `check_encoders` looks at the very splits instead.
@@ -216,7 +216,7 @@ def audit(
     cohort: str = "",
     volumes: tuple[np.ndarray, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
-    """Look for leaks between the pretraining of each encoder and the people it is tested on.
+    """Look for leaks between the pretraining of each encoder and its tested participants.
 
     Parameters
     ----------

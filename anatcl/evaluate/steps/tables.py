@@ -1,4 +1,4 @@
-"""People who have tables and no images: from tables of features and of people to scores, intervals and tests.
+"""Tables without images: from tables of features and of participants to scores, intervals and tests.
 
 What `anatcl.evaluate.steps.table` does from a file of settings, for tables as other programs write them: they are read,
 given our names of columns and joined with the people, and every row that finds no partner is named.
@@ -90,8 +90,8 @@ def run_tables(given: Given, out_dir: str | Path) -> None:
     Raises
     ------
     InputError
-        A file cannot be read, a table of features has nobody in common with the people, or a task asks for a column
-        that the people's table lacks.
+        A file cannot be read, a table of features has no participant in common with the table of participants, or a
+        task asks for a column that the people's table lacks.
     """
     out = Path(out_dir)
     people = _people(given)
