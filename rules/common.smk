@@ -19,7 +19,6 @@ from anatcl.plan import open_plan
 from anatcl.plan.content import (
     atlas_content,
     encoder_content,
-    file_content,
     method_words,
     stats_content,
     template_content,
@@ -309,9 +308,14 @@ def freesurfer_tables(wildcards):
 
 @ready
 def feature_content(wildcards):
-    """Digest of another tool's table of features."""
-    given = wildcards.baseline in PLAN.config.evaluate.features
-    return file_content(PLAN.methods.table(wildcards.baseline)) if given else ""
+    """Digest of another tool's table of features, or of the file of a baseline of the user's own."""
+    return PLAN.methods.table_content(wildcards.baseline)
+
+
+@ready
+def own_baseline(wildcards):
+    """The flag of a baseline of the user's own."""
+    return PLAN.methods.own_flag(wildcards.baseline)
 
 
 @ready

@@ -313,7 +313,7 @@ rule finetune:
 
 
 rule baseline:
-    """Probe a simple baseline, or another tool's table of features, on one task."""
+    """Probe a simple baseline, one of the user's own, or another tool's table of features, on one task."""
     input:
         table=feature_table,
         scans=index_scans,
@@ -338,6 +338,7 @@ rule baseline:
         content=task_content,
         columns=feature_columns,
         features=feature_content,
+        own=own_baseline,
         protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
         confounds=PLAN.config.evaluate.confounds,
@@ -352,6 +353,7 @@ rule baseline:
         " --method {wildcards.baseline}"
         " --features {input.table:q}"
         " --feature-set {params.columns:q}"
+        " {params.own:q}"
         " --protocol {params.protocols:q}"
         " --scans {input.scans:q}"
         " --folds {input.folds:q}"

@@ -135,6 +135,9 @@ def _task(steps: argparse._SubParsersAction) -> None:
         metavar="NAME",
         help="column within which labels are shuffled",
     )
+    step.add_argument(
+        "--own", metavar="JSON", help="a baseline of your own instead of the linear probe: {baseline, arguments}"
+    )
     step.add_argument("--site-column", default="site", metavar="NAME", help="column of the site (default site)")
     step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of folds and bootstrap (default 0)")
     step.add_argument(
@@ -146,7 +149,10 @@ def _task(steps: argparse._SubParsersAction) -> None:
 
 
 def _run_task(args: argparse.Namespace) -> None:
+    import json
+
     from anatcl.evaluate.steps.task import Settings, run_task
+    from anatcl.spec.baselines import OwnBaseline
 
     run_task(
         args.task,
@@ -170,6 +176,7 @@ def _run_task(args: argparse.Namespace) -> None:
             args.site_column,
             args.confounds,
             args.shuffle_within,
+            OwnBaseline.parse(json.loads(args.own), "baseline") if args.own else None,
         ),
     )
 

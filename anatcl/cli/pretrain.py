@@ -1,4 +1,4 @@
-"""Steps of the stage pretrain: folds, pack, take, openbhb, train, list, import, export (`embed` is separate)."""
+"""Steps of the stage pretrain: folds, pack, take, openbhb, shards, train, list, import, export."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def register(stages: Any) -> None:
     _train(steps.add_parser("train", help="pretrain one method without one fold; an interrupted training resumes"))
     _list(steps.add_parser("list", help="table of the trained encoders"))
     _openbhb(steps.add_parser("openbhb", help="pack a public OpenBHB release"))
+    _shards(steps.add_parser("shards", help="pack WebDataset shards of maps"))
     _import(steps.add_parser("import", help="turn the published AnatCL weights into a bundle"))
     _export(steps.add_parser("export", help="write a bundle's encoder for other programs"))
 
@@ -130,6 +131,18 @@ def _openbhb(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--voxel-mm", type=float, default=0.0, help="packed voxel size in mm (0: as the maps)")
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of arrays and measures.tsv")
     parser.set_defaults(function=run_openbhb)
+
+
+def _shards(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", nargs="+", metavar="TAR_OR_DIR", help="shards, or folders that hold them")
+    parser.add_argument("--map", default="vbm", choices=("vbm", "quasi-raw"), help="which map they hold")
+    parser.add_argument("--field", default="", metavar="END", help="end of the map's name in a sample, e.g. gm.npy")
+    parser.add_argument("--people", metavar="TSV", help="table of phenotypes with the samples' identifiers")
+    parser.add_argument("--grid-of", metavar="NIFTI", help="image on the grid of .npy maps (default: the published)")
+    parser.add_argument("--voxel-mm", type=float, default=0.0, help="packed voxel size in mm (0: as the maps)")
+    parser.add_argument("--threads", type=int, default=1, help="maps that are read at once")
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the arrays")
+    parser.set_defaults(function=run_shards)
 
 
 def _import(parser: argparse.ArgumentParser) -> None:
@@ -251,6 +264,22 @@ def run_openbhb(args: argparse.Namespace) -> None:
     else:
         masks = args.masks or args.root
         read_ramp(args.root, args.out_dir, masks, map_name=args.map, voxel_mm=args.voxel_mm, labels=labels)
+
+
+def run_shards(args: argparse.Namespace) -> None:
+    """Pack WebDataset shards."""
+    from anatcl.pretrain.shards import pack_shards
+
+    pack_shards(
+        args.sources,
+        args.out_dir,
+        map_name=args.map,
+        field=args.field,
+        people=args.people,
+        grid_of=args.grid_of,
+        voxel_mm=args.voxel_mm,
+        threads=args.threads,
+    )
 
 
 def run_import(args: argparse.Namespace) -> None:

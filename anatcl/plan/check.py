@@ -20,6 +20,7 @@ from anatcl.spec import layout
 from anatcl.spec.bids import matches
 from anatcl.spec.check import Found, Place, can_be_read, check_files_and_names, tasks_of
 from anatcl.spec.check_arrays import ARRAYS
+from anatcl.spec.check_seen import seen
 from anatcl.spec.config import Config, Evaluate
 from anatcl.spec.layers import Layers
 from anatcl.spec.mend import Mended
@@ -98,6 +99,7 @@ def _against_index(plan: Plan, scans_alone: bool) -> Found:
         return
     for check in (_maps,) if plan.cohort.source else (_decisions, _masks, _means):
         yield from check(plan, table)
+    _name_seen(plan)
     later = [one for check in (_folds, _ages, _columns, _protocols, _features) for one in check(plan, table)]
     later += _tasks(plan, table)
     if not scans_alone:
@@ -162,10 +164,17 @@ def _decisions(plan: Plan, table: pd.DataFrame) -> Found:
             yield (("preprocess", key), error)
 
 
+def _name_seen(plan: Plan) -> None:
+    """Name the encoders that have seen the cohort and are left out; where they are refused, that is said elsewhere."""
+    if left := sorted(seen(plan.config)):
+        log.warning("These encoders were pretrained on this very cohort and are left out: %s.", ", ".join(left))
+
+
 def _maps(plan: Plan, table: pd.DataFrame) -> Found:
     """Maps of another program that belong to nobody; scans without one, and missing rivals, are only named."""
     asked = (*plan.config.evaluate.baselines, *plan.config.evaluate.rivals)
-    if left := [name for name in asked if name in plan.methods.unmeasured]:
+    left = [name for name in asked if name in plan.methods.unmeasured]
+    if left := [*left, *(name for name in plan.config.evaluate.own if name not in plan.methods.own)]:
         log.warning("There are no regional measures, so that these methods are left out: %s.", ", ".join(left))
     if not plan.config.pretrain.maps or not Path(plan.config.pretrain.maps).is_dir():
         return  # the latter is said already

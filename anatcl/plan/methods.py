@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+from pathlib import Path
 
+from anatcl.base.named import plugins
 from anatcl.plan.content import file_content
+from anatcl.spec.baselines import GROUP, OwnBaseline
 from anatcl.spec.check_arrays import unmeasured
+from anatcl.spec.check_seen import seen
 from anatcl.spec.config import Config
 from anatcl.spec.layout import ARRAYS, EVALUATE, MEASURES_TABLE, PREPROCESS, PRETRAIN
 from anatcl.spec.names import TUNED, UNTRAINED
@@ -64,18 +68,28 @@ class Methods:
 
     @property
     def baselines(self) -> list[str]:
-        """Simple methods whose features are measures."""
+        """Simple methods whose features are measures, shipped or of an installed package."""
         return [name for name in self.config.evaluate.baselines if name not in self.unmeasured]
+
+    @functools.cached_property
+    def own(self) -> dict[str, OwnBaseline]:
+        """Baselines of the user's own by name: those of installed packages that are asked for, and the configured."""
+        offered = plugins(GROUP)
+        asked = {n: OwnBaseline(baseline=offered[n]) for n in self.config.evaluate.baselines if n in offered}
+        every = asked | self.config.evaluate.own
+        return {name: one for name, one in every.items() if one.columns not in self.unmeasured}
 
     @functools.cached_property
     def tables(self) -> list[str]:
         """Methods without an encoder, whose features are a table: baselines, then other tools' features."""
-        return [*self.baselines, *self.config.evaluate.features]
+        shipped = [name for name in self.baselines if name not in plugins(GROUP)]
+        return [*shipped, *self.own, *self.config.evaluate.features]
 
-    @property
+    @functools.cached_property
     def brought(self) -> list[str]:
-        """Outside encoders."""
-        return list(self.config.evaluate.encoders)
+        """Outside encoders, without those that were pretrained on this very cohort."""
+        known = seen(self.config)
+        return [name for name in self.config.evaluate.encoders if name not in known]
 
     @functools.cached_property
     def tuned(self) -> list[str]:
@@ -186,5 +200,15 @@ class Methods:
 
     def columns(self, name: str) -> str:
         """Which columns of its table are the features of a method without an encoder."""
-        given = self.config.evaluate.features.get(name)
+        given = self.own.get(name) or self.config.evaluate.features.get(name)
         return given.columns if given else name
+
+    def own_flag(self, name: str) -> list[str]:
+        """``--own JSON`` where a method is a baseline of the user's own."""
+        return ["--own", self.own[name].as_text()] if name in self.own else []
+
+    def table_content(self, name: str) -> str:
+        """Digest of what a user gives for a method without an encoder: a table of features, or the file of a class."""
+        if name in self.own:
+            return file_content(Path(self.own[name].baseline.rpartition(":")[0]))
+        return file_content(Path(self.table(name))) if name in self.config.evaluate.features else ""

@@ -14,11 +14,13 @@ from anatcl.base.errors import InputError
 from anatcl.base.words import nearest, plural
 from anatcl.spec.atlas import check_files, load_atlas_file
 from anatcl.spec.check_arrays import check_arrays
-from anatcl.spec.config import Config, FeatureTable
+from anatcl.spec.check_seen import check_seen
+from anatcl.spec.config import Config, FeatureTable, Pretrain
 from anatcl.spec.corrections import read_corrections
 from anatcl.spec.encoders import check_encoder, class_errors
 from anatcl.spec.engines import check_surface_engine, measures_engine
 from anatcl.spec.layout import METHOD_PATTERN
+from anatcl.spec.methods import declared_methods
 from anatcl.spec.names import BASELINES, RIVALS, TUNED, UNTRAINED, methods
 from anatcl.spec.overlaps import overlaps_file
 from anatcl.spec.recipe import load_recipe
@@ -40,7 +42,18 @@ def check_files_and_names(config: Config, environments: bool = False) -> Found:
     environments : bool
         Jobs run in environments of their own, so that packages installed here do not matter.
     """
-    for check in (_imaging, _measures, _training, check_arrays, _features, _encoders, _finetune, _tasks):
+    for check in (
+        _imaging,
+        _measures,
+        _training,
+        check_arrays,
+        _features,
+        _own,
+        _encoders,
+        check_seen,
+        _finetune,
+        _tasks,
+    ):
         yield from check(config)
     if measures_engine(config) == "surface" and not environments:
         yield from _tried(("measures", "engine"), lambda: check_surface_engine(_who_asks(config)))
@@ -161,12 +174,22 @@ def _training(config: Config) -> Found:
         *((f"own.{n}.loss", one.loss) for n, one in settings.own.items()),
     ):
         yield from ((("pretrain", *key.split(".")), error) for error in class_errors(named))
+    weighed = [name for name in _asked(settings) if "lambda_" in declared_methods()[name].options]
+    if weighed and not settings.lambda_ and not settings.alpha_age:
+        reason = f"lambda and alpha_age are both 0: {weighed[0]} has nothing left to learn."
+        yield (("pretrain", "lambda"), InputError(reason, None, "Raise one of them."))
     if settings.options.chunk and processes > 1:
         reason = f"chunks work in one process, and {processes} are to share each batch."
         yield (("pretrain", "options", "chunk"), InputError(reason, None, "Set chunk: 0, or gpus and processes to 1."))
     if settings.precision == "fp16" and config.device == "cpu":
         reason = "'fp16' needs a GPU, and device is 'cpu'."
         yield (("pretrain", "precision"), InputError(reason, None, "Use auto, fp32 or bf16."))
+
+
+def _asked(settings: Pretrain) -> list[str]:
+    """Declared methods that are trained, alone or as a part of a joint objective."""
+    asked = {*settings.methods, *(part for name in settings.methods for part in settings.joint.get(name, {}))}
+    return sorted(asked & declared_methods().keys())
 
 
 def _name(place: Place, name: str, taken: Container[str]) -> Found:
@@ -180,7 +203,15 @@ def _name(place: Place, name: str, taken: Container[str]) -> Found:
 
 def _encoders(config: Config) -> Found:
     tuned = {f"{name}{TUNED}" for name in config.evaluate.finetune.methods}
-    taken = {*methods(), *config.pretrain.methods, *BASELINES, *RIVALS, *config.evaluate.features, *tuned}
+    taken = {
+        *methods(),
+        *config.pretrain.methods,
+        *BASELINES,
+        *RIVALS,
+        *config.evaluate.features,
+        *config.evaluate.own,
+        *tuned,
+    }
     for name, given in config.evaluate.encoders.items():
         place: Place = ("evaluate", "encoders", name)
         yield from _name(place, name, taken)
@@ -210,6 +241,16 @@ def _features(config: Config) -> Found:
         yield from _tried((*place, "columns"), lambda given=given: _pattern(given.columns, Path(given.table)))  # type: ignore[misc]
 
 
+def _own(config: Config) -> Found:
+    taken = {*methods(), *config.pretrain.methods, *BASELINES, *RIVALS, *config.evaluate.features, UNTRAINED}
+    for name, one in config.evaluate.own.items():
+        place: Place = ("evaluate", "own", name)
+        yield from _name(place, name, taken)
+        yield from (((*place, "baseline"), error) for error in class_errors(one.baseline))
+        if one.columns not in ("all", *BASELINES):
+            yield from _tried((*place, "columns"), lambda one=one: _expression(one.columns))  # type: ignore[misc]
+
+
 def _table(path: Path) -> None:
     """Raise unless a table of features has a header by which it can be joined."""
     if not path.is_file():
@@ -220,12 +261,16 @@ def _table(path: Path) -> None:
 
 def _pattern(pattern: str, path: Path) -> None:
     """Raise where a regular expression is none, or matches no column."""
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"{pattern!r} is not a regular expression ({error}).", None, "Write 'f.*', or all.") from None
+    expression = _expression(pattern)
     if header(path) and not any(pattern in ("all", *BASELINES) or expression.fullmatch(c) for c in header(path)):
         raise InputError(f"{pattern!r} matches no column.", path, f"Columns: {', '.join(header(path)[:20])}.")
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"{pattern!r} is not a regular expression ({error}).", None, "Write 'f.*', or all.") from None
 
 
 def can_be_read(given: FeatureTable) -> bool:

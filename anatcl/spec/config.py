@@ -24,6 +24,7 @@ from pydantic import (
 
 from anatcl.base.errors import InputError
 from anatcl.base.named import plugins
+from anatcl.spec.baselines import OwnBaseline, baseline_name
 from anatcl.spec.bids import Bids, Participants
 from anatcl.spec.encoders import Encoder, FineTuning
 from anatcl.spec.imaging import Measures, Preprocess
@@ -208,8 +209,12 @@ class Evaluate(Section):
         "with a warning and list it under skipped tasks",
     )
     baselines: Annotated[
-        tuple[Annotated[str, known_word(BASELINES)], ...], BeforeValidator(several), AfterValidator(_once)
+        tuple[Annotated[str, AfterValidator(baseline_name)], ...], BeforeValidator(several), AfterValidator(_once)
     ] = Field(BASELINES, description="baselines without an encoder, shown in every table")
+    own: dict[str, OwnBaseline] = Field(
+        {},
+        description="your own baselines, shown there, too: name to {baseline: module:Class, arguments, columns}",
+    )
     rivals: Annotated[
         tuple[Annotated[str, known_word(RIVALS)], ...], BeforeValidator(several), AfterValidator(_once)
     ] = Field(

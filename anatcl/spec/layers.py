@@ -32,6 +32,7 @@ NAMES = (
     ("evaluate", "tasks"),
     ("evaluate", "known_overlaps"),
 )
+OWN = ("loss", "baseline")  # keys of what is the user's own that name a class
 COMMAND_LINE = "--config"
 
 
@@ -200,7 +201,7 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     changes += [(("evaluate", "encoders"), brought)]
     changes += [(("pretrain", "encoder"), lambda text: class_path(text, path))]
     changes += [(("pretrain", "arrays"), lambda text: text if text == RELEASE else path(text))]
-    changes += [(("pretrain", "own"), lambda items: own_paths(items, path))]
+    changes += [((section, "own"), lambda items: own_paths(items, path)) for section in ("pretrain", "evaluate")]
     for keys, change in changes:
         values = _change(values, keys, change)
     return values
@@ -214,13 +215,15 @@ def class_path(text: Any, change: Callable[[str], Any]) -> Any:
     return f"{change(file)}:{name}"
 
 
-def own_paths(losses: Any, change: Callable[[str], Any]) -> Any:
-    """Losses of the user's own with a change of the files that hold them."""
-    if not isinstance(losses, Mapping):
-        return losses
+def own_paths(items: Any, change: Callable[[str], Any]) -> Any:
+    """Losses or baselines of the user's own with a change of the files that hold them."""
+    if not isinstance(items, Mapping):
+        return items
     return {
-        name: {**one, "loss": class_path(one["loss"], change)} if isinstance(one, Mapping) and "loss" in one else one
-        for name, one in losses.items()
+        name: {key: class_path(value, change) if key in OWN else value for key, value in one.items()}
+        if isinstance(one, Mapping)
+        else one
+        for name, one in items.items()
     }
 
 

@@ -19,6 +19,7 @@ from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes.prepare import unfit_for_combat
 from anatcl.evaluate.probes.probe import Make, Probe, maker
 from anatcl.evaluate.statistics.dependence import LARGEST, Dependence
+from anatcl.spec.baselines import OwnBaseline
 
 COLUMNS = ["method", "task", "protocol", "scan", "participant_id", "repeat", "encoder", "fold", "y_true", "y_pred"]
 
@@ -152,7 +153,7 @@ def cross_validate(
     return Outcome(joined[0], joined[1:], dependence.variance(), ends)
 
 
-def every(problem: Problem, kind: str = "linear") -> Callable[[Split], Make]:
+def every(problem: Problem, kind: str | OwnBaseline = "linear") -> Callable[[Split], Make]:
     """Models of one kind for all splits, see `anatcl.evaluate.probes.probe.maker`."""
     return lambda split: maker(problem.task, kind)
 
@@ -276,7 +277,9 @@ class _Fits:
         return found
 
 
-def predict_split(problem: Problem, features: Features, split: Split, seed: int, probe: str = "linear") -> pd.DataFrame:
+def predict_split(
+    problem: Problem, features: Features, split: Split, seed: int, probe: str | OwnBaseline = "linear"
+) -> pd.DataFrame:
     """Predictions of one split alone, without control and leverage."""
     fits = _Fits(problem, features, np.empty((len(problem.y), 0)), seed, every(problem, probe))
     fits.moved.matrix = None

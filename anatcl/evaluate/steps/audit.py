@@ -24,6 +24,7 @@ from anatcl.evaluate.data.problem import Problem
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.data.twins import duplicates
 from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.spec.baselines import OwnBaseline
 from anatcl.spec.overlaps import overlaps_file
 
 log = logging.getLogger(__name__)
@@ -162,7 +163,9 @@ def check_splits(problem: Problem, splits: list[Split]) -> None:
             raise LeakError(f"fold {split.fold} trains on and tests {_some(both)}.")
 
 
-def check_untouched(problem: Problem, features: Features, split: Split, seed: int, probe: str = "linear") -> None:
+def check_untouched(
+    problem: Problem, features: Features, split: Split, seed: int, probe: str | OwnBaseline = "linear"
+) -> None:
     """Abort when a prediction depends on the labels or the features of tested participants.
 
     One split is repeated with every tested label replaced, and the features of all tested rows but one: the prediction

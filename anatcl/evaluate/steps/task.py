@@ -23,11 +23,13 @@ from anatcl.evaluate.data.problem import Problem, Refused
 from anatcl.evaluate.data.protocols import evaluated_apart, make_splits, too_small
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.evaluate.probes import own
 from anatcl.evaluate.statistics import scores
 from anatcl.evaluate.statistics.scores import FLOATS
 from anatcl.evaluate.steps import audit, control
 from anatcl.evaluate.steps import confounds as confounding
 from anatcl.evaluate.steps.inputs import join, load_features, scans_table
+from anatcl.spec.baselines import OwnBaseline
 from anatcl.spec.names import CONFOUNDS
 from anatcl.spec.protocol import Design, load_design
 from anatcl.spec.task import Task, load_task
@@ -67,6 +69,8 @@ class Settings:
         Columns of the scans table that count as confounds beside the usual ones.
     shuffle_within : str
         Column within whose values labels are shuffled.
+    own : OwnBaseline, optional
+        What takes the place of the linear probes.
     """
 
     design: str | dict[str, Any] | Sequence[str | dict[str, Any]] = "folds"
@@ -77,6 +81,7 @@ class Settings:
     site_column: str = "site"
     confounds: Sequence[str] = ()
     shuffle_within: str = ""
+    own: OwnBaseline | None = None
 
 
 def run_task(
@@ -200,6 +205,9 @@ def _evaluate(
 ) -> Found:
     """Predictions and rows of one protocol, audited."""
     settings = how.settings
+    if settings.own and (reason := own.why_not(settings.own, problem.task.kind)):
+        raise Refused(f"{reason}.", problem)
+    probe = settings.own or design.probe
     warnings = audit.check_encoders(problem, splits, settings.pretrained) if settings.pretrained else []
     warnings += confounding.flags(problem, settings.confounds)
     audit.check_splits(problem, splits)
@@ -213,8 +221,8 @@ def _evaluate(
         shuffles = control.shuffle_count(people) if settings.shuffles < 0 else settings.shuffles
         shuffles = shuffles if features.names else 0
         within = settings.shuffle_within if settings.shuffle_within in problem.rows else ""
-        outcome = _every_seed(problem, features, splits, settings.seed, shuffles, design, within)
-        audit.check_untouched(problem, features, splits[0], settings.seed, design.probe)
+        outcome = _every_seed(problem, features, splits, settings.seed, shuffles, design, within, probe)
+        audit.check_untouched(problem, features, splits[0], settings.seed, probe)
     labelled = units.label(outcome.predictions, problem, name, design.column)
     rows = scores.score_rows(problem, labelled, outcome.missing_variance, settings.n_bootstrap, settings.seed)
     folds = len({s.fold for s in splits})
@@ -237,12 +245,13 @@ def _every_seed(
     shuffles: int,
     design: Design,
     within: str = "",
+    probe: str | OwnBaseline = "linear",
 ) -> protocol.Outcome:
     """Predictions with the encoders of every seed; the control is that of the first.
 
     What the bootstrap lacks is the mean over seeds: their probes share the training participants.
     """
-    make = protocol.every(problem, design.probe)
+    make = protocol.every(problem, probe)
     left_out = design.kind == "leave-site-out"
     whole = problem.rows[design.column].astype(str).to_numpy() if left_out else None
     first = protocol.cross_validate(problem, features, splits, seed, shuffles, make, within, whole)
