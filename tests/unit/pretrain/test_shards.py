@@ -120,5 +120,5 @@ def test_what_cannot_be_told_is_said(folder, tmp_path):
     with pytest.raises(InputError, match="have the name of another"):
         pack_shards([root, root], tmp_path / "out")
     write_tsv(tmp_path / "people.tsv", pd.DataFrame({"subject": ["77"], "age": [1.0]}))
-    with pytest.raises(InputError, match="no row is that of a sample"):
+    with pytest.raises(InputError, match="no row matches a sample"):
         pack_shards([root], tmp_path / "out", people=tmp_path / "people.tsv")
