@@ -42,8 +42,6 @@ def _about(file: Path) -> dict[str, list[str] | None]:
 def check_seen(config: Config) -> Iterator[tuple[tuple[str | int, ...], InputError]]:
     """Refuse such encoders, unless what cannot be answered is to be skipped: then they are left out with a sentence."""
     for name in sorted(seen(config)) if config.evaluate.unanswerable == "refuse" else ():
-        reason = (
-            f"it was pretrained on {COHORTS[config.bids.layout]}, and nobody knows which of the tested people it saw."
-        )
-        remedy = "Remove it, list its people (participants), or write evaluate: unanswerable: skip to leave it out."
+        reason = f"it was pretrained on {COHORTS[config.bids.layout]}, and nobody knows which of the tested participants it saw."
+        remedy = "Remove it, list its training participants (participants), or write evaluate: unanswerable: skip to leave it out."
         yield (("evaluate", "encoders", name), InputError(reason, None, remedy))
