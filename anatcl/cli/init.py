@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 
@@ -24,4 +25,4 @@ def register(stages: Any) -> None:
 def _init(args: argparse.Namespace) -> None:
     from anatcl.run.init import write_starter
 
-    write_starter(args.bids_dir, args.out, args.overwrite)
+    sys.stdout.write(write_starter(args.bids_dir, args.out, args.overwrite) + "\n")

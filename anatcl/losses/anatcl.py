@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anatcl.base.errors import InputError
 from anatcl.losses.base import Loss, Targets, check_labels, soft_info_nce
 from anatcl.losses.kernels import age_rbf
 from anatcl.spec.training import default
@@ -27,6 +28,11 @@ class Anatomical(Loss):
         Factor of the anatomical term.
     alpha_age : float
         Factor of the age term; with 0 ages are not needed.
+
+    Raises
+    ------
+    InputError
+        Both factors are 0.
     """
 
     needs: tuple[str, ...] = ("features", "age")
@@ -39,6 +45,8 @@ class Anatomical(Loss):
         alpha_age: float = default("alpha_age"),
     ) -> None:
         super().__init__()
+        if not lambda_ and not alpha_age:
+            raise InputError("lambda and alpha_age are both 0: nothing is left to learn.", remedy="Raise one of them.")
         self.temperature = temperature
         self.sigma = sigma
         self.lambda_ = lambda_

@@ -96,6 +96,8 @@ def resolve(
 def applied(place: Device) -> Iterator[Device]:
     """Set torch's threads, determinism and kernels as a device asks for; afterwards all is as the caller had it.
 
+    So are torch's random states: what a training draws is no matter of the caller's.
+
     Deterministic matrix products on CUDA need ``CUBLAS_WORKSPACE_CONFIG`` in the environment, which `prepare_process`
     sets.
     """
@@ -110,8 +112,10 @@ def applied(place: Device) -> Iterator[Device]:
         cudnn.benchmark, cudnn.deterministic = not place.deterministic, place.deterministic
         # TensorFloat-32 keeps 10 bits, fewer than kernels over cortical measures need: float32 means float32.
         cuda.allow_tf32 = cudnn.allow_tf32 = False
+    gpus = [place.device] if place.device.type == "cuda" else []
     try:
-        yield place
+        with torch.random.fork_rng(gpus):
+            yield place
     finally:
         _restore(before)
 

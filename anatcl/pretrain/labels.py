@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from anatcl.base.errors import InputError
 from anatcl.base.words import plural
 from anatcl.pretrain.cohort import Cohort, covariates
 
 log = logging.getLogger(__name__)
 DECADE = 10.0  # years
+MANY_ALONE = 0.2  # share of people who keep their own measures above which the control is weak
 STREAM = 0x9E37  # keeps the exchange apart from other draws of the same seed
 
 
@@ -88,6 +90,11 @@ def permuted(cohort: Cohort, seed: int) -> Cohort:
     -------
     Cohort
         ``permuted`` counts people, cells and people who kept theirs.
+
+    Raises
+    ------
+    InputError
+        Everybody would keep their own.
     """
     giver = np.arange(len(cohort))
     cells = list(_cells(cohort))
@@ -98,7 +105,13 @@ def permuted(cohort: Cohort, seed: int) -> Cohort:
             giver[taker] = np.resize(source, len(taker))
     alone = sum(len(people) == 1 for people in cells)
     found = {"people": len(cohort.participants), "cells": len(cells), "kept_their_own": alone}
-    log.info(
+    if alone == len(cohort.participants):
+        raise InputError(
+            "permuted: no measures can be exchanged: each participant is alone with their sex and age decade.",
+            remedy="Include more participants, or leave permuted off: this control would equal the method itself.",
+        )
+    log.log(
+        logging.WARNING if alone > MANY_ALONE * len(cohort.participants) else logging.INFO,
         "permuted: the measures of %s are exchanged within %s of sex and age decade; alone in their cell, with "
         "their own measures: %s",
         plural(found["people"], "participant"),

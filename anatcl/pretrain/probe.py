@@ -21,9 +21,11 @@ def early_probe(
     Returns
     -------
     dict
-        ``probe_age_mae`` (years) and ``probe_site_bacc``; NaN where labels do not allow it. The model is left in the
-        mode it had.
+        ``probe_age_mae`` (years) and ``probe_site_bacc``; NaN where labels do not allow it, nothing where nobody is
+        held out. The model is left in the mode it had.
     """
+    if len(held_out) == 0:
+        return {}
     training = model.training
     parts = [cohort.subset(np.arange(len(cohort)) < MOST) for cohort in (train, held_out)]
     features = [embed_arrays(model, arrays, part.index, place).numpy() for part in parts]

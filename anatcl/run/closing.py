@@ -8,7 +8,7 @@ from pathlib import Path
 from anatcl.base.errors import InputError
 from anatcl.base.words import plural
 from anatcl.plan.plan import Plan
-from anatcl.run.costs import check_disk, durations, expected, in_words
+from anatcl.run.costs import check_disk, durations, expected, in_words, not_counted
 from anatcl.run.places import Inside
 from anatcl.run.progress import Progress
 from anatcl.run.status import TABLES, status
@@ -60,7 +60,7 @@ def planned(progress: Progress, cores: int, folder: Path) -> str:
         except (InputError, OSError) as error:
             space = str(error)
     hours = f"Expected: {in_words(found.seconds / max(1, cores))} with {plural(cores, 'job')} at a time"
-    hours += f", without {', '.join(found.unknown)}" if found.unknown else ""
+    hours += f", without {not_counted(found)}" if found.unknown else ""
     return "\n".join(
         [*lines, f"{hours}{'; ' if space else '.'}{space}", "To see each job with its reason: snakemake -n."]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,11 +24,16 @@ NAMED = {"scan", "path", "participant_id", "session_id"}
 MOST_CLASSES = 6
 FEWEST_VALUES = 12
 FEWEST_TRAINED = 6  # participants; with fewer, a fold leaves nothing to compare
-NO_TASK = "neither age nor sex is known for enough participants"
+NO_TASK = "skipped as it is: neither age nor sex is known for enough participants"
 
 
-def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False) -> None:
+def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False) -> str:
     """Look at a dataset and write a configuration for it.
+
+    Returns
+    -------
+    str
+        What was found, what was written, and what to type next, in lines.
 
     Raises
     ------
@@ -37,39 +43,48 @@ def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False
     if Path(out).exists() and not overwrite:
         raise InputError("the file exists already.", out, "Give another name with --out, or --overwrite.")
     root = Path(os.path.abspath(Path(bids_dir).expanduser()))  # noqa: PTH100 - keeps the user's name of a link
-    text = release_starter(root) if is_release(root) else starter(root, build_index(bids_dir))
+    found, text = release_starter(root) if is_release(root) else starter(root, build_index(bids_dir))
     import yaml
 
-    parse(yaml.safe_load(text), out)  # what is written is what the workflow reads
+    config = parse(yaml.safe_load(text), out)  # what is written is what the workflow reads
     write_text(out, text)
+    name = shlex.quote(str(out))
+    alone = f"Measures and quality control alone: anatcl run -- --configfile {name} --until measures"
+    return "\n".join([
+        *found,
+        f"Written: {out}",
+        f"What would be done: anatcl run -- -n --configfile {name}",
+        *([] if config.pretrain.arrays else [alone]),
+        f"Everything: anatcl run -- --configfile {name}",
+    ])  # fmt: skip
 
 
-def release_starter(root: Path) -> str:
-    """The configuration for OpenBHB's public release, as YAML text."""
+def release_starter(root: Path) -> tuple[list[str], str]:
+    """What was found in OpenBHB's public release, and the configuration for it as YAML text."""
     kind, index, images = index_release(root)
-    lines = [*_head(root, ["The public OpenBHB release.", *images, *_found(index)])]
-    return "\n".join([*lines, *release_sections(root, kind, index, _methods(index.scans))]).rstrip() + "\n"
+    found = ["The public OpenBHB release.", *images, *_found(index)]
+    lines = [*_head(root, found), *release_sections(root, kind, index, _methods(index.scans))]
+    return found, "\n".join(lines).rstrip() + "\n"
 
 
 def _head(root: Path, found: list[str]) -> list[str]:
     return [
         "# Written by `anatcl init` after reading the dataset. Every key: config.yaml and docs/config.md.",
         *_comment(found),
-        "# To see what would be done: snakemake -n --configfile this-file. To do it: anatcl run -- --configfile "
-        "this-file",
+        "# To see what would be done: anatcl run -- -n --configfile this-file. To do it: the same without -n.",
         "",
         f"bids_dir: {json.dumps(str(root), ensure_ascii=False)}",
         "",
     ]
 
 
-def starter(root: Path, index: Index) -> str:
-    """The configuration as YAML text."""
-    scans = index.scans
+def starter(root: Path, index: Index) -> tuple[list[str], str]:
+    """What was found in a BIDS dataset, and the configuration for it as YAML text."""
+    scans, found = index.scans, _found(index)
     tasks = [name for name in ("age", "sex") if _answerable(scans, name)]
     people = scans["participant_id"].nunique()
     lines = [
-        *_head(root, _found(index)),
+        *_head(root, found),
         "preprocess:",
         "  recipe: fast # testing: takes minutes, to check that all steps work; precise: at 1 mm, for few scans",
         "",
@@ -82,10 +97,12 @@ def starter(root: Path, index: Index) -> str:
         "",
         "evaluate:",
         *(["  untrained: false"] if people < FEWEST_TRAINED else []),
-        *(["  tasks:", *(f"    - {name}" for name in tasks)] if tasks else [f"  tasks: [] # {NO_TASK}"]),
+        *([] if tasks else [f"  unanswerable: skip # {NO_TASK}"]),
+        "  tasks:",
+        *(f"    - {name}" for name in tasks or KNOWN[:2]),
         *_suggested(scans),
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    return found, "\n".join(lines).rstrip() + "\n"
 
 
 def _people_with(scans: pd.DataFrame, name: str) -> pd.Series:

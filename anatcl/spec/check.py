@@ -15,11 +15,12 @@ from anatcl.base.words import nearest, plural
 from anatcl.spec.atlas import check_files, load_atlas_file
 from anatcl.spec.check_arrays import check_arrays
 from anatcl.spec.check_seen import check_seen
-from anatcl.spec.config import Config, FeatureTable
+from anatcl.spec.config import Config, FeatureTable, Pretrain
 from anatcl.spec.corrections import read_corrections
 from anatcl.spec.encoders import check_encoder, class_errors
 from anatcl.spec.engines import check_surface_engine, measures_engine
 from anatcl.spec.layout import METHOD_PATTERN
+from anatcl.spec.methods import declared_methods
 from anatcl.spec.names import BASELINES, RIVALS, TUNED, UNTRAINED, methods
 from anatcl.spec.overlaps import overlaps_file
 from anatcl.spec.recipe import load_recipe
@@ -173,12 +174,22 @@ def _training(config: Config) -> Found:
         *((f"own.{n}.loss", one.loss) for n, one in settings.own.items()),
     ):
         yield from ((("pretrain", *key.split(".")), error) for error in class_errors(named))
+    weighed = [name for name in _asked(settings) if "lambda_" in declared_methods()[name].options]
+    if weighed and not settings.lambda_ and not settings.alpha_age:
+        reason = f"lambda and alpha_age are both 0: {weighed[0]} has nothing left to learn."
+        yield (("pretrain", "lambda"), InputError(reason, None, "Raise one of them."))
     if settings.options.chunk and processes > 1:
         reason = f"chunks work in one process, and {processes} are to share each batch."
         yield (("pretrain", "options", "chunk"), InputError(reason, None, "Set chunk: 0, or gpus and processes to 1."))
     if settings.precision == "fp16" and config.device == "cpu":
         reason = "'fp16' needs a GPU, and device is 'cpu'."
         yield (("pretrain", "precision"), InputError(reason, None, "Use auto, fp32 or bf16."))
+
+
+def _asked(settings: Pretrain) -> list[str]:
+    """Declared methods that are trained, alone or as a part of a joint objective."""
+    asked = {*settings.methods, *(part for name in settings.methods for part in settings.joint.get(name, {}))}
+    return sorted(asked & declared_methods().keys())
 
 
 def _name(place: Place, name: str, taken: Container[str]) -> Found:

@@ -19,9 +19,9 @@ from anatcl.bids.index import refresh
 
 HEAD = """# Error messages for faulty input
 
-Each row is a tested case and the message for it. An input that cannot be used is refused with the reason and a remedy, and
-the rest of the cohort is processed. *kept* and *read as it was meant* mean that there is no message, because nothing is
-lost. Paths of temporary folders are shortened to "…".
+Each row is a tested case and the message for it. An input that cannot be used is refused with the reason and a remedy,
+and the rest of the cohort is processed. *kept* and *read as it was meant* mean that there is no message, because
+nothing is lost. Paths of temporary folders are shortened to "…".
 
 This page is made by `python -m pytest tests/faults --fault-table docs/faults.md`.
 """

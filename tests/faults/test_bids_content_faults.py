@@ -30,14 +30,14 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n"
 # what is written to sub-01's T1w.nii.gz, and what the user reads
 UNUSABLE: dict[str, tuple[bytes, str]] = {
     "zero bytes": (b"", "the file is empty"),
-    "text instead of an image": (b"<html>404</html>", "a text and no image (it begins with '<html>404</html>')"),
-    "link written out as text": (b"../../../sourcedata/sub-01_T1w.nii.gz", "a text and no image"),
+    "text instead of an image": (b"<html>404</html>", "a text file, not an image (it begins with '<html>404</html>')"),
+    "link written out as text": (b"../../../sourcedata/sub-01_T1w.nii.gz", "a text file, not an image"),
     "zeros alone": (bytes(4000), "not a NIfTI file, compressed or not"),
     "old LFS pointer": (b"version https://hawser.github.com/spec/v1\noid sha256:1\nsize 5\n", "a Git LFS pointer"),
     "LFS pointer with a byte-order mark": (b"\xef\xbb\xbf" + LFS, "a Git LFS pointer"),
     "annex link of Windows": (b"..\\..\\.git\\annex\\objects\\Xx\\MD5E", "a git-annex pointer"),
     "not compressed": (GOOD, "is not compressed"),
-    "gzip of text": (packed(b"x" * 4000), "a text and no image"),
+    "gzip of text": (packed(b"x" * 4000), "a text file, not an image"),
     "gzip magic only": (b"\x1f\x8b", "ends within its header"),
     "gzip of nothing": (packed(b""), "ends within its header"),
     "damaged gzip header": (b"\x1f\x8b\x09" + MIDDLE[3:], "compressed data are damaged"),
@@ -121,7 +121,7 @@ UNCOMPRESSED = {
     "compressed": (MIDDLE, "named .nii but is compressed"),
     "all zero": (constant(0), "all its voxels are zero"),
     "constant": (constant(3, "int16", (60, 70, 80)), "all its voxels are the same value"),
-    "text instead of an image": (b"x" * 5000, "a text and no image"),
+    "text instead of an image": (b"x" * 5000, "a text file, not an image"),
 }
 
 

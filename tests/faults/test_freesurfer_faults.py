@@ -132,7 +132,7 @@ def linked(folder: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no statistics yet": (unfinished, "it is not finished"),
-    "stopped": (stopped, "still at work"),
+    "stopped": (stopped, "still running"),
     "segmented only": (segmented_only, "--seg_only"),
     "empty cortex": (lambda f: subject(f, left=""), "is incomplete"),
     "empty aseg": (lambda f: subject(f, seg=""), "not a table of segmented structures"),
@@ -145,7 +145,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no right side": (lambda f: (subject(f) / "stats" / "rh.aparc.stats").unlink(), "there is none of"),
     "not fetched": (lambda f: subject(f, seg="/annex/objects/MD5E-s1--0.stats\n"), "not fetched"),
     "a link not fetched": (linked, "broken symlink"),
-    "binary": (lambda f: (subject(f) / "stats" / "lh.aparc.stats").write_bytes(bytes(range(256))), "whole table"),
+    "binary": (lambda f: (subject(f) / "stats" / "lh.aparc.stats").write_bytes(bytes(range(256))), "is incomplete"),
     "collapsed surfaces": (lambda f: subject(f, left=aparc(700), right=aparc(1100)), "cortex measures 61.2 ml"),
     "no thickness": (lambda f: subject(f, left=aparc(thickness=0.3), right=aparc(thickness=0.3)), "thickness measures"),
     "head of a mouse": (lambda f: subject(f, seg=aseg().replace("1560838.5", "500")), "tiv measures 0.5 ml"),

@@ -236,7 +236,7 @@ def test_sessions_that_do_not_match(
     scans = refresh(data, tmp_path / "out")
     said = told(tmp_path / "out")
     assert scans["age"].isna().any() and "sessions with scans have no match" in said
-    assert "rows by session have no partner" in said and repair in said
+    assert "rows by session have no match" in said and repair in said
     see(said)
 
 

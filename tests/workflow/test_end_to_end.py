@@ -23,6 +23,13 @@ from tests.workflow.whole import BROKEN, GROUP
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group(GROUP)]
 
 
+def test_without_a_terminal_a_run_says_little_and_the_failure(finished):
+    lines = (finished / "said.txt").read_text().splitlines()
+    assert len(lines) <= 60, lines
+    assert any(line.startswith("failed: sub-905/") and "no plausible brain was found" in line for line in lines)
+    assert [line.split(" ")[0] for line in lines if line.startswith(("Finished", "Page:"))] == ["Finished", "Page:"]
+
+
 def test_the_page_and_the_tables_are_there(finished):
     report = finished / "results" / "report"
     assert "<html" in (report / "index.html").read_text()

@@ -56,22 +56,22 @@ for line in sys.stdin:
 HEAD = """# What runs again
 
 Each step runs again when something that its result depends on has changed, and only then. The first table lists keys of
-the configuration, the second files, the third copies in another place. The rules that are named run again, and so do all
-that use their results; no other rule does. Every row is a test, which also writes this page
-(`python -m tests.workflow.test_reruns`).
+the configuration, the second files, the third copies in another place. The rules that are named run again, and so do
+all that use their results; no other rule does. Every row is a test, which also writes this page (`python -m
+tests.workflow.test_reruns`).
 
 What counts:
 
-- **Code.** A rule has a digest of the code that its step imports, read from the source files. Comments, docstrings, type
-  hints for checkers and the help texts of the command line do not count. Of the losses only that of the trained method
-  counts. Code that only records, reports or fails (`NEUTRAL` in `anatcl/base/closure.py`) does not count.
+- **Code.** A rule has a digest of the code that its step imports, read from the source files. Comments, docstrings,
+  type hints for checkers and the help texts of the command line do not count. Of the losses only that of the trained
+  method counts. Code that only records, reports or fails (`NEUTRAL` in `anatcl/base/closure.py`) does not count.
 - **Your own files, and shipped ones that you name.** Their content counts: recipe, template with its images, atlas
   with its table and images, tasks, tables of features, decisions and masks of the corrections, tables of FreeSurfer.
   Comments in YAML files, notes and citations do not count.
 - **Images of the dataset, and given masks.** The time of their last change counts. A small file with a new time and the
   old content does not count.
-- **Paths do not count.** The main process makes links below `results/given`, and all jobs use these. Results and dataset
-  can therefore be moved or mounted elsewhere, together or alone (`cp -a`, which keeps the times of files).
+- **Paths do not count.** The main process makes links below `results/given`, and all jobs use these. Results and
+  dataset can therefore be moved or mounted elsewhere, together or alone (`cp -a`, which keeps the times of files).
 
 A key that only changes the record of the configuration makes the page again, because the page quotes it. An edited
 environment file counts if conda creates the environments (`--sdm conda`); this is not tested. Adding or removing
@@ -364,7 +364,7 @@ JOBS = {
         "measure": 1,
         "measures": 1,
     },
-    "a corrected mask": {"skullstrip": 1, "register": 1, "measure": 1},
+    "a manually edited mask": {"skullstrip": 1, "register": 1, "measure": 1},
     "a loss of this run": {"train": 3, "embed": 3, "interpret": 2},
 }
 

@@ -104,7 +104,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "rejected scan": (section("preprocess", reject=["sub-99"]), ("preprocess.reject", "'sub-99'")),
     "accepted and rejected": (
         section("preprocess", accept=["sub-003/anat/sub-003"], reject=["sub-003/anat/sub-003"]),
-        ("preprocess.reject", "at once"),
+        ("preprocess.reject", "both accepted and rejected"),
     ),
     "corrections": (section("preprocess", corrections="none.tsv"), ("preprocess.corrections", "does not exist")),
     "column of corrections": (section("preprocess", corrections="words.tsv"), ("words.tsv", "'decision'")),
@@ -190,7 +190,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "map": (section("pretrain", map="vmb"), ("pretrain.map is 'vmb'", "'vbm'")),
     "group": (section("pretrain", group="sit"), ("pretrain.group", "'sit'", "'site'")),
     "folds": (section("pretrain", folds=7), ("pretrain.folds", "6 values of 'participant_id'")),
-    "yes for a number": (section("pretrain", epochs=True), ("pretrain.epochs", "no number")),
+    "yes for a number": (section("pretrain", epochs=True), ("pretrain.epochs", "not a number")),
     "crop": (section("pretrain", crop=[[9, 3], [0, 5], [0, 5]]), ("pretrain.crop[0]", "below the last")),
     "shared batch": (section("pretrain", batch_size=9, processes=2), ("pretrain.batch_size", "multiple of 2")),
     "half precision": ({"device": "cpu", "pretrain": {"precision": "fp16"}}, ("pretrain.precision", "bf16")),
@@ -208,7 +208,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "name of a task": (task(name="a/b"), ("evaluate.tasks[1].name", "that cannot be in a file name")),
     "column of a task": (task(target="diagnosys"), ("evaluate.tasks[1]", "task dx", "'diagnosis'")),
     "class that nobody has": (task(positives=["Patient"]), ("'Patient'", "HC, patient", "'patient'")),
-    "both classes at once": (task(negatives=["patient"]), ("evaluate.tasks[1]", "at once")),
+    "both classes at once": (task(negatives=["patient"]), ("evaluate.tasks[1]", "both positive and negative")),
     "covariate": (task(covariates=["agge"]), ("task dx", "'agge'", "'age'")),
     "column kept in harmonising": (task(harmonise="combat", preserve=["sexx"]), ("'sexx'", "'sex'")),
     "harmonisation": (task(harmonise="combta"), ("harmonise is 'combta'", "'combat'")),
@@ -288,7 +288,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "task without a file": ({"evaluate": {"tasks": ["tsk.yaml"]}}, ("evaluate.tasks[0]", "no file of a task")),
     "yes without quotes": (
         task(positives=[True], negatives=["HC"]),
-        ("nobody has 'True'", "Put yes, no, true and false in quotes"),
+        ("no participant has 'True'", "Put yes, no, true and false in quotes"),
     ),
     "key of another protocol": (protocol(kind="repeated", sizes=[8]), ("does not read sizes", "folds, repeats")),
     "folds of the protocol folds": (
@@ -297,9 +297,9 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     ),
     "two protocols of one name": (
         {"evaluate": {"protocols": [{"kind": "few-shot", "sizes": [4]}, {"kind": "few-shot", "sizes": [8, 4]}]}},
-        ("evaluate.protocols", "few-shot", "one name"),
+        ("evaluate.protocols", "few-shot", "the same name"),
     ),
-    "a protocol said twice": ({"evaluate": {"protocols": ["folds", {"kind": "folds"}]}}, ("of one name",)),
+    "a protocol said twice": ({"evaluate": {"protocols": ["folds", {"kind": "folds"}]}}, ("with the same name",)),
     "transfer as a word": ({"evaluate": {"protocols": ["transfer"]}}, ("protocols[0]", "train: [A], test: [B]")),
     "subgroup twice": ({"evaluate": {"subgroups": ["sex", "sex"]}}, ("evaluate.subgroups", "twice")),
     "features of other people": (

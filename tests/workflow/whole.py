@@ -77,6 +77,7 @@ def finished(dataset, options, snakemake, tmp_path_factory) -> Path:
     folder.mkdir()
     done = snakemake(folder, "run", "--", *options, module=("anatcl",))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    (folder / "said.txt").write_text(done.stderr + done.stdout)
     return folder
 
 

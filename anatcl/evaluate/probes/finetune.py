@@ -28,7 +28,7 @@ from anatcl.evaluate.probes.probe import Make
 from anatcl.models import ContrastiveModel
 from anatcl.pretrain.arrays import PackedArrays
 from anatcl.pretrain.batches import Reader, epoch_order
-from anatcl.pretrain.bundle import save_encoder
+from anatcl.pretrain.bundle import check_countable, most_volumes, save_encoder
 from anatcl.pretrain.device import Device, seed_everything
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,10 @@ class FineTune:
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        if device.device.type == "cuda":
+            most = most_volumes(arrays.shape)
+            remedy = f"Set evaluate: finetune: batch_size to at most {most}."
+            check_countable(batch_size, most, arrays.shape, remedy)
 
     def __call__(self, problem: Problem, features: Features, splits: list[Split], seed: int) -> Outcome:
         """Predictions of all splits, as `anatcl.evaluate.probes.cross_validation.cross_validate` gives them.
@@ -214,7 +218,7 @@ class Network:
             {"params": net.encoder.parameters(), "lr": how.learning_rate},
             {"params": net.head.parameters(), "lr": 10 * how.learning_rate},
         ]
-        optimizer = torch.optim.Adam(groups, weight_decay=5e-5)
+        optimizer, scaler = torch.optim.Adam(groups, weight_decay=5e-5), how.device.scaler()
         target = torch.as_tensor(y if y.dtype.kind == "i" else y.astype(np.float32)).to(how.device.device)
         net.train()
         with contextlib.closing(Reader(how.arrays, how.device.device, 4, np.unique(volume))) as reader:
@@ -227,8 +231,9 @@ class Network:
                     wanted = target[torch.as_tensor(rows).to(target.device, non_blocking=True)]
                     value = loss(out if out.shape[1] > 1 else out[:, 0], wanted)
                     optimizer.zero_grad(set_to_none=True)
-                    value.backward()
-                    optimizer.step()
+                    scaler.scale(value).backward()
+                    scaler.step(optimizer)
+                    scaler.update()
                     total += value.detach()
                 log.info("epoch %d of %d: loss %.4f", epoch + 1, how.epochs, float(total) / len(order))
 

@@ -15,6 +15,7 @@ from scipy import linalg
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json
+from anatcl.base.words import plural
 from anatcl.evaluate.data.features import select_columns, write_embeddings
 from anatcl.evaluate.probes.linear import Standardise
 from anatcl.pretrain.arrays import PackedArrays, open_arrays
@@ -64,7 +65,8 @@ def run_rival(
     people = packed.rows["participant_id"].astype(str)
     train = people.isin(set(known)).to_numpy()
     if people[train].nunique() < FEWEST:
-        reason = f"{people[train].nunique()} participants to fit on without fold {fold}, {FEWEST} needed."
+        count = plural(people[train].nunique(), "participant")
+        reason = f"{count} to fit on without fold {fold}, {FEWEST} needed."
         raise InputError(reason, folds, "Use fewer folds, or remove the baseline from evaluate: rivals.")
     x = voxels(packed, train)
     found = components(x, train) if kind == VOXEL_PCA else measures_of_voxels(x, train, targets(measures, packed.rows))

@@ -27,9 +27,9 @@ FEWEST = 8
 LABELS = {
     "brain_ml": "Brain mask (ml)",
     "icv_ml": "Intracranial volume (ml)",
-    "csf_ml": "CSF (ml)",
-    "gm_ml": "Grey matter (ml)",
-    "wm_ml": "White matter (ml)",
+    "csf_ml": "CSF, whole voxels (ml)",
+    "gm_ml": "Grey matter, whole voxels (ml)",
+    "wm_ml": "White matter, whole voxels (ml)",
     "template_correlation": "Correlation with template",
     "template_dice": "Dice with template mask",
     "cjv": "CJV of GM and WM (lower is better)",

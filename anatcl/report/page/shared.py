@@ -29,6 +29,7 @@ def environment() -> Environment:
     loader = PackageLoader("anatcl.report.page")
     found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     found.filters["method"] = words.method_label
+    found.filters["metric"] = lambda name: words.metric_of(name).label
     found.filters["seconds"] = duration
     return found
 

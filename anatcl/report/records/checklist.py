@@ -154,7 +154,7 @@ def _external(run: Run) -> str:
 
 def _calibration(run: Run) -> str:
     told = len(run.scores) and run.scores["metric"].isin(["calibration_slope"]).any()
-    return "slope, intercept and curve; see Classification" if told else OPEN
+    return "slope, intercept and curve; see Curves" if told else OPEN
 
 
 def _interpretable(run: Run) -> str:

@@ -72,7 +72,7 @@ def verdicts(folder, people, **options):
 
 @pytest.mark.parametrize(
     ("people", "why"),
-    [(["other-sub-0001"], "prefix"), (["HC_LeftHanded"], "different ways"), ([], "does not say"), (None, "not say")],
+    [(["other-sub-0001"], "prefix"), (["HC_LeftHanded"], "different ways"), ([], "does not list"), (None, "not list")],
 )
 def test_what_could_not_be_compared_is_not_called_clean(scans, people, why, caplog):
     table = verdicts(scans, people)

@@ -36,8 +36,8 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def test_it_is_valid_and_says_what_is_there(dataset: Path, tmp_path: Path) -> None:
-    out = tmp_path / "my.yaml"
-    write_starter(dataset, out)
+    out = tmp_path / "my own.yaml"
+    said = write_starter(dataset, out)
     text = out.read_text()
     values = yaml.safe_load(text)
     assert parse(values).bids_dir == str(dataset)
@@ -48,7 +48,9 @@ def test_it_is_valid_and_says_what_is_there(dataset: Path, tmp_path: Path) -> No
     assert (
         'target: "dx", positives: ["AD"], negatives: ["HC"]' in text or 'positives: ["HC"], negatives: ["AD"]' in text
     )
-    assert "1 cannot be used" in text
+    assert "1 cannot be used" in text and "1 cannot be used" in said
+    assert said.startswith("15 usable scans of 8 participants") and f"Written: {out}\n" in said
+    assert said.endswith(f"Everything: anatcl run -- --configfile '{out}'")
 
 
 def test_a_suggested_task_is_one_when_its_mark_is_removed(dataset: Path, tmp_path: Path) -> None:
@@ -74,15 +76,16 @@ def test_without_ages_it_proposes_what_can_finish(dataset: Path, tmp_path: Path)
     assert values["pretrain"]["methods"] == ["simclr"]
 
 
-@pytest.mark.parametrize(("people", "methods", "tasks"), [(3, [], []), (7, ["simclr"], [])])
-def test_few_people_get_no_task_and_no_training(
-    dataset: Path, tmp_path: Path, people: int, methods: list[str], tasks: list[str]
+@pytest.mark.parametrize(("people", "methods"), [(3, []), (7, ["simclr"])])
+def test_few_people_get_skipped_tasks_and_no_training(
+    dataset: Path, tmp_path: Path, people: int, methods: list[str]
 ) -> None:
     for n in range(people + 1, 9):
         shutil.rmtree(dataset / f"sub-{n:02d}")
     write_starter(dataset, tmp_path / "my.yaml")
     values = yaml.safe_load((tmp_path / "my.yaml").read_text())
-    assert values["pretrain"]["methods"] == methods and values["evaluate"]["tasks"] == tasks
+    assert values["pretrain"]["methods"] == methods
+    assert values["evaluate"]["unanswerable"] == "skip" and values["evaluate"]["tasks"] == ["age", "sex"]
     assert values["evaluate"].get("untrained", True) == bool(methods)
 
 
@@ -92,6 +95,7 @@ def test_ages_allow_every_method(dataset: Path, tmp_path: Path) -> None:
     write_starter(dataset, tmp_path / "my.yaml")
     values = yaml.safe_load((tmp_path / "my.yaml").read_text())
     assert "anatcl-global" in values["pretrain"]["methods"] and values["evaluate"]["tasks"] == ["age", "sex"]
+    assert "unanswerable" not in values["evaluate"]
 
 
 def of_release(root: Path, tmp_path: Path) -> tuple[str, dict]:
