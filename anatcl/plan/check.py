@@ -166,7 +166,7 @@ def _decisions(plan: Plan, table: pd.DataFrame) -> Found:
 
 def _name_seen(plan: Plan) -> None:
     """Name the encoders that have seen the cohort and are left out; where they are refused, that is said elsewhere."""
-    if left := sorted(seen(plan.config)):
+    if plan.config.evaluate.unanswerable == "skip" and (left := sorted(seen(plan.config))):
         log.warning("These encoders were pretrained on this cohort and are left out: %s.", ", ".join(left))
 
 

@@ -252,8 +252,9 @@ def described(rows: pd.DataFrame, table: pd.DataFrame, file: str | Path) -> pd.D
 
 
 def _keys(table: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Identifiers of each row as one text, without ``sub-`` and the like."""
-    plain = [table[c].fillna("").astype(str).str.replace(r"^(sub|ses|run)-|^n/a$", "", regex=True) for c in columns]
+    """Identifiers of each row as one text, without ``sub-`` and the like, and as whole numbers."""
+    surplus = r"^(sub|ses|run)-|^n/a$|\.0$"
+    plain = [table[c].where(table[c].notna(), "").astype(str).str.replace(surplus, "", regex=True) for c in columns]
     return pd.concat(plain, axis=1).agg(" ".join, axis=1)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.data.twins import duplicates
 from anatcl.evaluate.probes import cross_validation as protocol
 from anatcl.spec.baselines import OwnBaseline
-from anatcl.spec.overlaps import overlaps_file
+from anatcl.spec.overlaps import overlaps_file, overlaps_of
 
 log = logging.getLogger(__name__)
 digest = identity.digest
@@ -88,7 +88,23 @@ def _check_brought(problem: Problem, encoders: dict[int, Brought], folder: str |
             )
         why = compared.why_not if one.people else one.why_not
         warnings |= {f"overlap with pretraining not checked: {why}"} if why else set()
+        warnings |= set() if one.people else set(_known_to_overlap(problem, one.cohorts))
     return sorted(warnings)
+
+
+def _known_to_overlap(problem: Problem, cohorts: Iterable[str]) -> Iterator[str]:
+    """Sentences on participants of a shipped cohort's task who are known to be in a pretraining cohort."""
+    named = {identity.normal(name) for name in cohorts}
+    for rule in overlaps_of(problem.task.name):
+        if identity.normal(str(rule["cohort"])) not in named:
+            continue
+        try:
+            found = len(_known_people(problem.rows, rule))
+        except InputError:  # the dataset has no such column
+            continue
+        if found:
+            total = problem.rows["participant_id"].nunique()
+            yield f"{found} of {total} participants are known to be in {rule['cohort']}, which it was pretrained on"
 
 
 def check_encoders(problem: Problem, splits: list[Split], folder: str | Path) -> list[str]:
