@@ -34,7 +34,7 @@ def load_encoder(source: str | Path | Mapping[str, Any]) -> nn.Module:
     Raises
     ------
     InputError
-        It cannot be used; the sentence says why and what to do.
+        It cannot be used; the message gives the reason and a remedy.
     """
     from anatcl.pretrain.outside import open_encoder
     from anatcl.spec.encoders import Encoder
@@ -110,7 +110,7 @@ def evaluate(
     Raises
     ------
     InputError
-        The numbers of rows differ, or features are no numbers.
+        The numbers of rows differ, or some features are not numbers.
     """
     from anatcl.evaluate.data.features import Features
     from anatcl.evaluate.steps.task import Settings, evaluate_task
@@ -132,7 +132,7 @@ def _matrix(features: np.ndarray | pd.DataFrame) -> tuple[np.ndarray, list[str]]
     try:
         matrix = np.asarray(features, float)
     except (TypeError, ValueError) as error:
-        raise InputError("the features are no numbers.", None, "Keep the columns of numbers.") from error
+        raise InputError("some features are not numbers.", None, "Keep numeric columns only.") from error
     if matrix.ndim != 2:
         raise InputError(f"the features have shape {matrix.shape}, not (rows, features).", None, "Reshape them.")
     return matrix, names or [f"f{i}" for i in range(matrix.shape[1])]

@@ -1,4 +1,4 @@
-"""The class of the authors' package `anatcl`, with its arguments, so that nobody needs both packages."""
+"""The class of the authors' package `anatcl`, with its arguments, so that no user needs both packages."""
 
 from __future__ import annotations
 

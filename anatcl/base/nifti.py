@@ -50,7 +50,7 @@ def affine_of(header: Any) -> tuple[NDArray, list[str]]:
         affine[:3] *= factor
         notes.append(f"its sizes are in {name} and were converted to mm.")
     elif factor != 1.0:
-        notes.append(f"its header says that sizes are in {name}, which cannot be: they are read as mm.")
+        notes.append(f"its header says that sizes are in {name}, which is impossible: they are read as mm.")
     return affine, notes
 
 

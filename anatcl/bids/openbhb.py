@@ -1,4 +1,4 @@
-"""The public OpenBHB release as a dataset: its raw heads, or the maps that it brings.
+"""The public OpenBHB release as a dataset: its raw heads, or its own maps.
 
 ``<part>/rawdata/sub-*/[ses-*/]*_T1w.nii.gz`` and ``<part>/derivatives/sub-*/[ses-*/]*.npy`` with `<part>` train or val;
 tables of people above the parts, or in them. People are numbers there and ``sub-<number>`` here.
@@ -94,13 +94,13 @@ class Release(Tree):
         if not self.maps:
             match = NAME.fullmatch(filename)
             if not match:
-                raise InputError("the file name is none of the release's raw heads.", relative, RENAME)
+                raise InputError("the file name is not that of a raw scan of the release.", relative, RENAME)
             told = dict(pair.split("-") for pair in match[2].split("_")[1:])
             entities |= {"sub": match[1]} | {key: value for key, value in told.items() if key != "ses" or not session}
             if match[1] != person or (session and told.get("ses", session) != session):
-                raise InputError("its name says another person or session than its folder.", relative, RENAME)
+                raise InputError("its name gives another participant or session than its folder.", relative, RENAME)
         elif filename != f"sub-{person}{SUFFIX[self.maps]}":
-            raise InputError("its name says another person than its folder.", relative, "Fetch it again.")
+            raise InputError("its name gives another participant than its folder.", relative, "Fetch it again.")
         order = sorted(entities, key=list(ENTITIES.values()).index)
         name = "_".join(f"{key}-{entities[key]}" for key in order)
         place = f"sub-{person}" + (f"/ses-{entities['ses']}" if "ses" in entities else "")

@@ -40,7 +40,7 @@ def packed_index(root: Path, options: Options) -> Index:
     rows = [row | {"path": VOLUMES} for row in table.rows]
     counted = Counter(row["scan"] for row in rows)
     if twice := [scan for scan, count in counted.items() if count > 1]:
-        raise InputError(f"{twice[0]} stands in the table more than once.", file, "Keep one row for each scan.")
+        raise InputError(f"{twice[0]} occurs in the table more than once.", file, "Keep one row for each scan.")
     columns = [*FIRST, *(name for name in table.columns if name not in FIRST)]
     columns += [name for name in ALWAYS if name not in columns]
     excluded: list[dict[str, str]] = []
@@ -62,7 +62,7 @@ def _included(rows: list[dict[str, str]], options: Options, excluded: list[dict[
     kept = []
     for row in rows:
         if filters.left_out(row["participant_id"], options):
-            told = "the participant is left out by config.", "Remove it from participants: exclude."
+            told = "the participant is excluded by the configuration.", "Remove it from participants: exclude."
             excluded.append(_exclusion(row, *told))
         else:
             kept.append(row)
@@ -74,8 +74,8 @@ def _queried(scans: pd.DataFrame, options: Options, excluded: list[dict[str, str
         return scans
     fits = fits_query(typed(scans), options.query, key=("participants", "query")).to_numpy()
     for _, row in scans[~fits].iterrows():
-        reason = f"it does not fit participants.query ({options.query})."
-        excluded.append(_exclusion(row, reason, "Change the query to take it in."))
+        reason = f"it does not match participants.query ({options.query})."
+        excluded.append(_exclusion(row, reason, "Change the query to include it."))
     return scans[fits].reset_index(drop=True)
 
 

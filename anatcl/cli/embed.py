@@ -29,7 +29,12 @@ def register(stages: Any) -> None:
         help="the workflow's quality limits, for raw scans",
     )
     parser.add_argument("--recipe", default="fast", help="of raw scans: precise, fast, testing, or a file")
-    parser.add_argument("--work-dir", default="", metavar="DIR", help="keep what preprocessing makes (else temporary)")
+    parser.add_argument(
+        "--work-dir",
+        default="",
+        metavar="DIR",
+        help="folder in which to keep the preprocessed files (default: temporary)",
+    )
     device_flags(parser)
     parser.set_defaults(function=run_embed)
 

@@ -93,9 +93,9 @@ class Cosine(Anatomical):
     """An anatomical term whose weights are cosines, of raw or of standardised measures.
 
     The published run's name holds ``normTrue``, which can be read in two ways. Raw: cosines of the measures as they
-    are, which are almost the same for everybody, since all brains share one profile over regions. Standardised: each of
-    the K * M measures is first z-scored over the training people; cosines then lie on both sides of 0, and a negative
-    one counts as 0, because the rows of the weights are normalised to one.
+    are, which are almost the same for all participants, since all brains share one profile over regions. Standardised:
+    each of the K * M measures is first z-scored over the training people; cosines then lie on both sides of 0, and a
+    negative one counts as 0, because the rows of the weights are normalised to one.
 
     Parameters
     ----------
@@ -140,8 +140,8 @@ class Cosine(Anatomical):
     def reading(self) -> str:
         """See `Loss.reading`."""
         if self.standardise:
-            return "cosines of measures standardised over the training people (standardise: true)"
-        return "cosines of the measures as they are (standardise: false, the published reading)"
+            return "cosines of measures standardised over the training participants (standardise: true)"
+        return "cosines of the raw measures (standardise: false, the published reading)"
 
     def cosines(self, features: Tensor) -> Tensor:
         """Return the mean cosines (B, B) over groups."""

@@ -20,7 +20,7 @@ METHOD = {
         "standardise": "standardise",
     },
     "sentence": (
-        "AnatCL (global) weights pairs of people by the likeness of each regional measure over all regions "
+        "AnatCL (global) weights pairs of participants by the similarity of each regional measure over all regions, "
         "and of their ages."
     ),
     "cite": ("anatcl",),

@@ -14,7 +14,7 @@ METHOD = {
     "order": 50,
     "loss": "ExpW",
     "options": {"temperature": "temperature", "sigma": "age_sigma"},
-    "sentence": "ExpW lets people repel less the closer they are in age.",
+    "sentence": "ExpW reduces the repulsion between participants the closer they are in age.",
     "cite": ("expw",),
 }
 

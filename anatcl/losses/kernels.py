@@ -1,4 +1,4 @@
-"""Who resembles whom: kernels between subjects, and how sharp they are."""
+"""Kernels between subjects, and how much their weights vary."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ METHOD = {
     "order": 60,
     "loss": "Threshold",
     "options": {"temperature": "temperature", "sigma": "age_sigma"},
-    "sentence": "The threshold loss lets a pair be repelled only by people who are further apart in age.",
+    "sentence": "In the threshold loss a pair is repelled only by participants who are further apart in age.",
     "cite": ("expw",),
 }
 

@@ -45,7 +45,7 @@ class AgeEffects:
 def regional(measures: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Columns of one cortical measure, renamed to regions (``lh_insula``).
 
-    Regions are known by the surface labels of thickness: a volume of the hippocampus is no cortical region.
+    Regions are known by the surface labels of thickness: a volume of the hippocampus is not a cortical region.
     """
     pattern = re.compile(rf"{measure}_([lr]h_\w+)")
     found = {name: match[1] for name in measures if (match := pattern.fullmatch(str(name)))}

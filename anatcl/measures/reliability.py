@@ -15,7 +15,7 @@ COLUMNS = [
     "measure", "unit", "n_participants", "n_scans", "mean_abs_difference", "percent_difference", "percent_low",
     "percent_high", "icc31", "icc31_low", "icc31_high", "note",
 ]  # fmt: skip
-FEW_NOTE = f"fewer than {FEWEST} people with repeats: no ICC"
+FEW_NOTE = f"fewer than {FEWEST} participants with repeats: no ICC"
 
 
 def icc31(data: NDArray, level: float = 0.95) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""Encoders by the word that stands in the configuration."""
+"""Encoders by their names in the configuration."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _foreign(name: str) -> nn.Module:
     """A network of the user's own: a class that takes no arguments and has ``out_features``."""
     made = call_named(name, {})
     if not isinstance(made, nn.Module) or not isinstance(getattr(made, "out_features", None), int):
-        reason = f"{name} is no torch module with an attribute out_features."
+        reason = f"{name} is not a torch module with an attribute out_features."
         raise InputError(reason, None, "It must map (N, 1, X, Y, Z) to (N, out_features).")
     return guard_convolutions(made)
 

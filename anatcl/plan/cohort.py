@@ -1,4 +1,4 @@
-"""Who is in the cohort: the index, what a person decided about single scans, and the chunks of the aggregation."""
+"""The cohort: the index, decisions by hand about single scans, and the chunks of the aggregation."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from anatcl.plan.given import link, without_braces
 from anatcl.spec.bids import PACKED, Options
 from anatcl.spec.config import Config
 from anatcl.spec.corrections import Corrections, read_corrections
+from anatcl.spec.engines import measures_engine
 from anatcl.spec.layout import COHORT_PAGE, EXCLUDED_TABLES, FAILURES, INDEX, PRETRAIN, person_stem, steps
 from anatcl.spec.openbhb import MAPS, RELEASE, measure_files
 
@@ -120,16 +121,21 @@ class Cohort:
 
     @property
     def page(self) -> list[str]:
-        """The cohort's page; none where the dataset brings maps and no scan is preprocessed."""
+        """The cohort's page; none where the dataset has maps of its own and no scan is preprocessed."""
         return [] if self.source else [str(COHORT_PAGE)]
+
+    @functools.cached_property
+    def engine(self) -> str:
+        """Engine of the measures: the configured one, or what recipe and atlas say."""
+        return measures_engine(self.config)
 
     @property
     def steps(self) -> list[str]:
-        """Rules that work on single scans, in the order of the data; none where the dataset brings maps."""
-        return [] if self.source else steps(self.config.measures.engine)
+        """Rules that work on single scans, in the order of the data; none where the dataset has maps of its own."""
+        return [] if self.source else steps(self.engine)
 
     def files(self) -> list[str]:
-        """Files that the arrays are packed from, where the dataset brings them."""
+        """Files that the arrays are packed from, where they come from the dataset."""
         if self.source == MAPS:
             return [str(path) for path in find_maps(self.taken, self.scans).values()]
         if self.source == PACKED:
@@ -137,7 +143,7 @@ class Cohort:
         return list(self.images.values())
 
     def measure_files(self) -> list[str]:
-        """Files that the measures are taken from, where the dataset brings them; those that are there."""
+        """Files that the measures are taken from, where they come from the dataset; those that are there."""
         if self.source == MAPS:
             return []
         root = Path(self.root)
@@ -193,7 +199,7 @@ class Cohort:
         scans = sorted(set(self.index["scan"]) - set(left_out))
         if not scans:
             remedy = f"Read {INDEX / 'excluded.tsv'} and {FAILURES}."
-            raise InputError("there is no scan to work on.", self.config.bids_dir, remedy)
+            raise InputError("there is no scan to process.", self.config.bids_dir, remedy)
         return scans
 
     @functools.cached_property
@@ -214,7 +220,7 @@ class Cohort:
             found.setdefault(person_stem(scan), []).append(scan)
         if taken := sorted(set(found) & set(self.index["scan"])):
             raise InputError(
-                f"measures: longitudinal: true makes an image of the name {taken[0]}, and a raw scan has it.",
+                f"measures: longitudinal: true makes an image named {taken[0]}, and a raw scan has that name.",
                 self.image(taken[0]),
                 "Rename the scan, or exclude it (participants: exclude).",
             )

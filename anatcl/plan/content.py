@@ -43,7 +43,7 @@ def task_content(task: Any) -> str:
 
 
 def encoder_content(encoder: Encoder) -> str:
-    """Digest of the files of an encoder that the user brings: weights, list of people, files of classes."""
+    """Digest of the files of an outside encoder: weights, list of people, files of classes."""
     files = [*_weights(encoder), *([encoder.participants] if encoder.participants else [])]
     files += [text.rpartition(":")[0] for text in (encoder.architecture, encoder.adapter) if ".py:" in text]
     return _digest([file_content(Path(file)) for file in files])

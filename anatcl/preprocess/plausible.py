@@ -103,5 +103,5 @@ def refuse_phantom(
     """
     share = tissue_share(scan, mask, matrix, template)
     if share < LEAST:
-        reason = f"no plausible brain was found (the template's tissues explain {share:.0%} of what is in its place)."
+        reason = f"no plausible brain was found (the template's tissues explain {share:.0%} of its intensities)."
         raise InputError(reason, path, remedy)

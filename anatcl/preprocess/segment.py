@@ -219,7 +219,7 @@ def jacobian_map(room: Workspace, moving: str, grid: str, transform: str) -> NDA
     ----------
     room : Workspace
     moving, grid, transform : str
-        Names in the workspace: an image that is carried, the grid it is carried to, the transform.
+        Names in the workspace: an image to warp, the grid to warp it to, the transform.
     """
     room.run(
         "ApplyTransforms",

@@ -85,9 +85,11 @@ def open_arrays(folder: str | Path) -> PackedArrays:
     try:
         volumes = np.load(folder / "volumes.npy", mmap_mode="r")
     except ValueError as error:
-        raise InputError(f"is no complete .npy file ({error}).", file=folder / "volumes.npy", remedy=MISSING) from error
+        raise InputError(
+            f"is not a complete .npy file ({error}).", file=folder / "volumes.npy", remedy=MISSING
+        ) from error
     if volumes.dtype.name not in DTYPES:
-        reason = f"holds numbers of type {volumes.dtype.name}, and it may hold {', '.join(DTYPES)}."
+        reason = f"holds numbers of type {volumes.dtype.name}; allowed are {', '.join(DTYPES)}."
         raise InputError(
             reason, folder / "volumes.npy", "Store it as one of these, with the factor to true values as scale."
         )
@@ -183,5 +185,5 @@ def check_contract(expected: Mapping[str, Any], found: Mapping[str, Any], where:
             raise InputError(
                 f"the encoder was trained on {key} {want}, but these volumes have {have}.",
                 file=where,
-                remedy="Pack the maps as the encoder's model.json says (map, voxel size, crop), or train anew.",
+                remedy="Pack the maps as the encoder's model.json says (map, voxel size, crop), or train again.",
             )

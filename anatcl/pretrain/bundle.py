@@ -153,7 +153,7 @@ def check_countable(at_once: int, most: int, shape: tuple[int, int, int], remedy
     if at_once > most:
         raise InputError(
             f"{plural(at_once, 'volume')} at once in the network: with volumes of {shape} "
-            f"a tensor would have more than 2^31 elements, which GPU kernels cannot count.",
+            f"a tensor would have more than 2^31 elements, more than GPU kernels can index.",
             remedy=remedy,
         )
 

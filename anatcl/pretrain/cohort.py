@@ -1,4 +1,4 @@
-"""Who trains: rows of the packed arrays that a method can use, with their labels."""
+"""The training rows: rows of the packed arrays that a method can use, with their labels."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _ages(rows: pd.DataFrame) -> np.ndarray:
 def measure_array(table: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]]:
     """Arrange thickness, volume and area of the cortical regions.
 
-    Cortical regions are those with a thickness column. A measure or region that nobody has is left out with a warning.
+    Cortical regions are those with a thickness column. A measure or region that no scan has is left out with a warning.
     Thickness, volume and area are above 0: anything else (0 of a failed region, -999) is missing, with a warning.
 
     Returns
@@ -205,7 +205,7 @@ def training_part(
     folds : DataFrame
         Columns ``participant_id``, ``fold``.
     fold : int
-        Held-out fold; -1 holds out nobody.
+        Held-out fold; -1 holds out no participant.
     needs : sequence of str
         ``"age"``, ``"features"`` (measures).
     complete : bool
@@ -214,8 +214,10 @@ def training_part(
     of_person = fold_of(folds)
     if fold != HELD_OUT_OF_NOTHING and fold not in of_person.values():
         there = len(set(of_person.values()))
-        reason = f"fold {fold} holds nobody out: the cohort fills {plural(there, 'fold')}."
-        raise InputError(reason, remedy=f"Lower pretrain: folds to {there}." if there > 1 else "Take more people.")
+        reason = f"fold {fold} holds no participant out: the cohort fills {plural(there, 'fold')}."
+        raise InputError(
+            reason, remedy=f"Lower pretrain: folds to {there}." if there > 1 else "Include more participants."
+        )
     member = cohort.rows["participant_id"].astype(str).map(of_person)
     known = member.notna().to_numpy() | (fold == HELD_OUT_OF_NOTHING)
     cohort = cohort.subset(known, "participant not in folds.tsv")

@@ -202,7 +202,7 @@ def cpu_has_bf16() -> bool:
 def keep_memory() -> None:
     """Let glibc keep what large tensors free, for this process.
 
-    By default every tensor above 32 MB is mapped anew from the kernel and cleared page by page: a fifth of a CPU
+    By default every tensor above 32 MB is mapped again from the kernel and cleared page by page: a fifth of a CPU
     training step (measured at 121 x 128 x 121, batch 2). Elsewhere than on glibc nothing happens.
     """
     trim_threshold, mmap_max = -1, -4

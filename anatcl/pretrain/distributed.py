@@ -1,4 +1,4 @@
-"""Several processes on one batch: who am I, and how embeddings come together."""
+"""Several processes on one batch: ranks, and gathered embeddings."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def make_folds(scans: pd.DataFrame, folds: int, seed: int = 0, group: str = "par
         participants, not on the order of the rows.
     """
     if folds < 2:
-        raise InputError(f"{folds} folds leave nothing to hold out.", remedy="Set pretrain: folds to 2 or more.")
+        raise InputError(f"{folds} folds leave no participant to hold out.", remedy="Set pretrain: folds to 2 or more.")
     people = _people(scans, group)
     random = np.random.default_rng(seed)
     fold = _by_age(people, folds, random) if group == "participant_id" else _by_group(people, folds, random, group)

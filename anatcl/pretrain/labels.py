@@ -71,10 +71,12 @@ def _age_and_sex(cohort: Cohort) -> np.ndarray:
 
 
 def permuted(cohort: Cohort, seed: int) -> Cohort:
-    """Exchange the measures among people of equal sex and age decade: what a kernel gains by *who* has which anatomy.
+    """Exchange the measures among participants of equal sex and age decade.
+
+    A control: it shows what a kernel gains from each participant's own anatomy.
 
     Within each cell the people stand in a random circle and each takes the measures, and the intracranial volume that
-    belongs to them, of the next; so nobody keeps their own unless they are alone in their cell. A person's k-th scan
+    belongs to them, of the next; so no participant keeps their own unless alone in their cell. A person's k-th scan
     takes the giver's k-th (from the first again when the giver has fewer). Age and sex stay with the person.
 
     Parameters
@@ -105,15 +107,16 @@ def permuted(cohort: Cohort, seed: int) -> Cohort:
     found = {"people": len(cohort.participants), "cells": len(cells), "kept_their_own": alone}
     if alone == len(cohort.participants):
         raise InputError(
-            "permuted: nobody's measures can be exchanged, since everybody is alone with their sex and age decade.",
-            remedy="Take more people, or leave permuted off: this control would be the method itself.",
+            "permuted: no measures can be exchanged: each participant is alone with their sex and age decade.",
+            remedy="Include more participants, or leave permuted off: this control would equal the method itself.",
         )
     log.log(
         logging.WARNING if alone > MANY_ALONE * len(cohort.participants) else logging.INFO,
-        "permuted: the measures of %s are exchanged within %s of sex and age decade; alone there, with their own: %s",
-        plural(found["people"], "person"),
+        "permuted: the measures of %s are exchanged within %s of sex and age decade; alone in their cell, with "
+        "their own measures: %s",
+        plural(found["people"], "participant"),
         plural(found["cells"], "cell"),
-        plural(found["kept_their_own"], "person"),
+        plural(found["kept_their_own"], "participant"),
     )
     table = cohort.table.copy()
     if "tiv_mm3" in table:

@@ -41,7 +41,7 @@ class Inputs:
     folds : path
         folds.tsv.
     fold : int
-        Held-out fold; -1 holds out nobody.
+        Held-out fold; -1 holds out no participant.
     method : str
     out_dir : path
     measures : path, optional

@@ -14,7 +14,7 @@ from anatcl.plan.plan import Plan
 from anatcl.spec.layout import FAILURES, LOGS, OF_PERSONS, STEPS, result
 
 log = logging.getLogger(__name__)
-STOPPED = "Stopped. Nothing that was finished is lost: the same command goes on from here."
+STOPPED = "Stopped. Finished results are kept: the same command continues from here."
 ECHO_S = 2.0  # seconds within which a second Ctrl-C is the first one's echo
 _asked_to_stop = threading.Event()
 _started = time.time()
@@ -39,7 +39,7 @@ def mark_missing(plan: Plan, since: float) -> list[str]:
     for scan in [*plan.cohort.persons, *plan.cohort.scans]:
         step = "" if scan in known else _unfinished(plan, scan, since)
         if step:
-            reason = "the step ended without a result and without a word (killed, or out of memory)."
+            reason = "the step ended without a result or an error message (killed, or out of memory)."
             failures.mark(FAILURES, scan, f"workflow {step}", reason, str(LOGS / step / f"{scan}.log"))
             marked.append(scan)
     return marked
@@ -109,7 +109,7 @@ def report_failed(plan: Plan) -> str:
         return STOPPED
     table = plan.cohort.failed
     means = [
-        f"The mean of the scans of {stem.split('/')[0]} could not be made; each of its scans goes its own way. "
+        f"The mean of the scans of {stem.split('/')[0]} could not be made; its scans are processed separately. "
         f"Why: {failures.marker_path(FAILURES, stem)}"
         for stem in plan.cohort.broken
     ]

@@ -117,7 +117,7 @@ def _conclude(display: Display, options: Sequence[str], folder: Path, status: in
     if status and progress.known and not display.failures:
         display.say("\n".join(progress.complaints))
     if status and progress.known:
-        display.say(f"All that was printed is in {folder / PRINTED}.")
+        display.say(f"The full output is in {folder / PRINTED}.")
 
 
 def with_pages(options: Sequence[str]) -> list[str]:

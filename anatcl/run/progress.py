@@ -1,4 +1,4 @@
-"""What Snakemake says while it runs, read line by line: jobs planned and finished by rule, and what went wrong."""
+"""Snakemake's output, read line by line while it runs: jobs planned and finished by rule, and what went wrong."""
 
 from __future__ import annotations
 

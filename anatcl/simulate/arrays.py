@@ -100,7 +100,9 @@ def simulate_arrays(
         Number of volumes.
     """
     if not 2 <= people <= 100_000:
-        raise InputError(f"Arrays of {plural(people, 'person')} cannot be simulated.", remedy="Choose 2 to 100000.")
+        raise InputError(
+            f"Arrays of {plural(people, 'participant')} cannot be simulated.", remedy="Choose 2 to 100000."
+        )
     if seed < 0:
         raise InputError(f"The seed {seed} is negative.", remedy="Choose 0 or more.")
     if not 0 <= severity <= 1:

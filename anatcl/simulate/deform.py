@@ -39,7 +39,7 @@ class Shape:
     scalp: float
 
     def to_template(self, points: NDArray[np.floating], head: HeadFields) -> NDArray[np.float64]:
-        """Carry points of shape (3, ...) from head coordinates to template mm."""
+        """Map points of shape (3, ...) from head coordinates to template mm."""
         flat = points.reshape(3, -1)
         nodes = (flat + REACH[:, None]) / NODE_MM
         moved = np.stack([ndimage.map_coordinates(f, nodes, order=1, mode="nearest") for f in self.field])
@@ -65,7 +65,7 @@ class Pose:
     shift: NDArray[np.float64]
 
     def to_head(self, world: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Carry points of shape (3, ...) from scanner to head coordinates."""
+        """Map points of shape (3, ...) from scanner to head coordinates."""
         return np.einsum("ij,i...->j...", self.rotation, world - self.shift.reshape(3, *[1] * (world.ndim - 1)))
 
 
@@ -101,7 +101,7 @@ def template_points(
 ) -> Array:
     """Template coordinates (mm), shape (3, X, Y, Z), of every voxel of a scan.
 
-    They are found on nodes `NODE_MM` apart and carried to the voxels by cubic B-splines, which keep straight lines
+    They are found on nodes `NODE_MM` apart and interpolated to the voxels by cubic B-splines, which keep straight lines
     straight and the map smooth.
     """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)

@@ -1,4 +1,4 @@
-"""How files and scans are named, which steps a scan goes through, and what a row of exclusions says."""
+"""Names of files and scans, the steps of a scan, and the columns of exclusions."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ QUALITY = (
 )
 # Of these, those that tell how good an image is, not how large a brain.
 QUALITY_CONFOUNDS = ("cjv", "cnr", "cut_cm2", "template_correlation", "template_dice")
-# Quality numbers of the surfaces of a hemisphere, as `measures surfaces` writes them.
+# Surface-quality metrics of the surfaces of a hemisphere, as `measures surfaces` writes them.
 SURFACE_QUALITY = ("euler", "intersections", "defects", "contrast", "area_cm2", "thickness_mm")
 # Metrics by the kind of a task.
 METRICS = {

@@ -1,4 +1,4 @@
-"""Sites that cannot be harmonised, feature tables of other names, targets that are no numbers: said, never NaN."""
+"""Sites that cannot be harmonised, feature tables of other names, targets that are not numbers: said, never NaN."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_half_of_a_feature_table_that_matches_is_said_beside_the_scores(
 ) -> None:
     names = cohort["participant_id"].where(cohort.index < 20, cohort["participant_id"].str.replace("-", "-0"))
     found = scored(cohort, tmp_path, AGE, cohort[["f0"]].assign(participant_id=names))
-    assert found["value"].notna().any() and found["flags"].str.contains("20 of 40 scans have no partner").all()
+    assert found["value"].notna().any() and found["flags"].str.contains("20 of 40 scans have no match").all()
     see(found["flags"].iloc[0])
 
 
@@ -156,7 +156,7 @@ def test_targets_that_are_no_numbers(text: str, example: str, cohort: pd.DataFra
     task = {"name": "score", "kind": "regression", "target": "score"}
     found = scored(cohort.assign(score=cohort["age"].map(text.format)), tmp_path, task)
     (flags,) = found["flags"]
-    assert "40 of 40 values of score are no numbers" in flags and example in flags
+    assert "40 of 40 values of score are not numbers" in flags and example in flags
     see(flags)
 
 

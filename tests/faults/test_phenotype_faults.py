@@ -235,8 +235,8 @@ def test_sessions_that_do_not_match(
     (data / "sessions.tsv").write_text("\n".join(["participant_id\tsession_id\tage", *rows]) + "\n")
     scans = refresh(data, tmp_path / "out")
     said = told(tmp_path / "out")
-    assert scans["age"].isna().any() and "sessions with scans have no partner" in said
-    assert "rows by session have no partner" in said and repair in said
+    assert scans["age"].isna().any() and "sessions with scans have no match" in said
+    assert "rows by session have no match" in said and repair in said
     see(said)
 
 
@@ -248,7 +248,7 @@ def test_sessions_that_do_not_match(
         ("sub-{:02d}_", "underscores"),
         ("sub_{:02d}", "prefix"),
         ("sub\u2013{:02d}", "prefix"),
-        ("sub-\u200b{:02d}", "signs that cannot be seen"),
+        ("sub-\u200b{:02d}", "invisible characters"),
     ],
     ids=["sub-001", "SUB-01", "sub-01_", "sub_01", "a dash", "an unseen sign"],
 )

@@ -102,7 +102,7 @@ EDITS: dict[str, Edit] = {
     "a module of all steps of preprocess": Edit(f"{CODE}/preprocess/ants.py", ("bias_correct",)),
     "a program that is run as a file": Edit(f"{CODE}/preprocess/ants_program.py", ("bias_correct",)),
     "the program of one engine": Edit(f"{CODE}/preprocess/greedy_program.py", ("register",)),
-    "quality numbers": Edit(f"{CODE}/preprocess/qc.py", ("qc",)),
+    "image-quality metrics": Edit(f"{CODE}/preprocess/qc.py", ("qc",)),
     "limits of quality": Edit(f"{CODE}/preprocess/gate.py", ("preprocess_chunk",)),
     "a method of thickness": Edit(f"{CODE}/measures/direct.py", ("measure",)),
     "the table of measures": Edit(f"{CODE}/measures/cohort.py", ("measures",)),
@@ -158,7 +158,7 @@ EDITS: dict[str, Edit] = {
         f"{STUDY}/corrections.tsv", ("participant_pages", "preprocess"), ("accept", "reject")
     ),
     "a note in the corrections": Edit(f"{STUDY}/corrections.tsv", (), ("looks good", "looks very good")),
-    "a corrected mask": Edit(f"{STUDY}/mask.nii.gz", ("skullstrip",)),
+    "a manually edited mask": Edit(f"{STUDY}/mask.nii.gz", ("skullstrip",)),
     "a table of FreeSurfer": Edit(f"{STUDY}/freesurfer/sub-01/stats/aseg.stats", ("measures",), ("1500000", "1510000")),
     "one image": Edit(f"{STUDY}/bids/sub-01/anat/sub-01_T1w.nii.gz", ("bias_correct",)),
     "one row of participants.tsv": Edit(

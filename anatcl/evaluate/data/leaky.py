@@ -82,7 +82,7 @@ def determined(problem: Problem, features: Features) -> list[str]:
     if x.shape[1] == 0 or len(y) < 4 or np.ptp(y) == 0:
         return []
     found = telling_columns(x, y, problem.task.kind)
-    return [f"leak? the feature {features.names[j]} alone nearly tells {problem.task.target}" for j in found[:3]]
+    return [f"leak? the feature {features.names[j]} alone nearly determines {problem.task.target}" for j in found[:3]]
 
 
 def telling_columns(x: np.ndarray, y: np.ndarray, kind: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""People's table of somebody else, and its join with tables of features: nothing is lost without being named."""
+"""A participants' table made elsewhere, and its join with tables of features: nothing is lost without being named."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KNOWN = ("age", "sex", "site", "diagnosis", "session_id")
 ENTITIES = re.compile(r"(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?(?:_.*)?")
 LONGITUDINAL = re.compile(r"\.(long|cross)\..*$")
 COLUMNS = ["table", "identifier", "participant_id", "session_id", "match"]
-NO_ROW, NO_FEATURES = "not among the people", "without features"
+NO_ROW, NO_FEATURES = "not among the participants", "without features"
 
 
 def read_people(
@@ -72,9 +72,9 @@ def _once(table: pd.DataFrame, path: str | Path) -> None:
     if table.duplicated(keys).any():
         twice = table.loc[table.duplicated(keys), "participant_id"].iloc[0]
         raise InputError(
-            f"{twice} stands in the table of people more than once.",
+            f"{twice} occurs in the table of participants more than once.",
             path,
-            "Keep one row per person, or add a column session_id.",
+            "Keep one row per participant, or add a column session_id.",
         )
 
 

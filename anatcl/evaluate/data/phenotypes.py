@@ -74,10 +74,10 @@ def add_phenotypes(scans: pd.DataFrame, cohort: dict[str, Any], folder: str | Pa
 
 
 def participants(entries: list[dict[str, Any]], folder: str | Path) -> pd.DataFrame:
-    """Everybody of a release's first table, ``scan`` and ``participant_id`` alike, where there are no images."""
+    """All participants of a release's first table, ``scan`` and ``participant_id`` alike, where there are no images."""
     first = next((e for e in entries if not e.get("optional")), None)
     if first is None:
-        raise InputError("the cohort names no table of people.", None, "Leave out --cohort.")
+        raise InputError("the cohort names no table of participants.", None, "Leave out --cohort.")
     plain = {k: v for k, v in first.items() if k != "visits"} | {"columns": {}, "labels": {}}
     found = read_entry(Path(folder) / first["file"], plain, pd.DataFrame())[["participant_id"]]
     return found.assign(scan=found["participant_id"])
@@ -143,7 +143,7 @@ def _number(column: pd.Series) -> pd.Series:
         return numbers
     if len(strange) < 0.2 * column.notna().sum():
         share = f"{len(strange)} of {plural(int(column.notna().sum()), 'value')}"
-        what = does(len(strange), "is no number", "are no numbers")
+        what = does(len(strange), "is not a number", "are not numbers")
         log.warning("column %s stays text: %s %s (such as %r)", column.name, share, what, strange.iloc[0])
     return column
 

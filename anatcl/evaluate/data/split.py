@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested: splits by participant, never by scan."""
+"""Splits into training and test rows: by participant, never by scan."""
 
 from __future__ import annotations
 

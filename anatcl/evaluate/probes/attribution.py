@@ -54,7 +54,7 @@ def integrated_gradients(
 
 
 def linear_attributions(readout: Readout, x: np.ndarray, average: np.ndarray) -> np.ndarray:
-    """Attribution of each feature of each person, (m, d); 0 where the person or everybody lacks it.
+    """Attribution of each feature of each person, (m, d); 0 where the participant, or every participant, lacks it.
 
     Rows add up to the prediction's distance from that for the average's features.
     """

@@ -1,6 +1,6 @@
 """Fine-tuning: the encoder itself is trained on the task, instead of a probe on frozen features.
 
-An option beside the probes, not a replacement: on few people it fits more than it learns, and it costs a training per
+An option besides the probes, not a replacement: with few participants it overfits, and it costs a training per
 fold. For fold k it starts from the encoder that was pretrained without fold k, or from one that serves every fold.
 """
 
@@ -75,7 +75,7 @@ class FineTune:
     arrays : PackedArrays
         Volumes.
     start : callable
-        Gives for a fold the encoder to start from and its ``model.json``, anew on every call.
+        Gives for a fold the encoder to start from and its ``model.json``, again on every call.
     device : Device
         Where to compute.
     epochs : int
@@ -119,7 +119,7 @@ class FineTune:
             The task prepares features by covariates or sites: a network that reads volumes has none to prepare.
         """
         if steps_of(problem.task):
-            raise Refused("fine-tuning cannot take covariates or sites out of volumes; the probe can.", problem)
+            raise Refused("fine-tuning cannot remove covariates or site effects from volumes; the probe can.", problem)
         return cross_validate(problem, features, splits, seed, make=lambda split: self._make(problem, split, seed))
 
     def _make(self, problem: Problem, split: Split, seed: int) -> Make:

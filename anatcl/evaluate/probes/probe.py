@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from anatcl.evaluate.probes.linear import LogisticProbe, RidgeProbe
+from anatcl.evaluate.probes.own import OwnProbe
 from anatcl.evaluate.probes.prepare import Preparation
 from anatcl.evaluate.probes.simple import ConstantProbe, NeighbourProbe
+from anatcl.spec.baselines import OwnBaseline
 from anatcl.spec.task import Task
 
 
@@ -51,14 +53,16 @@ class Classifier(Protocol):
 Make = Callable[[int], Any]
 
 
-def maker(task: Task, kind: str = "linear") -> Make:
-    """What makes the model of a task from the number of features: ridge or logistic regression, or neighbours.
+def maker(task: Task, kind: str | OwnBaseline = "linear") -> Make:
+    """What makes the model of a task from the number of features: ridge or logistic regression, neighbours, one's own.
 
     Without features it is the guess that needs none: the median, or the class frequencies.
     """
     regression = task.kind == "regression"
 
     def make(n_features: int) -> Regressor | Classifier:
+        if isinstance(kind, OwnBaseline):
+            return OwnProbe(kind, task.kind)
         if n_features == 0:
             return ConstantProbe(regression)
         if kind == "knn":
@@ -131,7 +135,7 @@ class Probe:
         return self.refit(y, rng)
 
     def refit(self, y: np.ndarray, rng: np.random.Generator) -> Probe:
-        """Learn the model anew for other labels of the same rows; the preparation knows no label and stays."""
+        """Fit the model again for other labels of the same rows; the preparation knows no label and stays."""
         self.model_ = self.make(self.prepared_.shape[1])
         y = y[:, None] if self.task.kind == "regression" and y.ndim == 1 else y
         self.model_.fit(self.prepared_, y, self.groups_, rng)

@@ -1,4 +1,4 @@
-"""Scores that stand beside the main ones: rates at the threshold, calibration, pooled and within-site values.
+"""Scores reported beside the main ones: rates at the threshold, calibration, pooled and within-site values.
 
 Weights are those of `anatcl.evaluate.statistics.metrics`: (b, n), one row per resample. A class is predicted where the
 log odds at equal class frequencies exceed zero; sensitivity, specificity and positive predictive value are of that

@@ -52,7 +52,7 @@ def describe(problem: Problem, predictions: pd.DataFrame | None = None) -> dict[
 
 
 def flags(problem: Problem, predictions: pd.DataFrame) -> list[str]:
-    """Warnings that belong beside every figure of a protocol."""
+    """Warnings for every score of a protocol."""
     first, found = _first_run(predictions), []
     kind, what = problem.task.kind, units.describe(problem.task, predictions)
     number = units.count(first)
@@ -62,7 +62,7 @@ def flags(problem: Problem, predictions: pd.DataFrame) -> list[str]:
     if refusal:
         found.append(f"few: {refusal}, so intervals are rough and methods are not tested")
     if any(predictions[level].nunique() < 2 for level in units.drawn(predictions)):
-        found.append("one draw: the interval does not hold what another draw would change")
+        found.append("one draw: the interval does not cover what another draw would change")
     return found
 
 
@@ -215,7 +215,7 @@ def _unseen_sites(protocol: str) -> bool:
 def _challenge(age: dict[str, Any], site: dict[str, Any]) -> dict[str, Any]:
     value = age["value"] * site["value"] ** CHALLENGE_POWER
     half = float(np.exp(np.hypot(_log_spread(age), CHALLENGE_POWER * _log_spread(site))))
-    mark = "" if _unseen_sites(str(age["protocol"])) else "MAE within sites, the challenge's is on unseen ones"
+    mark = "" if _unseen_sites(str(age["protocol"])) else "MAE within sites; the challenge's MAE is on unseen sites"
     name = f"challenge (age: {age['protocol']}, site: {site['protocol']})"
     change = {"metric": "openbhb_score", "protocol": name, "value": value, "flags": mark}
     return {str(key): item for key, item in age.items()} | change | {"low": value / half, "high": value * half}

@@ -54,7 +54,7 @@ def added_table(tables: Sequence[pd.DataFrame], kinds: dict[str, str], n_bootstr
 
 
 def _added(base: pd.DataFrame, mine: pd.DataFrame, kind: str, n_bootstrap: int, seed: int) -> dict[str, Any]:
-    """One row of `ADDED`; empty where nobody has both predictions."""
+    """One row of `ADDED`; empty where there are none both predictions."""
     known = base.drop_duplicates(["scan", "repeat"]).set_index(["scan", "repeat"])[
         "score" if kind == "binary" else "y_pred"
     ]

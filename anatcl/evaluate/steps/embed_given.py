@@ -1,4 +1,4 @@
-"""Frozen embeddings by an encoder that the user brings, from the maps of the preprocess stage."""
+"""Frozen embeddings by an outside encoder, from the maps of the preprocess stage."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Packed:
     def sample(self, scan: str, map_name: str) -> dict[str, Any]:
         """Refused: an adapter takes files."""
         remedy = "Give its weights and architecture instead, or let the run make maps (pretrain: arrays: empty)."
-        raise InputError("an adapter takes files of maps, and there are packed arrays alone.", None, remedy)
+        raise InputError("an adapter takes files of maps, and there are only packed arrays.", None, remedy)
 
     def _same(self, map_name: str) -> None:
         have = self.arrays.meta["map"]
@@ -257,5 +257,5 @@ def maps_of(
     if arrays:
         return Packed(open_arrays(arrays), table)
     if not folder:
-        raise InputError("nothing says where the maps are.", remedy="Give --maps-dir, or --arrays.")
+        raise InputError("no folder of maps and no packed arrays were given.", remedy="Give --maps-dir, or --arrays.")
     return Maps(folder, template, table)

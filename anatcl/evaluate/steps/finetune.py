@@ -1,4 +1,4 @@
-"""Fine-tuning from files to files: an option beside the probe."""
+"""Fine-tuning from files to files: an option besides the probe."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Ours:
 
 @dataclass(frozen=True)
 class Theirs:
-    """An encoder that the user brings (the first, where it is several), and the maps of the cohort.
+    """An outside encoder (the first, where it is several), and the maps of the cohort.
 
     Parameters
     ----------

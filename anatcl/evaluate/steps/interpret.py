@@ -177,7 +177,7 @@ def interpret_encoder(
         features = load_embeddings_of(embeddings, table["scan"])
         problem, features, splits = folds_of(wanted, table, features, read_tsv(cohort.folds), cohort.seed)
         if int(about["fold"]) not in splits:
-            raise Refused(f"fold {about['fold']} tests nobody of task {wanted.name}.", problem)
+            raise Refused(f"fold {about['fold']} tests no participant of task {wanted.name}.", problem)
         fold = fit_fold(problem, features, splits[int(about["fold"])], cohort.seed)
     except Refused as refusal:
         log.warning("no map: %s", refusal.reason)

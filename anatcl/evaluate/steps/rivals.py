@@ -1,4 +1,4 @@
-"""Two linear rivals of every encoder, fitted on the same people: what a network must beat.
+"""Two linear voxel baselines, fitted on the encoders' training participants: a network should beat them.
 
 ``voxel-pca``: principal components of the voxels. ``voxel-ridge``: regional measures predicted from the voxels by ridge
 regression. Both see block means of the packed volumes (at most `MOST` per volume) and the pretraining people of one
@@ -15,6 +15,7 @@ from scipy import linalg
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json
+from anatcl.base.words import plural
 from anatcl.evaluate.data.features import select_columns, write_embeddings
 from anatcl.evaluate.probes.linear import Standardise
 from anatcl.pretrain.arrays import PackedArrays, open_arrays
@@ -36,7 +37,7 @@ def run_rival(
     out_model: str | Path,
     measures: str | Path | None = None,
 ) -> None:
-    """Fit one rival without the people of one fold; write ``embeddings.npz`` and whom it was fitted on.
+    """Fit one voxel baseline without the participants of one fold; write its embeddings and training participants.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def run_rival(
     fold : int
         The fold whose people it must not see.
     kind : {"voxel-pca", "voxel-ridge"}
-        Which rival.
+        Which baseline.
     out, out_model : path
         ``embeddings.npz`` and ``model.json``.
     measures : path, optional
@@ -64,8 +65,9 @@ def run_rival(
     people = packed.rows["participant_id"].astype(str)
     train = people.isin(set(known)).to_numpy()
     if people[train].nunique() < FEWEST:
-        reason = f"{people[train].nunique()} people to learn from without fold {fold}, {FEWEST} needed."
-        raise InputError(reason, folds, "Use fewer folds, or leave the rival out of evaluate: rivals.")
+        count = plural(people[train].nunique(), "participant")
+        reason = f"{count} to fit on without fold {fold}, {FEWEST} needed."
+        raise InputError(reason, folds, "Use fewer folds, or remove the baseline from evaluate: rivals.")
     x = voxels(packed, train)
     found = components(x, train) if kind == VOXEL_PCA else measures_of_voxels(x, train, targets(measures, packed.rows))
     write_embeddings(out, packed.rows["scan"], people, found.astype(np.float32))
@@ -107,7 +109,7 @@ def components(x: np.ndarray, train: np.ndarray) -> np.ndarray:
 def targets(measures: str | Path | None, rows: pd.DataFrame) -> np.ndarray:
     """Regional measures of each packed volume, shape (N, t); NaN where a scan has none."""
     if measures is None:
-        raise InputError("voxel-ridge learns regional measures and was given none.", remedy="Give --measures.")
+        raise InputError("voxel-ridge needs regional measures, and none were given.", remedy="Give --measures.")
     table = read_tsv(measures)
     columns = select_columns(table, REGIONAL, measures)
     return table.set_index("scan")[columns].reindex(rows["scan"]).to_numpy(float)

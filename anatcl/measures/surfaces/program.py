@@ -7,7 +7,7 @@ through the files that the job names, and imports nothing from this package.
 The job (JSON) holds ``labels`` (NIfTI: 1 CSF, 2 grey, 3 white and filled, fractions between), ``template`` (an ``.npz``
 with ``surface``, ``sphere``, ``faces`` of fsaverage5), ``out`` (the ``.npz`` to write) and
 ``options``. The ``.npz`` holds ``faces``; ``central``, ``white``, ``pial``, ``sphere`` and ``registered`` (V, 3), all
-with the same vertices; ``thickness`` (V,). Numbers stand beside it as JSON (``numbers``).
+with the same vertices; ``thickness`` (V,). Metrics are written beside it as JSON (``numbers``).
 """
 
 import json

@@ -255,7 +255,7 @@ def histogram(values: Iterable[float], label: str, bins: int = 12) -> Markup:
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
     first, last = np.floor(array.min() / step), np.floor(array.max() / step) + 1
     counts, edges = np.histogram(array, bins=np.arange(first, last + 1) * step)
-    panel = Panel((float(edges[0]), float(edges[-1])), (0, counts.max() * 1.08 or 1), 300, 150, label, "Scans")
+    panel = Panel((float(edges[0]), float(edges[-1])), (0, max(5.0, counts.max() * 1.08)), 300, 150, label, "Scans")
     bars = "".join(_bar(panel, *bar) for bar in zip(counts, edges[:-1], edges[1:], strict=True))
     spread = f"{array.min():.3g} to {array.max():.3g}, median {np.median(array):.3g}"
     return panel.draw(f"Histogram of {label}: {plural(len(array), 'scan')}, {spread}.", bars)

@@ -94,13 +94,22 @@ def results_context(sources: Sources) -> dict[str, Any]:
         "verdict": verdict(best, results.beside(sources.evaluate, "comparisons.tsv")),
         "baselines": [name for name in words.BASELINES if name in run],
         "skipped": results.skipped(sources.evaluate),
-        "audit": results.records(results.beside(sources.evaluate, "audit.tsv")),
+        "audit": results.records(alike(results.beside(sources.evaluate, "audit.tsv"))),
         "confounds": results.records(results.beside(sources.evaluate, "confounds.tsv")),
         "added": results.records(results.beside(sources.evaluate, "added.tsv")),
         "classes": classes.classes(results.predictions(sources.evaluate)),
         "checklist": checklist.checklist(checklist.run_of(sources)),
         "subgroups": subgroups.tables(results.beside(sources.evaluate, "subgroups.tsv")),
     }
+
+
+def alike(audit: pd.DataFrame) -> pd.DataFrame:
+    """The audit with one row for the encoders of a method that differ in nothing but their number: ``0, 1, 2``."""
+    if "encoder" not in audit:
+        return audit
+    same = [column for column in audit if column != "encoder"]
+    groups = audit.astype({"encoder": str}).groupby(same, sort=False, dropna=False)
+    return groups["encoder"].agg(", ".join).reset_index()
 
 
 def table_files(sources: Sources, group: str) -> dict[str, str]:

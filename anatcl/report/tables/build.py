@@ -23,6 +23,7 @@ DEFAULTS: dict[str, str | float] = {
     "protocol": "cross-validation",
     "low": float("nan"),
     "high": float("nan"),
+    "seed_sd": float("nan"),
     "n": float("nan"),
     "flags": "",
     "marks": "",
@@ -143,8 +144,8 @@ def _row(method: str, protocol: str, rows: pd.DataFrame, columns: tuple[Column, 
 
 def _cell(row: pd.Series) -> Cell:
     decimals, marks = words.metric_of(row["metric"]).decimals, str(row["marks"]).split()
-    value, low, high, n = (float(row[name]) for name in ("value", "low", "high", "n"))
-    return Cell(value, low, high, n, decimals, best="best" in marks, above="above" in marks)
+    value, low, high, n, spread = (float(row[name]) for name in ("value", "low", "high", "n", "seed_sd"))
+    return Cell(value, low, high, n, decimals, best="best" in marks, above="above" in marks, spread=spread)
 
 
 def flag_lines(rows: pd.DataFrame) -> list[str]:

@@ -55,7 +55,7 @@ def test_markers_of_scans_outside_the_cohort_do_not_count(plan):
 def test_no_scan_left_is_a_sentence(plan):
     for scan in SCANS:
         failures.mark(FAILURES, scan, "preprocess register", "x")
-    with pytest.raises(InputError, match="no scan to work on"):
+    with pytest.raises(InputError, match="no scan to process"):
         _ = Plan.of_job().cohort.scans
 
 
