@@ -206,7 +206,7 @@ def test_what_changes_no_weight_starts_nothing_anew(pretrain, caplog):
     pretrain("one", epochs=2, joint={"one": {"anatcl-z": 1}}, permuted=["other"])
     more = {"one": {"anatcl-z": 1}, "two": {"supcon": 1}}
     folder = pretrain("one", epochs=3, joint=more, probe_every=1, permuted=False)
-    assert "resumed after epoch 2" in caplog.text and "starts anew" not in caplog.text
+    assert "resumed after epoch 2" in caplog.text and "starts from the beginning" not in caplog.text
     found = load_file(folder / "encoder.safetensors")
     assert all(torch.equal(found[name], value) for name, value in straight.items())
     assert read_tsv(folder / "history.tsv")["probe_age_mae"].notna().tolist() == [False, False, True]
