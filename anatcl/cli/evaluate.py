@@ -36,7 +36,12 @@ def _embed(steps: argparse._SubParsersAction) -> None:
     )
     step.add_argument("--batch", type=int, default=0, metavar="N", help="volumes per batch (default: by device)")
     step.add_argument(
-        "--reinitialise", type=int, nargs="+", default=[], metavar="SEED", help="draw its weights anew from these seeds"
+        "--reinitialise",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="SEED",
+        help="draw new initial weights from these seeds",
     )
     step.add_argument("--out", required=True, metavar="FILE", help="embeddings.npz to write")
     step.set_defaults(function=_run_embed)

@@ -87,7 +87,7 @@ class Methods:
 
     @functools.cached_property
     def brought(self) -> list[str]:
-        """Outside encoders, without those that were pretrained on this very cohort."""
+        """Outside encoders, without those that were pretrained on this cohort."""
         known = seen(self.config)
         return [name for name in self.config.evaluate.encoders if name not in known]
 

@@ -117,7 +117,7 @@ class Imaging:
         return [] if own else self._of_person(scan, ends)
 
     def transforms_of_person(self, scan: str) -> list[str]:
-        """What `register` takes over: alignment, affine, forward and inverse composite; or nothing."""
+        """Transforms that `register` reuses: alignment, affine, forward and inverse composite; or nothing."""
         there = f"from-T1w_to-{self.template}"
         ends = (f"{there}_desc-affine_xfm.mat", f"{there}_mode-image_xfm.h5")
         return self._of_person(scan, (*ends, f"from-{self.template}_to-T1w_mode-image_xfm.h5"))

@@ -65,7 +65,7 @@ def _steps(plan: Plan, scan: str) -> list[str]:
 
 
 def watch_for_stop() -> None:
-    """Remember that somebody pressed Ctrl-C; what follows stays as it was.
+    """Record that Ctrl-C was pressed; what follows stays as it was.
 
     A terminal sends the signal to this process and to `anatcl run` above it, which hands it on: one of the two counts.
     """
@@ -103,8 +103,15 @@ def stopped_steps(since: float) -> list[tuple[str, str]]:
     return found
 
 
-def report_failed(plan: Plan) -> str:
-    """What to tell the user after a run with failures: how many scans, why, and what to type next."""
+def report_failed(plan: Plan, finished: bool = False) -> str:
+    """What to tell the user after a run with failures: how many scans, why, and what to type next.
+
+    Parameters
+    ----------
+    plan : Plan
+    finished : bool
+        A second pass has finished the cohort without these scans.
+    """
     if _asked_to_stop.is_set():
         return STOPPED
     table = plan.cohort.failed
@@ -125,8 +132,12 @@ def report_failed(plan: Plan) -> str:
     ]
     if len(table) > 20:
         lines.append(f"  ... and {len(table) - 20} more, in {FAILURES}")
-    lines.append("Run the same command again to finish the cohort without them (`anatcl run` does so by itself),")
-    lines.append("or with --config 'failures={retry: true}' to try them again.")
+    again = "with --config 'failures={retry: true}' to try them again."
+    if finished:
+        lines.append(f"The cohort is finished without them. Run the same command {again}")
+    else:
+        lines.append("Run the same command again to finish the cohort without them (`anatcl run` does so by itself),")
+        lines.append(f"or {again}")
     return "\n".join([*means, *lines])
 
 

@@ -77,7 +77,7 @@ def run(options: Sequence[str], temporary: str | None = None, show_all: bool = F
             status = status if made >= 0 else made
         if left_out or (shown and _scans_failed(folder, start)):
             with Inside(folder):
-                log.warning("%s", report_failed(Plan.of_job()))
+                log.warning("%s", report_failed(Plan.of_job(), bool(left_out) and not status))
         if shown and not status:
             sys.stdout.write(closing(folder, start))
         return abs(status)

@@ -213,7 +213,8 @@ class Evaluate(Section):
     ] = Field(BASELINES, description="baselines without an encoder, shown in every table")
     own: dict[str, OwnBaseline] = Field(
         {},
-        description="your own baselines, shown there, too: name to {baseline: module:Class, arguments, columns}",
+        description="baselines of your own, also shown in every table: name to "
+        "{baseline: module:Class, arguments, columns}",
     )
     rivals: Annotated[
         tuple[Annotated[str, known_word(RIVALS)], ...], BeforeValidator(several), AfterValidator(_once)

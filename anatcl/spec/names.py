@@ -16,7 +16,7 @@ REGIONAL, TISSUE, DEMOGRAPHIC, GUESS = "regional-measures", "tissue-volumes", "a
 # Site, age, sex, head size and image quality: what a method must add to.
 CONFOUNDS = "confounds"
 BASELINES = (REGIONAL, TISSUE, DEMOGRAPHIC, CONFOUNDS, GUESS)
-# Linear rivals of the encoders, fitted on the same people.
+# Linear rivals of the encoders, fitted on the same participants.
 VOXEL_PCA, VOXEL_RIDGE = "voxel-pca", "voxel-ridge"
 RIVALS = (VOXEL_PCA, VOXEL_RIDGE)
 MAPS = ("vbm", "quasi-raw")

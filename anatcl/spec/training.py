@@ -77,7 +77,7 @@ class Common(Section):
         "resnet18", description=f"network: {', '.join(encoders())}, or module:Class of a network of your own"
     )
     epochs: Count = Field(300, description="passes over the training scans")
-    batch_size: Annotated[Whole, Field(ge=2)] = Field(32, description="subjects in a batch, over all processes")
+    batch_size: Annotated[Whole, Field(ge=2)] = Field(32, description="participants in a batch, over all processes")
     learning_rate: Positive = Field(1e-4, description="the optimiser's learning rate")
     temperature: Positive = Field(0.1, description="temperature of the similarities: divides cosines")
     age_sigma: Positive = Field(2.0, description="width of the age kernel, in years")

@@ -1,4 +1,4 @@
-"""What the probes see: embeddings of encoders, columns of a measures table, anybody's feature table, or nothing."""
+"""Features of the probes: embeddings of encoders, columns of a measures table, another feature table, or none."""
 
 from __future__ import annotations
 
@@ -169,7 +169,8 @@ def load_table(path: str | Path, feature_set: str, scans: pd.DataFrame, used: Co
     Parameters
     ----------
     path : str or Path
-        TSV or CSV with a column ``scan``, or ``participant_id`` (and ``session_id``) where features are per person.
+        TSV or CSV with a column ``scan``, or ``participant_id`` (and ``session_id``) where features are per
+        participant.
     feature_set : str
         ``regional-measures`` (every thickness, volume and area of a region), ``tissue-volumes`` (TIV, GM, WM, CSF),
         ``majority-median`` (none), ``all`` (every numeric column but those of `used` and of the scans table), or a

@@ -190,7 +190,7 @@ class _Moved:
 
 
 def frame_of(problem: Problem, split: Split) -> pd.DataFrame:
-    """Who is tested in a split: scan, participant_id, repeat, encoder, fold."""
+    """Tested rows of a split: scan, participant_id, repeat, encoder, fold."""
     rows = problem.rows.iloc[split.test]
     return pd.DataFrame(
         {
@@ -309,11 +309,11 @@ def classified(
 
 
 def age_bias(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Slope and intercept of the gap (prediction - target) on the target, from training people's own out-of-fold gaps.
+    """Slope and intercept of the gap (prediction - target) on the target, from out-of-fold gaps of the training part.
 
-    What they say is taken from a tested person's prediction by that person's true age. The corrected gap is fit for
-    comparing groups; the corrected prediction knows the age, so its error is not a measure of accuracy and both stand
-    in the table.
+    What they say is taken from a tested participant's prediction by that person's true age. The corrected gap is fit
+    for comparing groups; the corrected prediction knows the age, so its error is not a measure of accuracy and both
+    stand in the table.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """Two linear voxel baselines, fitted on the encoders' training participants: a network should beat them.
 
 ``voxel-pca``: principal components of the voxels. ``voxel-ridge``: regional measures predicted from the voxels by ridge
-regression. Both see block means of the packed volumes (at most `MOST` per volume) and the pretraining people of one
-fold; both give features of everybody, in the form of an encoder's embeddings.
+regression. Both see block means of the packed volumes (at most `MOST` per volume) and the pretraining participants of
+one fold; both give features of everybody, in the form of an encoder's embeddings.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def run_rival(
     Raises
     ------
     InputError
-        Too few people, or no measures to learn from.
+        Too few participants, or no measures to learn from.
     """
     packed = open_arrays(arrays)
     table = read_tsv(folds)
@@ -118,8 +118,8 @@ def targets(measures: str | Path | None, rows: pd.DataFrame) -> np.ndarray:
 def measures_of_voxels(x: np.ndarray, train: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Regional measures predicted from voxels by ridge regression, shape (N, t).
 
-    Training people get the prediction of the model without them (in closed form), so that a probe sees the same kind of
-    features in training and test. One penalty, chosen by these errors, serves all measures.
+    Training participants get the prediction of the model without them (in closed form), so that a probe sees the same
+    kind of features in training and test. One penalty, chosen by these errors, serves all measures.
     """
     rows = np.flatnonzero(train & np.isfinite(y).any(1))
     if len(rows) < FEWEST:

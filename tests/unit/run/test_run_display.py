@@ -217,8 +217,9 @@ def test_the_last_line_of_a_finished_run_counts_its_jobs(tmp_path: Path) -> None
     shown = display.Display(tmp_path, 1, lambda: [], out)
     for line in [*plan(1), *(line for rule in [*STEPS, "measures"] for line in job(rule, 1, "sub-1"))]:
         shown.feed(line)
+    shown.tick()
     shown.close()
-    assert f"  all {len(STEPS) + 1} jobs are done; " in out.getvalue().splitlines()[-1]
+    assert [f"  all {len(STEPS) + 1} jobs are done; " in line for line in out.getvalue().splitlines()] == [True]
 
 
 def test_jobs_side_by_side_shorten_the_time_left(tmp_path: Path) -> None:

@@ -45,6 +45,10 @@ def test_a_marker_of_the_step_itself_is_kept(plan):
     failures.mark(FAILURES, SCANS[0], "preprocess bias_correct", InputError("it is empty."))
     assert mark_missing(plan, 0) == []
     assert "it is empty" in report_failed(Plan.of_job())
+    assert "Run the same command again" in report_failed(Plan.of_job())
+    assert (
+        "is finished without them" in (done := report_failed(Plan.of_job(), finished=True)) and "again to" not in done
+    )
 
 
 def test_markers_of_scans_outside_the_cohort_do_not_count(plan):
