@@ -269,6 +269,9 @@ def _columns(plan: Plan, table: pd.DataFrame) -> Found:
     for number, column in enumerate(settings.confounds):
         if column not in (*VOLUMES, *QUALITY):  # known once the scans are measured
             yield from lacking(("evaluate", "confounds", number), column, table)
+    for number, column in enumerate(settings.decode_adjust if settings.decode != "none" else ()):
+        if column not in (*usual.decode_adjust, *VOLUMES):
+            yield from lacking(("evaluate", "decode_adjust", number), column, table)
     if settings.shuffle_within:
         yield from lacking(("evaluate", "shuffle_within"), settings.shuffle_within, table)
 

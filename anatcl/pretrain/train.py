@@ -88,6 +88,7 @@ def train(
 
 def _train(inputs: Inputs, options: Options, place: Device, world: distributed.World) -> int:
     log.info("%s, fold %d, on %s", inputs.method, inputs.fold, place)
+    options = options.of(inputs.method)
     method = find_method(inputs.method, options)
     loss = method.loss(options) if method.loss else None
 
@@ -104,7 +105,7 @@ def _train(inputs: Inputs, options: Options, place: Device, world: distributed.W
         )
     if "features" in needs:
         part = imputed(part)
-        part = permuted(part, options.seed) if options.permutes(inputs.method) else part
+        part = permuted(part, options.seed) if options.permuted else part
     data = Data(arrays, part, held_out_part(cohort, folds, inputs.fold), inputs.method, inputs.fold)
 
     out = Path(inputs.out_dir)

@@ -43,6 +43,8 @@ PRETRAIN = RESULTS / "pretrain"
 EVALUATE = RESULTS / "evaluate"
 REPORT = RESULTS / "report"
 INTERPRETATION = EVALUATE / "interpretation"
+# Embeddings of changed scans, {perturbation}/{method}/..., as those of clean scans lie in EVALUATE.
+PERTURBED = EVALUATE / "perturbed"
 FAILURES = RESULTS / "failures"
 LOGS = Path("logs")
 BENCHMARKS = RESULTS / "benchmarks"

@@ -19,6 +19,8 @@ BASELINES = (REGIONAL, TISSUE, DEMOGRAPHIC, CONFOUNDS, GUESS)
 # Linear rivals of the encoders, fitted on the same participants.
 VOXEL_PCA, VOXEL_RIDGE = "voxel-pca", "voxel-ridge"
 RIVALS = (VOXEL_PCA, VOXEL_RIDGE)
+# Changes of a map that leave the anatomy as it is, see `anatcl.evaluate.data.perturb`.
+PERTURBATIONS = ("gain", "blur", "noise", "resample", "contrast")
 MAPS = ("vbm", "quasi-raw")
 TISSUES = ("gm", "wm", "csf")
 # Columns of global volumes that the measures add to the scans table, in mm3.

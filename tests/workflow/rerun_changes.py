@@ -57,6 +57,12 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "evaluate: tasks": ({"evaluate": {"tasks": ["sex"]}}, ("confounds",)),
     "evaluate: baselines": ({"evaluate": {"baselines": ["majority-median"]}}, ("evaluate",)),
     "evaluate: protocols": ({"evaluate": {"protocols": ["repeated"]}}, ("baseline", "probe")),
+    "evaluate: decode": ({"evaluate": {"decode": "measures"}}, ("decode", "methods_text")),
+    "evaluate: decode_adjust": ({"evaluate": {"decode_adjust": ["age"]}}, ("methods_text",)),
+    "evaluate: perturb": (
+        {"evaluate": {"perturb": ["gain"]}},
+        ("embed_perturbed", "methods_text", "rival_perturbed"),
+    ),
     "evaluate: subgroups": ({"evaluate": {"subgroups": ["sex"]}}, ("evaluate",)),
     "evaluate: site_column": ({"evaluate": {"site_column": "scanner"}}, ("baseline", "confounds", "probe")),
     "evaluate: features": ({"evaluate": {"features": {"other": {"columns": "o.*"}}}}, ("baseline",)),
