@@ -25,6 +25,8 @@ SCRIPT = """if True:
     def state():
         return [layer.fp32_precision for layer in layers], [said(get) for get in older]
 
+    with applied(Device(torch.device("cpu"), "fp32", True)):
+        pass  # what torch imports on the way it imports once, before the forks
     bad = []
     for wish in sys.argv[1:]:
         if os.fork() == 0:
