@@ -98,6 +98,8 @@ def number(key: Key, endpoint: str, one: Found, details: dict[str, Any]) -> Row:
     extra, freedom = one.replicates.draw_variance
     lacking = 0.0 if np.isnan(one.lacking) else one.lacking
     low, high = bootstrap.interval(one.replicates.values, lacking, n=one.n, extra=extra, extra_freedom=freedom)
+    if endpoint.startswith(("auc", "few", "sex")):
+        low, high = max(low, 0.0), min(high, 1.0)
     about = {"method": key[0], "pooling": key[1], "endpoint": endpoint, "seeds": details["/".join(key)]["seeds"]}
     return about | {"value": float(one.replicates.values[0]), "low": low, "high": high}
 

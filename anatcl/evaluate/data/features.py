@@ -94,6 +94,8 @@ def demographics(table: pd.DataFrame, target: str) -> Features:
 
 def write_embeddings(out: str | Path, scans: pd.Series, people: pd.Series, found: np.ndarray) -> None:
     """Write ``embeddings.npz`` as :func:`load_embeddings` reads it: scan, participant_id, embedding (N, D)."""
+    if not len(scans) == len(people) == len(found):
+        raise ValueError(f"{len(found)} embeddings of {len(scans)} scans and {len(people)} people")
     with atomic_path(out) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, scan=scans.to_numpy(str), participant_id=people.to_numpy(str), embedding=found)
 

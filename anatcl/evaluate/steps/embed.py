@@ -55,8 +55,12 @@ def embed(
     parameters |= {"perturb": perturb, "fold": fold} if perturb else {}
     with recorded(Path(out).parent, parameters) as record, applied(where):
         rows = rows_of_fold(packed, folds, fold) if folds is not None else np.arange(len(packed.rows))
-        parts = changed_parts(packed, perturb, rows) if perturb else [packed]
-        found = np.concatenate([embed_arrays(model, part, device=where, batch_size=batch).numpy() for part in parts])
+        if perturb:
+            parts = changed_parts(packed, perturb, rows)
+            made = [embed_arrays(model, part, device=where, batch_size=batch).numpy() for part in parts]
+            found = np.concatenate(made)
+        else:
+            found = embed_arrays(model, packed, rows, device=where, batch_size=batch).numpy()
         record |= {"volumes": len(found), "features": found.shape[1]}
         bad = ~np.isfinite(found).all(1)
         if bad.any():
