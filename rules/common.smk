@@ -27,6 +27,7 @@ from anatcl.run.costs import check_disk
 from anatcl.run.failed import report_failed, watch_for_stop
 from anatcl.spec import layout
 from anatcl.spec.layers import spoken
+from anatcl.spec.names import PERTURBATIONS
 from asked import scans_alone
 from mends import apply_mends, lift_default_rate, ready
 
@@ -80,6 +81,7 @@ wildcard_constraints:
     tuned="|".join(PLAN.methods.tuned) or "none",
     trained="|".join(PLAN.methods.trainings) or "none",
     member=r"\d+",
+    perturbation="|".join(PERTURBATIONS),
     task=layout.TASK_PATTERN,
 
 
@@ -377,6 +379,18 @@ def feature_columns(wildcards):
 def embedding_files(wildcards):
     """Embeddings of a method, by fold and by seed."""
     return PLAN.methods.embeddings(wildcards.embedded)
+
+
+@ready
+def changed_files(wildcards):
+    """Embeddings of a method from changed scans, by perturbation, seed and fold."""
+    return PLAN.methods.changed_embeddings(wildcards.embedded)
+
+
+@ready
+def shaken_seeds(wildcards):
+    """How many seeds of a method see changed scans."""
+    return PLAN.methods.shaken_seeds(wildcards.embedded)
 
 
 @ready

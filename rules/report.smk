@@ -152,6 +152,8 @@ rule report:
         runtime="results/report/runtime.tsv",
         methods="results/report/methods.md",
         maps=PLAN.tasks.maps,
+        decoded=PLAN.methods.decoded,
+        perturbed=PLAN.tasks.shaken,
         config=resolved_config,
         cohort=PLAN.cohort.page,
     output:
@@ -189,6 +191,8 @@ rule report:
         " --runtime {input.runtime:q}"
         " --methods {input.methods:q}"
         " {params.maps_dir:q}"
+        " --decoded {input.decoded:q}"
+        " --perturbed {input.perturbed:q}"
         " --config {input.config:q}"
         " --cohort-page {input.cohort:q}"
         " --title {params.title:q}"

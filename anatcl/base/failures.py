@@ -22,7 +22,7 @@ ENDS = (".", "!", "?")  # of a sentence
 
 
 def marker_path(folder: str | Path, scan: str) -> Path:
-    """Where the marker of `scan` lies."""
+    """Path of the marker of `scan`."""
     return Path(folder) / f"{scan}.json"
 
 

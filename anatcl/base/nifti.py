@@ -1,4 +1,4 @@
-"""Where a NIfTI image lies: what the standard defines is repaired, what contradicts itself is settled or refused.
+"""Orientation and size of a NIfTI image: what the standard defines is repaired, contradictions are resolved or refused.
 
 The order is the standard's: the sform where its code says so and it is usable, else the qform, else the voxel sizes
 alone. Where sform and qform disagree about the size of a voxel or about left and right, that of the scanner (code 1)

@@ -1,4 +1,4 @@
-"""The index of packed arrays: the people of their ``rows.tsv``, asked for and left out as those of a dataset."""
+"""The index of packed arrays: the participants of their ``rows.tsv``, filtered like those of a dataset."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _exclusion(row: dict[str, str] | pd.Series, reason: str, remedy: str) -> dic
 
 
 def _people(scans: pd.DataFrame) -> pd.DataFrame:
-    """One row for each person: scans, and what is the same in all of them."""
+    """One row for each participant: scans, and what is the same in all of them."""
     rows = []
     for person, mine in scans.groupby("participant_id", sort=True):
         same = [c for c in scans.columns if c not in FIRST and mine[c].nunique(dropna=False) == 1]

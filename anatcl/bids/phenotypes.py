@@ -29,7 +29,7 @@ Key = tuple[str, str]  # participant_id, session_id ("" where a row holds for ev
 
 @dataclasses.dataclass
 class Phenotypes:
-    """What is known of people and sessions.
+    """What is known of participants and sessions.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Phenotypes:
 def read(
     root: Path, sessions: Iterable[tuple[str, Table]], options: Options, tables: Sequence[Path] | None = None
 ) -> Phenotypes:
-    """Read the tables of people, ``sessions.tsv`` and the given ``sub-*_sessions.tsv`` tables.
+    """Read the tables of participants, ``sessions.tsv`` and the given ``sub-*_sessions.tsv`` tables.
 
     Parameters
     ----------

@@ -31,12 +31,12 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a table of people or sessions.
+    """Read a table of participants or sessions.
 
     Raises
     ------
     InputError
-        It is not a text table, a column name stands twice, or a row has more cells than the header.
+        It is not a text table, a column name occurs twice, or a row has more cells than the header.
     """
     warnings: list[str] = []
     text = _text(path, warnings)

@@ -162,7 +162,7 @@ def _is_a_head(cubic_mm: float) -> bool:
 
 
 def sexes(rows: Rows, description: Mapping[str, Any], options: Options, warn: Warn) -> None:
-    """Bring sexes to M and F: configured codes first, then those of the sidecar, then plain words."""
+    """Convert sexes to M and F: configured codes first, then those of the sidecar, then plain words."""
     levels = {str(k).lower(): _level(v) for k, v in _levels(description).items()}
     chosen = {k.lower(): v for k, v in options.sex_levels.items()}
     unknown: set[str] = set()

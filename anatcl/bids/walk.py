@@ -34,7 +34,7 @@ class Problem:
 
 @dataclasses.dataclass
 class Listing:
-    """What lies under the participants' folders; all paths are relative to the dataset."""
+    """Contents of the participants' folders; all paths are relative to the dataset."""
 
     participants: list[str] = dataclasses.field(default_factory=list)
     images: list[str] = dataclasses.field(default_factory=list)

@@ -9,8 +9,8 @@ from anatcl.cli.pretrain import device_flags
 
 DESCRIPTION = """Embed images with a trained encoder. Preprocessed maps (of the preprocess stage, CAT12 mwp1) are
 checked against the encoder's model.json and used as they are; raw T1w scans go through the preprocess stage first.
-An image that cannot be used, or fails the quality gate, is listed and left out of the
-table, whose columns scan, participant_id, e000 ... evaluate: features takes as they are."""
+An image that cannot be used, or is beyond a quality limit, is listed and left out of the
+table. Its columns are scan, participant_id, e000 ...; evaluate: features can read it without changes."""
 
 
 def register(stages: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from anatcl.cli import evaluate_finetune, evaluate_given, evaluate_interpret, evaluate_tables
+from anatcl.cli import evaluate_finetune, evaluate_given, evaluate_held, evaluate_interpret, evaluate_tables
 
 
 def register(stages: argparse._SubParsersAction) -> None:
@@ -17,6 +17,7 @@ def register(stages: argparse._SubParsersAction) -> None:
     _task(steps)
     evaluate_finetune.register(steps)
     evaluate_interpret.register(steps)
+    evaluate_held.register(steps)
     _scores(steps)
     _table(steps)
     evaluate_tables.register(steps)
@@ -36,8 +37,16 @@ def _embed(steps: argparse._SubParsersAction) -> None:
     )
     step.add_argument("--batch", type=int, default=0, metavar="N", help="volumes per batch (default: by device)")
     step.add_argument(
-        "--reinitialise", type=int, nargs="+", default=[], metavar="SEED", help="draw its weights anew from these seeds"
+        "--reinitialise",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="SEED",
+        help="draw new initial weights from these seeds",
     )
+    evaluate_held.perturb_flag(step)
+    step.add_argument("--folds", metavar="FILE", help="folds.tsv: embed only the people tested in --fold")
+    step.add_argument("--fold", type=int, default=-1, metavar="K", help="fold of --folds")
     step.add_argument("--out", required=True, metavar="FILE", help="embeddings.npz to write")
     step.set_defaults(function=_run_embed)
 
@@ -56,6 +65,9 @@ def _run_embed(args: argparse.Namespace) -> None:
         batch=args.batch,
         precision=args.precision,
         reinitialise=tuple(args.reinitialise),
+        perturb=args.perturb,
+        folds=args.folds,
+        fold=args.fold,
     )
 
 
@@ -68,6 +80,7 @@ def _rival(steps: argparse._SubParsersAction) -> None:
     step.add_argument("--folds", required=True, metavar="FILE", help="folds.tsv: participant_id, fold")
     step.add_argument("--fold", required=True, type=int, metavar="K", help="fold whose participants are held out")
     step.add_argument("--measures", metavar="FILE", help="measures.tsv, for voxel-ridge")
+    evaluate_held.perturb_flag(step)
     step.add_argument("--out", required=True, metavar="FILE", help="embeddings.npz to write")
     step.add_argument(
         "--out-model", required=True, metavar="FILE", help="model.json to write: the participants that it was fitted on"
@@ -78,7 +91,7 @@ def _rival(steps: argparse._SubParsersAction) -> None:
 def _run_rival(args: argparse.Namespace) -> None:
     from anatcl.evaluate.steps.rivals import run_rival
 
-    run_rival(args.arrays, args.folds, args.fold, args.kind, args.out, args.out_model, args.measures)
+    run_rival(args.arrays, args.folds, args.fold, args.kind, args.out, args.out_model, args.measures, args.perturb)
 
 
 def _task(steps: argparse._SubParsersAction) -> None:

@@ -69,7 +69,7 @@ def _skullstrip(steps: Any) -> None:
         "--method",
         choices=["auto", "ants", "deepbet", "mask", "none"],
         default="auto",
-        help="where the masks come from; auto: what the recipe says",
+        help="where the masks come from; auto: as in the recipe",
     )
     parser.add_argument("--mask", type=Path, nargs="?", metavar="PATH", help="given brain mask, for --method mask")
     person_flag(
@@ -132,7 +132,7 @@ def _register(steps: Any) -> None:
         "--engine",
         choices=["auto", "ants", "greedy"],
         default="auto",
-        help="engine of the deformable registration; auto: what the recipe says",
+        help="engine of the deformable registration; auto: as in the recipe",
     )
     person_flag(
         parser,

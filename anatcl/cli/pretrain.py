@@ -12,7 +12,7 @@ from anatcl.cli.main import source_flags
 TRAIN_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("--encoder", str, "network: resnet18, resnet34, resnet50, densenet121 or resnet-tiny"),
     ("--epochs", int, "passes over the training scans"),
-    ("--batch-size", int, "subjects in a batch, over all processes"),
+    ("--batch-size", int, "participants in a batch, over all processes"),
     ("--learning-rate", float, "the optimiser's learning rate"),
     ("--temperature", float, "temperature of the similarities"),
     ("--age-sigma", float, "width of the age kernel, years"),

@@ -54,6 +54,8 @@ def _register_page(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--runtime", metavar="TSV", help="time and memory per rule (`report runtime`)")
     parser.add_argument("--methods", metavar="MD", help="methods text (`report methods`)")
     parser.add_argument("--interpretation-dir", metavar="DIR", help="maps of `evaluate interpret`, when there are any")
+    parser.add_argument("--decoded", nargs="*", default=[], metavar="TSV", help="tables of `evaluate decode`")
+    parser.add_argument("--perturbed", nargs="*", default=[], metavar="TSV", help="tables of `evaluate perturbed`")
     parser.add_argument("--config", metavar="YAML", help="resolved configuration, quoted in the page")
     parser.add_argument("--cohort-page", nargs="?", metavar="HTML", help="page of the cohort (`report cohort`), linked")
     parser.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
@@ -172,6 +174,8 @@ def _page(args: argparse.Namespace) -> None:
         interpretation=args.interpretation_dir,
         config=args.config,
         cohort_page=args.cohort_page,
+        decoded=args.decoded,
+        perturbed=args.perturbed,
     )
     write_page(sources, args.out, title=args.title, gallery_limit=args.gallery_limit)
 

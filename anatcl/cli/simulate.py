@@ -37,6 +37,17 @@ def register(stages: argparse._SubParsersAction) -> None:
         metavar="S",
         help="with --arrays: mean severity of the patients, 0 to 1 (default 0.18, mild)",
     )
+    parser.add_argument(
+        "--scanners",
+        type=int,
+        metavar="N",
+        help="with --arrays: sites whose scanners differ in contrast and segmentation (default: 3 plainer sites)",
+    )
+    parser.add_argument(
+        "--second-disease",
+        action="store_true",
+        help="with --arrays: half of the patients have wide ventricles and a small hippocampus, not a thin cortex",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier simulation in DIR")
     parser.set_defaults(function=simulate)
 
@@ -46,14 +57,18 @@ def simulate(args: argparse.Namespace) -> None:
     if args.arrays is not None:
         from anatcl.simulate.arrays import simulate_arrays
 
-        severity = {} if args.severity is None else {"severity": args.severity}
-        count = simulate_arrays(args.folder, args.arrays, args.seed, args.overwrite, **severity)
+        given = {name: value for name in ("severity", "scanners") if (value := getattr(args, name)) is not None}
+        count = simulate_arrays(
+            args.folder, args.arrays, args.seed, args.overwrite, second_disease=args.second_disease, **given
+        )
         log.info("%s of %s in %s", plural(count, "volume"), plural(args.arrays, "person"), args.folder)
         return
-    if args.severity is not None:
-        from anatcl.base.errors import InputError
+    for flag in ("severity", "scanners", "second_disease"):
+        if getattr(args, flag) not in (None, False):
+            from anatcl.base.errors import InputError
 
-        raise InputError("--severity belongs to --arrays.", remedy="Give both, or leave it out.")
+            words = flag.replace("_", "-")
+            raise InputError(f"--{words} belongs to --arrays.", remedy="Give both, or leave it out.")
     from anatcl.simulate.dataset import simulate_dataset
 
     count = simulate_dataset(args.folder, args.participants, args.voxel_mm, args.seed, args.jobs, args.overwrite)

@@ -94,8 +94,8 @@ class Cosine(Anatomical):
 
     The published run's name holds ``normTrue``, which can be read in two ways. Raw: cosines of the measures as they
     are, which are almost the same for all participants, since all brains share one profile over regions. Standardised:
-    each of the K * M measures is first z-scored over the training people; cosines then lie on both sides of 0, and a
-    negative one counts as 0, because the rows of the weights are normalised to one.
+    each of the K * M measures is first z-scored over the training participants; cosines then lie on both sides of 0,
+    and a negative one counts as 0, because the rows of the weights are normalised to one.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""ExpW: subjects repel less the more alike they are."""
+"""ExpW: the more similar two subjects are, the less they repel."""
 
 from __future__ import annotations
 

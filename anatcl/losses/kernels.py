@@ -61,7 +61,7 @@ def squared_distances(x: Tensor) -> Tensor:
 
 
 def perplexity(weights: Tensor) -> float:
-    """Mean perplexity of the rows of `weights` without the diagonal, as a share of uniform (1 = says nothing).
+    """Mean perplexity of the rows of `weights` without the diagonal, as a share of uniform (1 = all equal).
 
     Parameters
     ----------

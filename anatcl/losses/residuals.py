@@ -1,4 +1,4 @@
-"""Measures beyond age, sex and head size: standardised residuals of a regression fitted on the training people."""
+"""Measures beyond age, sex and head size: standardised residuals of a regression on the training part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regional statistics of the cohort: means, effects of age, within-person differences."""
+"""Regional statistics of the cohort: means, effects of age, within-participant differences."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Repeats:
-    """How much a region differs between two scans of one person.
+    """How much a region differs between two scans of one participant.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class Repeats:
     percent : Series
         Mean absolute difference in per cent, by region.
     icc : Series
-        ICC(3,1) by region; all missing when there are too few people.
+        ICC(3,1) by region; all missing when there are too few participants.
     """
 
     measure: str

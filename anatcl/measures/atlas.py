@@ -1,4 +1,4 @@
-"""Atlases: a label image, a table of its regions, and the space it lies in."""
+"""Atlases: a label image, a table of its regions, and its space."""
 
 from __future__ import annotations
 

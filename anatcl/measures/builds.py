@@ -9,7 +9,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 
-FINISH = "Finish FreeSurfer or FastSurfer for the subject, or remove its folder to take our own measures."
+FINISH = "Finish FreeSurfer or FastSurfer for the subject, or remove its folder to use the workflow's own measures."
 BYTES = 200_000  # read of each log
 # Where a version stands, most trustworthy first.
 LOGS = (
@@ -86,7 +86,7 @@ def refuse_unfinished(subject: Path) -> None:
         raise InputError("it is still running, or was stopped.", running[0], FINISH)
     if not list(stats.glob("?h.aparc*.stats")) and (stats / "aseg+DKT.stats").exists():
         reason = "it holds a segmentation without surfaces (FastSurfer --seg_only)."
-        cure = "Run FastSurfer's surface part for it, or remove its folder to take our own measures."
+        cure = "Run FastSurfer's surface part for it, or remove its folder to use the workflow's own measures."
         raise InputError(reason, stats, cure)
 
 

@@ -1,6 +1,6 @@
-"""OpenBHB's Desikan measures as a table of ours: from a file for each person, from one table, or from rows.
+"""OpenBHB's Desikan measures as this workflow's table: from a file for each participant, from one table, or from rows.
 
-Seven measures of 68 regions, in FreeSurfer's words and order. Volumes of the whole brain stand in participants.tsv.
+Seven measures of 68 regions, in FreeSurfer's words and order. Volumes of the whole brain are in participants.tsv.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def release_measures(root: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     root : path
-        Folder of the release. Both forms are read: a ``_ROI.npy`` file for each person, and one table for each part.
+        Folder of the release. Both forms are read: a ``_ROI.npy`` file for each participant, and one table for each
+        part.
 
     Raises
     ------
@@ -143,7 +144,7 @@ def scan_of(participant: str) -> str:
 
 
 def identifier(path: Path) -> str:
-    """The number in the name of a person's file."""
+    """The number in the name of a participant's file."""
     match = re.match(r"sub-([^_]+)_", path.name)
     assert match is not None  # the glob asks for sub-
     return match.group(1)

@@ -54,7 +54,7 @@ def chunk(paths: Iterable[str | Path]) -> pd.DataFrame:
 
 
 def join(chunks: Iterable[pd.DataFrame], scans: pd.DataFrame) -> pd.DataFrame:
-    """Join chunk tables and add who each scan belongs to.
+    """Join chunk tables and add the participant of each scan.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def join(chunks: Iterable[pd.DataFrame], scans: pd.DataFrame) -> pd.DataFrame:
 
 
 def gate(table: pd.DataFrame, qc: pd.DataFrame | None, query: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Take out scans that cannot be measured or fail the quality query.
+    """Remove scans that cannot be measured or fail the quality query.
 
     Parameters
     ----------

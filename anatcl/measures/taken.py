@@ -45,7 +45,7 @@ def take_measures(
     out : path
         Table as ``measures cohort`` writes it; what is unknown is empty.
     out_dictionary, out_reliability : path
-        What its columns mean; differences within persons.
+        What its columns mean; differences within participants.
     out_quality : path
         Table of image-quality metrics, of which nothing is known: a row for each scan.
     freesurfer : path, optional

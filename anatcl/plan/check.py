@@ -1,4 +1,4 @@
-"""Whether a configuration fits its dataset: columns, people, sites, scans; asked before the first job."""
+"""Whether a configuration fits its dataset: columns, participants, sites, scans; checked before the first job."""
 
 from __future__ import annotations
 
@@ -166,8 +166,8 @@ def _decisions(plan: Plan, table: pd.DataFrame) -> Found:
 
 def _name_seen(plan: Plan) -> None:
     """Name the encoders that have seen the cohort and are left out; where they are refused, that is said elsewhere."""
-    if left := sorted(seen(plan.config)):
-        log.warning("These encoders were pretrained on this very cohort and are left out: %s.", ", ".join(left))
+    if plan.config.evaluate.unanswerable == "skip" and (left := sorted(seen(plan.config))):
+        log.warning("These encoders were pretrained on this cohort and are left out: %s.", ", ".join(left))
 
 
 def _maps(plan: Plan, table: pd.DataFrame) -> Found:
@@ -204,7 +204,7 @@ def _masks(plan: Plan, table: pd.DataFrame) -> Found:
     if len(without) == len(table):
         yield (place, InputError(reason, pattern.replace("{scan}", without[0]), "Correct the path."))
     else:
-        log.warning("%s: %s Scans without one fail at this step, the others go on.", dotted(place), reason)
+        log.warning("%s: %s Scans without one fail at this step, the others continue.", dotted(place), reason)
 
 
 # -- pretraining --------------------------------------------------------------------------------------------------
@@ -269,6 +269,9 @@ def _columns(plan: Plan, table: pd.DataFrame) -> Found:
     for number, column in enumerate(settings.confounds):
         if column not in (*VOLUMES, *QUALITY):  # known once the scans are measured
             yield from lacking(("evaluate", "confounds", number), column, table)
+    for number, column in enumerate(settings.decode_adjust if settings.decode != "none" else ()):
+        if column not in (*usual.decode_adjust, *VOLUMES):
+            yield from lacking(("evaluate", "decode_adjust", number), column, table)
     if settings.shuffle_within:
         yield from lacking(("evaluate", "shuffle_within"), settings.shuffle_within, table)
 

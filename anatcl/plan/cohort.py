@@ -165,7 +165,7 @@ class Cohort:
 
     @functools.cached_property
     def broken(self) -> list[str]:
-        """Stems of persons' templates that could not be made in an earlier pass."""
+        """Stems of participants' mean scans that could not be made in an earlier pass."""
         if not self.config.measures.longitudinal:
             return []
         ours = set(map(person_stem, self.index["scan"]))
@@ -204,7 +204,7 @@ class Cohort:
 
     @functools.cached_property
     def persons(self) -> dict[str, list[str]]:
-        """Scans by the stem of their person's template; empty without ``measures: longitudinal``.
+        """Scans by the stem of their participant's mean scan; empty without ``measures: longitudinal``.
 
         A person has one who has several scans, unless making it failed before: then each scan goes its own way.
 
@@ -234,7 +234,7 @@ class Cohort:
 
     @functools.cached_property
     def chunks(self) -> dict[str, list[str]]:
-        """Scans by chunk. A participant's chunk depends on his name alone, so that a new one moves nobody else."""
+        """Scans by chunk. A participant's chunk depends on the name alone, so that a new one does not move others."""
         count = 2 ** max(0, math.ceil(math.log2(len(self.scans) / self.config.measures.chunk)))
         width = len(str(count - 1))
         found: dict[str, list[str]] = {}
@@ -267,7 +267,7 @@ class Cohort:
 
     @functools.cached_property
     def corrections(self) -> Corrections:
-        """What a person decided about single scans."""
+        """Decisions by hand about single scans."""
         return read_corrections(self.config.preprocess.corrections)
 
     def given_mask(self, scan: str) -> list[str]:

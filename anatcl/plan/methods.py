@@ -12,7 +12,7 @@ from anatcl.spec.baselines import GROUP, OwnBaseline
 from anatcl.spec.check_arrays import unmeasured
 from anatcl.spec.check_seen import seen
 from anatcl.spec.config import Config
-from anatcl.spec.layout import ARRAYS, EVALUATE, MEASURES_TABLE, PREPROCESS, PRETRAIN
+from anatcl.spec.layout import ARRAYS, EVALUATE, MEASURES_TABLE, PERTURBED, PREPROCESS, PRETRAIN
 from anatcl.spec.names import TUNED, UNTRAINED
 from anatcl.spec.overlaps import overlaps_file
 
@@ -87,7 +87,7 @@ class Methods:
 
     @functools.cached_property
     def brought(self) -> list[str]:
-        """Outside encoders, without those that were pretrained on this very cohort."""
+        """Outside encoders, without those that were pretrained on this cohort."""
         known = seen(self.config)
         return [name for name in self.config.evaluate.encoders if name not in known]
 
@@ -118,6 +118,26 @@ class Methods:
         folds = [str(EVALUATE / place / "embeddings.npz") for place in self.folds(name)]
         seeds = range(1, self.config.evaluate.untrained_seeds) if name == UNTRAINED else ()
         return folds + [str(EVALUATE / name / f"seed-{s}" / "embeddings.npz") for s in seeds]
+
+    @property
+    def decoded(self) -> list[str]:
+        """Tables of what each embedding holds of the measures."""
+        wanted = self.probed if self.config.evaluate.decode == "measures" else []
+        return [str(EVALUATE / name / "decode.tsv") for name in wanted]
+
+    @property
+    def shaken(self) -> list[str]:
+        """Methods that are asked about changed scans: those that read the packed volumes."""
+        return [*self.encoders, *self.rivals] if self.config.evaluate.perturb else []
+
+    def changed_embeddings(self, name: str) -> list[str]:
+        """Files of the embeddings of changed scans, of every perturbation, seed and fold."""
+        kinds = self.config.evaluate.perturb
+        return [str(PERTURBED / kind / place / "embeddings.npz") for kind in kinds for place in self.folds(name)]
+
+    def shaken_seeds(self, name: str) -> int:
+        """How many seeds of a method see changed scans; of the untrained encoder the first alone."""
+        return 1 if name == UNTRAINED else self.seed_count(name)
 
     def seed_count(self, name: str) -> int:
         """How many seeds of a method's encoders are probed."""

@@ -117,7 +117,7 @@ class Imaging:
         return [] if own else self._of_person(scan, ends)
 
     def transforms_of_person(self, scan: str) -> list[str]:
-        """What `register` takes over: alignment, affine, forward and inverse composite; or nothing."""
+        """Transforms that `register` reuses: alignment, affine, forward and inverse composite; or nothing."""
         there = f"from-T1w_to-{self.template}"
         ends = (f"{there}_desc-affine_xfm.mat", f"{there}_mode-image_xfm.h5")
         return self._of_person(scan, (*ends, f"from-{self.template}_to-T1w_mode-image_xfm.h5"))
@@ -171,9 +171,7 @@ class Training:
         """Everything that shapes the training of a method, as JSON text; `seed` counts its trainings."""
         settings = self.config.pretrain
         values = {name: getattr(settings, name) for name in Common.model_fields}
-        further = settings.options.model_dump(mode="json", exclude_defaults=True)
-        if further.pop("permuted", False) and settings.options.permutes(method):
-            further["permuted"] = True
+        further = settings.options.of(method).model_dump(mode="json", exclude_defaults=True)
         joint = {name: parts for name, parts in settings.joint.items() if name == method}
         own = {name: loss.model_dump(mode="json") for name, loss in self.losses().items() if name == method}
         told = {"seed": self.config.seed + seed} | ({"joint": joint} if joint else {}) | ({"own": own} if own else {})

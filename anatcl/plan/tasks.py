@@ -8,7 +8,7 @@ import json
 from anatcl.plan.content import task_content
 from anatcl.plan.methods import Methods
 from anatcl.spec.config import Config
-from anatcl.spec.layout import INTERPRETATION
+from anatcl.spec.layout import EVALUATE, INTERPRETATION
 from anatcl.spec.names import REGIONAL
 from anatcl.spec.protocol import Design
 from anatcl.spec.section import Section
@@ -79,6 +79,12 @@ class Tasks:
         encoders = [str(INTERPRETATION / f"{method}_{name}.npz") for name in names for method in self.methods.encoders]
         measured = REGIONAL in self.methods.baselines
         return encoders + [str(INTERPRETATION / f"{REGIONAL}_{name}.tsv") for name in names if measured]
+
+    @functools.cached_property
+    def shaken(self) -> list[str]:
+        """Tables of scores on changed scans, of every method and task."""
+        pairs = [(method, name) for method in self.methods.shaken for name in self.names]
+        return [str(EVALUATE / method / f"{name}_perturbed.tsv") for method, name in pairs]
 
     def maps_dir(self) -> list[str]:
         """``--interpretation-dir DIR`` where there are maps to show."""

@@ -1,6 +1,6 @@
 """Limits on image-quality metrics: which scans enter the cohort tables, and which are left out and why.
 
-The gate stands at aggregation: a scan that fails keeps all its files, and one line of configuration keeps it.
+The limits apply at aggregation: a scan that fails keeps all its files, and one line of configuration keeps it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def join(inputs: Sequence[Path], root: Path) -> pd.DataFrame:
 
 
 def gate_cohort(chunks: Sequence[Path], rules: Mapping[str, Any], out: str | Path, out_excluded: str | Path) -> None:
-    """Join the chunks' numbers, and write who is left out.
+    """Join the chunks' metrics, and write which scans are left out.
 
     Parameters
     ----------

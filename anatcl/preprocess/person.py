@@ -42,7 +42,7 @@ def person_template(
     threads: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write the mean of a person's scans in the middle of their positions.
+    """Write the mean of a participant's scans in the middle of their positions.
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ def carry_over(
     threads: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write the transforms of a scan whose person's template is registered: those, and the rigid transform of the scan.
+    """Write the transforms of a scan from those of its participant's mean scan and its rigid transform.
 
     Parameters
     ----------

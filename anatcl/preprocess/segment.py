@@ -151,7 +151,7 @@ def tissue_maps(
     template: Template,
     settings: dict[str, Any],
 ) -> tuple[dict[str, NDArray], dict[str, Any]]:
-    """The maps that ``method`` asks for, and what the sidecar says of them."""
+    """The maps for ``method``, and their sidecar entries."""
     if settings.get("method", "fractions") == "posterior":
         return posteriors, {"TissueMethod": "posterior"}
     if settings["rounds"] == 1 and settings.get("n4"):

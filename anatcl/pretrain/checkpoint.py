@@ -128,7 +128,7 @@ def set_aside(path: Path, state: dict[str, Any] | None, reasons: list[str]) -> P
 def differences(old: Any, new: dict[str, str]) -> list[str]:
     """What two identities do not share, as phrases; digests are not shown."""
     if not isinstance(old, dict):
-        return ["the version of this program (the checkpoint does not say what it was made of)"]
+        return ["the version of this program (not recorded in the checkpoint)"]
     found = []
     for key in sorted({*old, *new}):
         before, after = old.get(key, "nothing"), new.get(key, "nothing")

@@ -61,7 +61,7 @@ class Cohort:
 
     @property
     def participants(self) -> list[str]:
-        """Sorted identifiers of the people."""
+        """Sorted identifiers of the participants."""
         return sorted(set(self.rows["participant_id"].astype(str)))
 
     @property
@@ -194,10 +194,10 @@ def covariates(cohort: Cohort) -> np.ndarray:
 def training_part(
     cohort: Cohort, folds: pd.DataFrame, fold: int, needs: Sequence[str], complete: bool = False
 ) -> Cohort:
-    """Keep the scans of people outside `fold` that have what a method needs.
+    """Keep the scans of participants outside `fold` that have what a method needs.
 
     Where the cohort has measures, a scan without any (or, with `complete`, a scan that lacks one of them) is left out
-    for every method, also for one that reads none: methods are compared on the same people.
+    for every method, also for one that reads none: methods are compared on the same participants.
 
     Parameters
     ----------
@@ -232,6 +232,6 @@ def training_part(
 
 
 def held_out_part(cohort: Cohort, folds: pd.DataFrame, fold: int) -> Cohort:
-    """Keep the scans of people in `fold`."""
+    """Keep the scans of participants in `fold`."""
     people = {person for person, number in fold_of(folds).items() if number == fold}
     return cohort.subset(cohort.rows["participant_id"].astype(str).isin(people).to_numpy())

@@ -77,7 +77,7 @@ def _check(found: torch.Tensor, expected: torch.Tensor, out: str | Path) -> None
     gap = float((found - expected).abs().max() / expected.std().clamp_min(1e-12))
     log.info("exported and own output differ by at most %.2g SD", gap)
     if not gap < CLOSE:
-        reason = f"the exported encoder differs from ours by {gap:.3g} SD."
+        reason = f"the exported encoder differs from the original by {gap:.3g} SD."
         raise InputError(reason, out, "Do not use the file; report the versions of torch and onnx.")
 
 

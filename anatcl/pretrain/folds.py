@@ -49,22 +49,24 @@ def fold_of(folds: pd.DataFrame) -> dict[str, int]:
     Raises
     ------
     InputError
-        A column is missing, a fold is no whole number, or a participant has two folds: one of them would be tested by
+        A column is missing, a fold is not a whole number, or a participant has two folds: one would be tested by
         an encoder that has seen them.
     """
     missing = {"participant_id", "fold"} - set(folds.columns)
     if missing:
         reason = f"the folds table lacks the columns {sorted(missing)}."
-        raise InputError(reason, remedy="Write one row for each person: participant_id, fold.")
+        raise InputError(reason, remedy="Write one row for each participant: participant_id, fold.")
     people, numbers = folds["participant_id"].astype(str), pd.to_numeric(folds["fold"], errors="coerce")
     wrong = ~(numbers % 1 == 0)
     if wrong.any():
-        reason = f"the fold of participant {people[wrong].iloc[0]} is no whole number."
-        raise InputError(reason, remedy="Number the folds 0, 1, 2 ...; people of no fold are left out of the table.")
+        reason = f"the fold of participant {people[wrong].iloc[0]} is not a whole number."
+        raise InputError(
+            reason, remedy="Number the folds 0, 1, 2 ...; leave participants without a fold out of the table."
+        )
     twice = people[people.duplicated()]
     if len(twice):
-        reason = f"participant {twice.iloc[0]} stands in the folds table more than once."
-        raise InputError(reason, remedy="Keep one row for each person.")
+        reason = f"participant {twice.iloc[0]} occurs in the folds table more than once."
+        raise InputError(reason, remedy="Keep one row for each participant.")
     return dict(zip(people, numbers.astype(int), strict=True))
 
 

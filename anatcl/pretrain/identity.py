@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # The epochs say when to end, not what to do on the way: a run with more of them goes on from one with fewer. What a run
 # looks at, writes for others to look at, or offers to other methods changes no weight.
-NOT_SHAPING = ("augment", "compile", "epochs", "tensorboard", "probe_every", "joint", "own", "permuted")
+NOT_SHAPING = ("augment", "compile", "epochs", "tensorboard", "probe_every", "joint", "own")
 LOOP = tuple(
     f"anatcl.pretrain.{name}"
     for name in (
@@ -55,7 +55,7 @@ def _options(run: Run) -> dict[str, Any]:
     found = {k: v for k, v in told.items() if k not in NOT_SHAPING}
     found |= {k: {method: told[k][method]} for k in ("joint", "own") if method in told[k]}
     cosine = {"epochs": told["epochs"]} if run.options.schedule == "cosine" else {}
-    return found | {"permuted": run.options.permutes(method)} | cosine
+    return found | cosine
 
 
 def _code(run: Run) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the training people's measures go through before a loss sees them: gaps are filled, or people exchange them."""
+"""Changes of the training measures before a loss uses them: missing ones are filled, or they are permuted."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def permuted(cohort: Cohort, seed: int) -> Cohort:
 
 
 def _cells(cohort: Cohort) -> Iterator[list[np.ndarray]]:
-    """People of one sex and age decade (of their first scan; unknown is a value like others), each as rows of scans."""
+    """Participants of one sex and age decade (at the first scan; unknown is a value, too), each as rows of scans."""
     age, sex, _ = covariates(cohort).T
     rows = pd.DataFrame({"person": cohort.rows["participant_id"].astype(str), "sex": sex, "decade": age // DECADE})
     first = rows.groupby("person", sort=True)[["sex", "decade"]].transform("first")

@@ -33,7 +33,7 @@ def too_slow(options: Options, total: int) -> list[str]:
     if options.warmup_steps >= total:
         found.append(
             f"warmup_steps is {options.warmup_steps} and the training has {plural(total, 'step')}: its learning rate "
-            f"never gets to {options.learning_rate:g}."
+            f"never reaches {options.learning_rate:g}."
         )
     if options.ema and 1 / (1 - options.ema) > total:
         found.append(

@@ -116,7 +116,7 @@ def _seen(given: Encoder, described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_people(path: str | Path) -> list[str]:
-    """Names or hashes of people, a line each."""
+    """Names or hashes of participants, one per line."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 

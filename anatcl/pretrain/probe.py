@@ -16,7 +16,7 @@ MOST = 2000  # scans embedded per part, so that a probe stays cheap on large coh
 def early_probe(
     model: ContrastiveModel, arrays: PackedArrays, train: Cohort, held_out: Cohort, place: Device
 ) -> dict[str, float]:
-    """Fit ridge (age) and logistic (site) probes on training people and score them on the held-out fold.
+    """Fit ridge (age) and logistic (site) probes on training participants and score them on the held-out fold.
 
     Returns
     -------

@@ -42,8 +42,8 @@ from anatcl.spec.training import Options
 log = logging.getLogger(__name__)
 PERPLEXITY_ROWS = 1000
 EMPTY_ROWS = (
-    "weights of %s: %.1f %% of the training scans have no weight with anybody and learn nothing from others by it; "
-    "the kernel is too narrow, or these people's labels say nothing"
+    "weights of %s: %.1f %% of the training scans have zero weight with all others and learn nothing from them; "
+    "the kernel is too narrow, or their labels carry no information"
 )
 AGREE_EVERY = 10  # steps between two questions to the other ranks whether to stop
 
@@ -102,7 +102,9 @@ class Run:
         self.augment = Augment.parse(self.transforms) if self.transforms else None
         self.views = 2 if self.augment else method.views
         if method.augment and not self.augment:
-            log.warning("%s compares a person's views, and without augmentation these are the same volume", data.method)
+            log.warning(
+                "%s compares views of a participant, and without augmentation these are the same volume", data.method
+            )
         self._check_size()
         check_fit(options.encoder, data.arrays.shape)
         self.optimizer = make_optimizer(self.model, options)
@@ -251,7 +253,7 @@ class Run:
         spoilt = self.data.arrays.not_finite(self.data.train.index)
         if spoilt:
             held = f"{plural(len(spoilt), 'volume')} with NaN or infinite voxels, that of {spoilt[0]} first"
-            remedy = "Pack them anew, or leave these scans out."
+            remedy = "Pack them again, or leave these scans out."
             raise InputError(f"the loss is {loss}: the arrays hold {held}.", self.data.arrays.folder, remedy)
         raise InputError(f"the loss is {loss} in epoch {self.epoch + 1}.", self.out, "Lower the learning rate.")
 

@@ -117,7 +117,7 @@ def pack_shards(
         member = place[number]
         volume, own = decoded(member)
         if own is not None and not np.allclose(own, affine, atol=1e-3):
-            raise InputError(f"{member.name} lies on another grid.", member.shard, "Leave it out, or pack it apart.")
+            raise InputError(f"{member.name} is on another grid.", member.shard, "Leave it out, or pack it separately.")
         volume = checked(volume, shape, member.shard)
         if not np.isfinite(volume).all() or not volume.any():
             raise InputError(f"{member.name} is empty or not finite.", member.shard, "Fetch the shard again.")
@@ -141,7 +141,7 @@ def shards_of(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
         else:
             raise InputError("the shard does not exist.", source, "Correct its path.")
     if not found:
-        raise InputError("no *.tar lies in the folder.", sources[0] if sources else None, "Name the folder of shards.")
+        raise InputError("the folder has no *.tar file.", sources[0] if sources else None, "Name the folder of shards.")
     return found
 
 
@@ -153,7 +153,7 @@ def samples(shards: Sequence[tuple[Path, str]], field: str = "") -> tuple[list[M
             chosen = [one for one in members if (one.suffix == field if field else one.suffix.endswith(VOLUMES))]
             if len(chosen) > 1:
                 names = ", ".join(one.suffix for one in chosen)
-                raise InputError(f"the sample {key} has several maps: {names}.", shard, "Say which, with --field.")
+                raise InputError(f"the sample {key} has several maps: {names}.", shard, "Choose one with --field.")
             if chosen:
                 maps.append(chosen[0])
                 rows.append(_row(key, dataset, [one for one in members if one.suffix.endswith(ABOUT)]))
@@ -213,7 +213,9 @@ def _said(member: Member) -> dict[str, Any]:
     try:
         content = json.loads(member.read()) if member.size <= LONGEST_ABOUT else {}
     except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{member.name} is no JSON ({error}).", member.shard, "Fetch the shard again.") from error
+        raise InputError(
+            f"{member.name} is not valid JSON ({error}).", member.shard, "Fetch the shard again."
+        ) from error
     return {k: v for k, v in content.items() if isinstance(v, str | int | float)} if isinstance(content, dict) else {}
 
 
@@ -238,13 +240,11 @@ def described(rows: pd.DataFrame, table: pd.DataFrame, file: str | Path) -> pd.D
     left = _keys(rows, list(keys))
     right = _keys(table, list(keys.values()))
     if right.duplicated().any():
-        raise InputError(
-            f"{right[right.duplicated()].iloc[0]} stands there more than once.", file, "Keep one row of each."
-        )
+        raise InputError(f"{right[right.duplicated()].iloc[0]} occurs more than once.", file, "Keep one row of each.")
     found = compare(left, right)
     if not found.matched:
         raise InputError(
-            f"no row is that of a sample.{found.hint()}", file, "Its identifiers must be those of the samples."
+            f"no row matches a sample.{found.hint()}", file, "Its identifiers must be those of the samples."
         )
     log.info("%s: %d of %d samples are described", file, int(left.isin(set(right)).sum()), len(rows))
     more = table.drop(columns=list(keys.values())).set_index(right).reindex(left).reset_index(drop=True)
@@ -252,8 +252,9 @@ def described(rows: pd.DataFrame, table: pd.DataFrame, file: str | Path) -> pd.D
 
 
 def _keys(table: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Identifiers of each row as one text, without ``sub-`` and the like."""
-    plain = [table[c].fillna("").astype(str).str.replace(r"^(sub|ses|run)-|^n/a$", "", regex=True) for c in columns]
+    """Identifiers of each row as one text, without ``sub-`` and the like, and as whole numbers."""
+    surplus = r"^(sub|ses|run)-|^n/a$|\.0$"
+    plain = [table[c].where(table[c].notna(), "").astype(str).str.replace(surplus, "", regex=True) for c in columns]
     return pd.concat(plain, axis=1).agg(" ".join, axis=1)
 
 

@@ -88,6 +88,7 @@ def train(
 
 def _train(inputs: Inputs, options: Options, place: Device, world: distributed.World) -> int:
     log.info("%s, fold %d, on %s", inputs.method, inputs.fold, place)
+    options = options.of(inputs.method)
     method = find_method(inputs.method, options)
     loss = method.loss(options) if method.loss else None
 
@@ -96,15 +97,15 @@ def _train(inputs: Inputs, options: Options, place: Device, world: distributed.W
     needs = loss.needs if loss else ()
     part = training_part(cohort, folds, inputs.fold, needs, options.missing_measures == "drop")
     if len(part) < 2:
-        lost = ", ".join(f"{reason}: {count}" for reason, count in part.dropped.items()) or "nobody else is there"
+        lost = ", ".join(f"{reason}: {count}" for reason, count in part.dropped.items()) or "there are no other scans"
         raise InputError(
             f"{plural(len(part), 'scan')} {does(len(part), 'is', 'are')} left to train on ({lost}).",
             file=inputs.arrays,
-            remedy="Complete the labels, take more people, or choose a method that needs none of these.",
+            remedy="Complete the labels, include more participants, or choose a method that needs none of these.",
         )
     if "features" in needs:
         part = imputed(part)
-        part = permuted(part, options.seed) if options.permutes(inputs.method) else part
+        part = permuted(part, options.seed) if options.permuted else part
     data = Data(arrays, part, held_out_part(cohort, folds, inputs.fold), inputs.method, inputs.fold)
 
     out = Path(inputs.out_dir)

@@ -76,7 +76,7 @@ def megabytes(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)B?", text.strip().upper())
     amount = int(float(found[1]) * 1000.0 ** ("KMGT".index(found[2] or "M") - 1)) if found else 0
     if amount < 1:
-        raise InputError(f"--mem: {text!r} is no amount of memory.", remedy="Write MB, as 8000, or a unit, as 8G.")
+        raise InputError(f"--mem: {text!r} is not an amount of memory.", remedy="Write MB, as 8000, or a unit, as 8G.")
     return amount
 
 

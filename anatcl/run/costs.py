@@ -169,7 +169,7 @@ def check_disk(plan: Plan, folder: Path = Path()) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """A time as people say it: ``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    """A time in words: ``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
     if seconds < 90:
         return f"{max(1, math.ceil(seconds / 10) * 10):.0f} s"
     if seconds < 5400:

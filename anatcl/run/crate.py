@@ -1,7 +1,7 @@
 """A finished run as an RO-Crate: the workflow, its configuration and its tables, described for other programs.
 
-By default nothing in it names a participant: tables of people and scans stay out, lists of names in the configuration
-are left out, and every file is searched for the participants' names before the crate is kept.
+By default nothing in it names a participant: tables of participants and scans stay out, lists of names in the
+configuration are left out, and every file is searched for the participants' names before the crate is kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from anatcl.base.files import read_json, read_tsv
 from anatcl.run.places import snakefile
 from anatcl.spec.layout import BENCHMARKS, EVALUATE, INDEX, MEASURES, PAGE, PREPROCESS, RECORD, REPORT
 
-# What a crate holds of a run, with what it is; tables of whole cohorts, without a row per person or scan.
+# What a crate holds of a run, with what it is; tables of whole cohorts, without a row per participant or scan.
 TABLES = {
     REPORT / "benchmark.tsv": "Benchmark: metrics of every method in every task, with their intervals",
     REPORT / "tables": "The same figures as tables for reading and printing",

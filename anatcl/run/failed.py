@@ -65,7 +65,7 @@ def _steps(plan: Plan, scan: str) -> list[str]:
 
 
 def watch_for_stop() -> None:
-    """Remember that somebody pressed Ctrl-C; what follows stays as it was.
+    """Record that Ctrl-C was pressed; what follows stays as it was.
 
     A terminal sends the signal to this process and to `anatcl run` above it, which hands it on: one of the two counts.
     """

@@ -24,7 +24,7 @@ NAMED = {"scan", "path", "participant_id", "session_id"}
 MOST_CLASSES = 6
 FEWEST_VALUES = 12
 FEWEST_TRAINED = 6  # participants; with fewer, a fold leaves nothing to compare
-NO_TASK = "skipped as it is: neither age nor sex is known for enough participants"
+NO_TASK = "skipped at present: neither age nor sex is known for enough participants"
 
 
 def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False) -> str:
@@ -49,7 +49,7 @@ def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False
     config = parse(yaml.safe_load(text), out)  # what is written is what the workflow reads
     write_text(out, text)
     name = shlex.quote(str(out))
-    alone = f"Measures and quality control alone: anatcl run -- --configfile {name} --until measures"
+    alone = f"Measures and quality control only: anatcl run -- --configfile {name} --until measures"
     return "\n".join([
         *found,
         f"Written: {out}",

@@ -66,15 +66,15 @@ def release_sections(root: Path, kind: str, index: Index, methods: list[str]) ->
     official = TRAINED in splits and bool(tested)
     yield from ["bids:", f"  layout: {LAYOUT} # the release as it is unpacked", ""]
     if not kind:
-        yield from ["preprocess:", "  recipe: fast # its maps are not there: the raw heads are worked on", ""]
+        yield from ["preprocess:", "  recipe: fast # its maps are missing: the raw scans are preprocessed", ""]
     yield "pretrain:"
     if kind:
         yield f"  arrays: {RELEASE} # the release's own maps; nothing is preprocessed"
         yield f"  map: {kind}"
     yield from methods if _measured(root) or not kind else _without_measures(methods)
-    yield "  # final: [y-aware] # one more encoder, trained on everybody, for your own data"
+    yield "  # final: [y-aware] # one more encoder, trained on all participants, for your own data"
     yield from ["  group: split # whole parts are held out", "  folds: 2"] if official else [_folds(index.scans)]
-    yield from ["  epochs: 300 # a few on a processor alone", "", "evaluate:"]
+    yield from ["  epochs: 300 # use few without a GPU", "", "evaluate:"]
     yield "  tasks: [openbhb-age, openbhb-sex, openbhb-site] # site: siteXacq, as the challenge has it"
     if official:
         yield "  protocols: # the official split"

@@ -1,4 +1,4 @@
-"""Packed training arrays of many simulated people, straight from the truth: no image, no registration.
+"""Packed training arrays of many simulated participants, directly from the ground truth: no image, no registration.
 
 The volumes look like modulated grey-matter maps on a 4 mm ICBM152 grid; the measures beside them have the columns of
 ``measures.tsv``. Grey matter as a function of each region's factor is tabulated once, and a person is a look-up in that
@@ -23,8 +23,9 @@ from anatcl.base.files import atomic_path, write_json, write_tsv
 from anatcl.base.words import plural
 from anatcl.simulate.anatomy import Anatomy, anatomy
 from anatcl.simulate.dataset import prepare_folder
-from anatcl.simulate.effects import Factors, regions
+from anatcl.simulate.effects import VENTRICULAR, Factors, regions
 from anatcl.simulate.people import Person, person
+from anatcl.simulate.scanners import THICKNESS_SHARE, Scanner
 from anatcl.simulate.tissue import tissue_fractions
 
 Array = NDArray[Any]
@@ -39,6 +40,8 @@ SEVERITY = 0.18  # diseases of real cohorts are milder than the showcase of the 
 TEMPLATE_TIV = 2.085e6  # mm3
 ARRAYS = 5  # purpose of random numbers
 SITE_EFFECT = 6
+SCANNER, SITE_OF, DISEASE_OF = 10, 11, 12
+MOST_SCANNERS = 99
 RECORD = Path("simulation.json")
 MADE = ("volumes.npy", "rows.tsv", "arrays.json", "measures.*", "truth.tsv", "simulation.json")
 
@@ -70,14 +73,22 @@ class Table:
 class SiteEffect:
     """What a site does to maps and measures."""
 
+    name: str
     gain: float
     blur: float  # voxels
     thickness: NDArray[np.float64]
     volume: NDArray[np.float64]
+    scanner: Scanner | None = None
 
 
 def simulate_arrays(
-    folder: str | Path, people: int, seed: int = 0, overwrite: bool = False, severity: float = SEVERITY
+    folder: str | Path,
+    people: int,
+    seed: int = 0,
+    overwrite: bool = False,
+    severity: float = SEVERITY,
+    scanners: int = 0,
+    second_disease: bool = False,
 ) -> int:
     """Write ``volumes.npy``, ``rows.tsv``, ``arrays.json``, ``measures.tsv``, ``measures.json`` and ``truth.tsv``.
 
@@ -93,6 +104,12 @@ def simulate_arrays(
     severity : float
         Mean severity of the patients, 0 (no effect) to 1 (that of the simulated images): a patient of severity 1 lost
         20 to 30 % of the thickness of ten cortical regions (`effects.DIAGNOSIS_EFFECT`).
+    scanners : int
+        Number of sites whose scanners differ in contrast and in errors of segmentation as well (`scanners`); people
+        are dealt to them at random. 0: three sites, which differ in gain and blur.
+    second_disease : bool
+        Half of the patients, drawn at random, have another disease: diagnosis ``ventricular``, wide ventricles and a
+        small hippocampus, the cortex as thick as in health.
 
     Returns
     -------
@@ -107,21 +124,26 @@ def simulate_arrays(
         raise InputError(f"The seed {seed} is negative.", remedy="Choose 0 or more.")
     if not 0 <= severity <= 1:
         raise InputError(f"A severity of {severity} cannot be simulated.", remedy="Choose 0 to 1.")
+    if not 0 <= scanners <= MOST_SCANNERS:
+        raise InputError(f"{scanners} scanners cannot be simulated.", remedy=f"Choose 0 to {MOST_SCANNERS}.")
     folder = Path(folder)
     settings: dict[str, Any] = {"generator": "anatcl simulate --arrays", "format": 1, "people": people, "seed": seed}
     if severity != SEVERITY:
         settings["severity"] = severity
+    settings |= ({"scanners": scanners} if scanners else {}) | ({"second_disease": True} if second_disease else {})
     prepare_folder(folder, settings, RECORD, MADE if overwrite else ())
     visits = [(k, session) for k in range(people) for session in ((1, 2) if k % 9 == 4 else (1,))]
     if (folder / "arrays.json").is_file():  # written last
         return len(visits)
-    table, effects = _table(anatomy()), [_site_effect(seed, k) for k in range(len(SITES))]
+    table = _table(anatomy())
+    effects = [_scanner(seed, k) for k in range(scanners)] or [_site_effect(seed, k) for k in range(len(SITES))]
     rows, measures, truth = [], [], []
     with atomic_path(folder / "volumes.npy") as temporary:
         volumes = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=(len(visits), *SHAPE))
         for n, (k, session) in enumerate(tqdm(visits, unit="volume", desc="simulate", disable=None)):
-            who = _person(seed, k, severity)
-            row, volumes[n], measured, true = _visit(table, effects[k % len(SITES)], who, session)
+            who = _person(seed, k, severity, second_disease)
+            at = int(who.rng(ARRAYS, SITE_OF).integers(scanners)) if scanners else k % len(SITES)
+            row, volumes[n], measured, true = _visit(table, effects[at], who, session)
             rows.append(row)
             measures.append(measured)
             truth.append(true)
@@ -135,12 +157,15 @@ def simulate_arrays(
     return len(visits)
 
 
-def _person(seed: int, index: int, typical: float) -> Person:
+def _person(seed: int, index: int, typical: float, second_disease: bool = False) -> Person:
     """A person whose disease varies around `typical`, and whose score follows it."""
     who = person(seed, index)
     severity = float(np.clip(who.rng(ARRAYS).normal(typical, typical / 2), 0, 1)) if who.severity else 0.0
     score = 28.5 - (5.4 * severity / typical if severity else 0.0) + who.rng(ARRAYS, 7).normal(0, 1.5)
-    return replace(who, severity=severity, score=int(np.clip(round(score), 0, 30)))
+    who = replace(who, severity=severity, score=int(np.clip(round(score), 0, 30)))
+    if second_disease and severity and who.rng(ARRAYS, DISEASE_OF).random() < 0.5:
+        return replace(who, diagnosis=VENTRICULAR, disease=VENTRICULAR)
+    return who
 
 
 def _description(count: int) -> dict[str, Any]:
@@ -203,7 +228,14 @@ def _site_effect(seed: int, number: int) -> SiteEffect:
     rng = np.random.default_rng([seed, SITE_EFFECT, number])
     count = len(regions())
     offsets = np.exp(rng.normal(0, 0.02, (2, count)))
-    return SiteEffect(float(np.exp(rng.normal(0, 0.03))), float(rng.uniform(0.3, 0.7)), offsets[0], offsets[1])
+    gain, blur = float(np.exp(rng.normal(0, 0.03))), float(rng.uniform(0.3, 0.7))
+    return SiteEffect(SITES[number % len(SITES)], gain, blur, offsets[0], offsets[1])
+
+
+def _scanner(seed: int, number: int) -> SiteEffect:
+    """Draw a site whose scanner differs from others in contrast and segmentation, too."""
+    drawn = Scanner.draw(np.random.default_rng([seed, SCANNER, number]), SHAPE, VOXEL_MM)
+    return replace(_site_effect(seed, number), name=f"scanner-{number + 1:02d}", scanner=drawn)
 
 
 def _jacobian(rng: np.random.Generator, size: NDArray[np.floating]) -> Array:
@@ -218,13 +250,14 @@ def _jacobian(rng: np.random.Generator, size: NDArray[np.floating]) -> Array:
 def _visit(
     table: Table, site: SiteEffect, who: Person, session: int
 ) -> tuple[dict[str, Any], Array, dict[str, Any], dict[str, Any]]:
-    """Row, volume, measures and truth of one person at one session."""
+    """Row, volume, measures and truth of one participant at one session."""
     years = 0.0 if session == 1 else round(float(who.rng(ARRAYS, 9).uniform(1, 3)), 2)
     effects = who.factors(years)
     jacobian = _jacobian(who.rng(ARRAYS, 0), who.size).ravel()
     grey = _grey(table, effects) * jacobian[table.voxel]
     rng = who.rng(ARRAYS, session)
-    seen = grey * np.append(1.0, site.volume)[table.region]
+    erred = _erred(table, site.scanner, who.rng(ARRAYS, SCANNER, session), grey, jacobian)
+    seen = grey * erred * np.append(1.0, site.volume)[table.region]
     volume = np.bincount(table.voxel, seen, minlength=int(np.prod(SHAPE))).reshape(SHAPE) / VOXEL_MM**3
     noise = ndimage.gaussian_filter(rng.standard_normal(SHAPE), 0.8)
     volume = ndimage.gaussian_filter(volume * site.gain, site.blur)
@@ -234,17 +267,30 @@ def _visit(
     row = names | {
         "age": round(who.age + years, 2),
         "sex": who.sex,
-        "site": SITES[who.index % len(SITES)],
+        "site": site.name,
         "diagnosis": who.diagnosis,
         "score": who.score,
     }
     volumes = np.bincount(table.region, grey, minlength=len(regions()) + 1)
     scale = np.bincount(table.region, jacobian[table.voxel]) / np.maximum(np.bincount(table.region), 1)
     thickness = anatomy().mean_thickness * effects.total * scale[1:] ** (1 / 3)
+    if site.scanner is not None:
+        wrong = np.bincount(table.region, grey * erred, minlength=len(volumes)) / np.maximum(volumes, 1e-6)
+        volumes, thickness = volumes * wrong, thickness * wrong[1:] ** THICKNESS_SHARE
     measured = names | _measures(rng, site, who, volumes, thickness, _white(table, effects) * float(np.prod(who.size)))
     true = names | {"severity": round(who.severity, 4)}
     true |= {f"factor_{r.key}": f for r, f in zip(regions(), effects.total, strict=True)}
     return row, volume.astype(np.float32), measured, true
+
+
+def _erred(table: Table, scanner: Scanner | None, rng: np.random.Generator, grey: Array, jacobian: Array) -> Array:
+    """Factor of each pair's grey matter in the segmentation of one scan; 1 without a scanner."""
+    if scanner is None:
+        return np.ones(1)
+    true = np.bincount(table.voxel, grey, minlength=len(jacobian)) / VOXEL_MM**3 / np.maximum(jacobian, 1e-6)
+    factor = scanner.factor(rng, true.reshape(SHAPE)).ravel()[table.voxel]
+    deep = np.array([False, *(not r.cortical for r in regions())])[table.region]
+    return np.where(deep, factor * scanner.deep, factor)
 
 
 def _white(table: Table, effects: Factors) -> float:

@@ -21,7 +21,7 @@ SCALES = ((30.0, 2.6), (15.0, 0.9))  # (smoothness, standard deviation), mm
 
 @dataclass(frozen=True)
 class Shape:
-    """A person's shape: from head coordinates (mm, origin in the middle of the brain) to the template.
+    """A participant's shape: from head coordinates (mm, origin in the middle of the brain) to the template.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Pose:
 
 
 def random_shape(rng: np.random.Generator, size: NDArray[np.floating]) -> Shape:
-    """Draw a person's shape: smooth displacements at two scales, skull and scalp."""
+    """Draw a participant's shape: smooth displacements at two scales, skull and scalp."""
     shape = tuple(np.ceil(2 * REACH / NODE_MM).astype(int) + 1)
     field = np.zeros((3, *shape), dtype=np.float32)
     for smoothness, amplitude in SCALES:

@@ -1,4 +1,4 @@
-"""What age, diagnosis, sex and person do to the anatomy, as numbers per region.
+"""Effects of age, diagnosis, sex and participant on the anatomy, per region.
 
 Cortical effects are factors of thickness; subcortical ones are factors of volume; ventricles grow by millimetres. The
 numbers are chosen to be plausible and clearly measurable, not to be those of a particular disease or cohort.
@@ -20,8 +20,8 @@ from anatcl.base.packages import package_folder
 REFERENCE_AGE = 45.0  # years; the template's cortex is left as it is at this age
 AGE_SLOPE = 0.004  # thinning per year, times the weight of the lobe
 SUBCORTICAL_AGE_SLOPE = 0.003  # loss of volume per year after 20
-PERSON_SD = 0.03  # between people, per region
-GLOBAL_SD = 0.03  # between people, whole cortex
+PERSON_SD = 0.03  # between participants, per region
+GLOBAL_SD = 0.03  # between participants, whole cortex
 
 # Thinning (hippocampus, amygdala: loss of volume) of a patient of severity 1, both hemispheres.
 DIAGNOSIS_EFFECT = {
@@ -38,6 +38,13 @@ DIAGNOSIS_EFFECT = {
     "hippocampus": 0.25,
     "amygdala": 0.20,
 }
+# Growth of the ventricles' walls (mm) of a patient of severity 1.
+DIAGNOSIS_GROWTH = 0.8
+# A second disease, which leaves the cortex as thick as it is: loss of hippocampal volume, and wide ventricles.
+VENTRICULAR_EFFECT = {"hippocampus": 0.25}
+VENTRICULAR_GROWTH = 2.0
+CORTICAL, VENTRICULAR = "cortical", "ventricular"
+DISEASES = {CORTICAL: (DIAGNOSIS_EFFECT, DIAGNOSIS_GROWTH), VENTRICULAR: (VENTRICULAR_EFFECT, VENTRICULAR_GROWTH)}
 # Lobes that age slower or faster than the cortex as a whole (weight 1).
 AGE_WEIGHT = dict.fromkeys(
     ("caudalmiddlefrontal", "rostralmiddlefrontal", "superiorfrontal", "parsopercularis", "parsorbitalis",
@@ -81,7 +88,7 @@ def regions() -> tuple[Region, ...]:
 
 @dataclass(frozen=True)
 class Factors:
-    """Effects on one person at one time, one entry per region in the order of `regions`.
+    """Effects on one participant at one time, one entry per region in the order of `regions`.
 
     Attributes
     ----------
@@ -102,7 +109,9 @@ class Factors:
         return np.maximum(self.age * self.diagnosis * self.person, 0.35)
 
 
-def factors(age: float, severity: float, person: NDArray[np.floating], ventricle: float = 0.0) -> Factors:
+def factors(
+    age: float, severity: float, person: NDArray[np.floating], ventricle: float = 0.0, disease: str = CORTICAL
+) -> Factors:
     """Effects of age and disease on a person.
 
     Parameters
@@ -115,16 +124,19 @@ def factors(age: float, severity: float, person: NDArray[np.floating], ventricle
         The person's own factors, see `person_factors`.
     ventricle : float
         The person's own offset of the ventricles' walls, mm.
+    disease : {"cortical", "ventricular"}
+        Which disease the severity is of.
     """
+    lost, wider = DISEASES[disease]
     all_regions = regions()
     weight = np.array([AGE_WEIGHT.get(r.name, 1.0) for r in all_regions])
     cortical = np.array([r.cortical for r in all_regions])
     cortex = 1 - AGE_SLOPE * weight * (age - REFERENCE_AGE)
     subcortex = 1 - SUBCORTICAL_AGE_SLOPE * max(age - 20, 0)
-    disease = 1 - severity * np.array([DIAGNOSIS_EFFECT.get(r.name, 0.0) for r in all_regions])
+    ill = 1 - severity * np.array([lost.get(r.name, 0.0) for r in all_regions])
     stem = np.array([r.hemisphere == "" for r in all_regions])
-    growth = 0.03 * max(age - 20, 0) + 0.8 * severity + ventricle
-    return Factors(np.where(stem, 1, np.where(cortical, cortex, subcortex)), disease, np.asarray(person), growth)
+    growth = 0.03 * max(age - 20, 0) + wider * severity + ventricle
+    return Factors(np.where(stem, 1, np.where(cortical, cortex, subcortex)), ill, np.asarray(person), growth)
 
 
 def person_factors(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anatcl.simulate.effects import Factors, factors, person_factors
+from anatcl.simulate.effects import CORTICAL, Factors, factors, person_factors
 
 GOLDEN = 0.6180339887498949
 DIAGNOSES = ("HC", "patient")
@@ -89,6 +89,8 @@ class Person:
         Linear size relative to the ICBM152 brain along x, y, z.
     own : ndarray of shape (83,)
         The person's own factors, see `anatcl.simulate.effects.person_factors`.
+    disease : str
+        Which disease `severity` is of, see `anatcl.simulate.effects.DISEASES`.
     """
 
     seed: int
@@ -102,6 +104,7 @@ class Person:
     size: NDArray[np.float64]
     own: NDArray[np.float64]
     ventricle_mm: float
+    disease: str = CORTICAL
 
     @property
     def participant_id(self) -> str:
@@ -115,7 +118,7 @@ class Person:
     def factors(self, years: float = 0.0) -> Factors:
         """Effects on the person `years` after the first session; a patient's disease goes on."""
         severity = self.severity * (1 + 0.08 * years)
-        return factors(self.age + years, severity, self.own, self.ventricle_mm)
+        return factors(self.age + years, severity, self.own, self.ventricle_mm, self.disease)
 
 
 @dataclass(frozen=True)

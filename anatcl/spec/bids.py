@@ -84,7 +84,9 @@ class Bids(Section):
         "entity",
     )
     runs: Literal["all", "first"] = Field("all", description="which runs of one session: all, or the first usable one")
-    columns: Named = Field({}, description="our name (age, sex, site ...) to the name in the dataset's tables")
+    columns: Named = Field(
+        {}, description="maps names of this workflow (age, sex, site ...) to those in the dataset's tables"
+    )
     sex_levels: Annotated[Named, AfterValidator(_sexes)] = Field(
         {}, description="codes of the sex column to M or F, e.g. {'1': M, '2': F}"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from anatcl.base.errors import InputError
 from anatcl.base.words import nearest, plural
 from anatcl.spec.atlas import check_files, load_atlas_file
-from anatcl.spec.check_arrays import check_arrays
+from anatcl.spec.check_arrays import check_arrays, unmeasured
 from anatcl.spec.check_seen import check_seen
 from anatcl.spec.config import Config, FeatureTable, Pretrain
 from anatcl.spec.corrections import read_corrections
@@ -21,12 +21,13 @@ from anatcl.spec.encoders import check_encoder, class_errors
 from anatcl.spec.engines import check_surface_engine, measures_engine
 from anatcl.spec.layout import METHOD_PATTERN
 from anatcl.spec.methods import declared_methods
-from anatcl.spec.names import BASELINES, RIVALS, TUNED, UNTRAINED, methods
+from anatcl.spec.names import BASELINES, REGIONAL, RIVALS, TUNED, UNTRAINED, methods
 from anatcl.spec.overlaps import overlaps_file
 from anatcl.spec.recipe import load_recipe
 from anatcl.spec.task import Task, load_task
 from anatcl.spec.template import load_spec
 from anatcl.spec.thickness import load_options
+from anatcl.spec.training import IN_METHODS
 
 Place = tuple[str | int, ...]
 Found = Iterator[tuple[Place, InputError]]
@@ -52,6 +53,7 @@ def check_files_and_names(config: Config, environments: bool = False) -> Found:
         _encoders,
         check_seen,
         _finetune,
+        _held,
         _tasks,
     ):
         yield from check(config)
@@ -165,10 +167,12 @@ def _training(config: Config) -> Found:
         if not parts:
             reason = f"the joint objective {name!r} has no part."
             yield (("pretrain", "joint", name), InputError(reason, None, "Write for example {y-aware: 1.0}."))
-    for name in settings.options.permuted if not isinstance(settings.options.permuted, bool) else ():
-        if name not in settings.methods:
-            error = InputError(f"{name!r} is not among the methods.", None, nearest(name, settings.methods))
-            yield (("pretrain", "options", "permuted"), error)
+    for option in IN_METHODS:
+        named = getattr(settings.options, option)
+        for name in named if not isinstance(named, bool) else ():
+            if name not in settings.methods:
+                error = InputError(f"{name!r} is not among the methods.", None, nearest(name, settings.methods))
+                yield (("pretrain", "options", option), error)
     for key, named in (
         ("encoder", settings.encoder),
         *((f"own.{n}.loss", one.loss) for n, one in settings.own.items()),
@@ -218,6 +222,16 @@ def _encoders(config: Config) -> Found:
         for key, error in check_encoder(given):
             yield ((*place, key), error)
     yield from _tried(("evaluate", "known_overlaps"), lambda: overlaps_file(config.evaluate.known_overlaps))
+
+
+def _held(config: Config) -> Found:
+    settings = config.evaluate
+    if settings.decode == "measures" and REGIONAL in unmeasured(config):
+        remedy = "Give measures (measures: freesurfer), or write decode: none."
+        yield (("evaluate", "decode"), InputError("nothing is measured in this run.", None, remedy))
+    if settings.perturb and not (config.pretrain.methods or settings.untrained or settings.rivals):
+        reason = "there is no encoder and no rival to show changed scans to."
+        yield (("evaluate", "perturb"), InputError(reason, None, "Name a method, or write perturb: []."))
 
 
 def _finetune(config: Config) -> Found:

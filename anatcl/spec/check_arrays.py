@@ -101,7 +101,7 @@ def unmeasured(config: Config) -> frozenset[str]:
         return frozenset()
     if settings.maps:
         return every
-    if settings.arrays == RELEASE:  # its table of people has the volumes
+    if settings.arrays == RELEASE:  # its table of participants has the volumes
         return every - {TISSUE} if _no_measures(Path(config.bids_dir)) else frozenset()
     file = Path(settings.arrays) / "measures.tsv"
     if not file.is_file():

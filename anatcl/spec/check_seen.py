@@ -42,8 +42,7 @@ def _about(file: Path) -> dict[str, list[str] | None]:
 def check_seen(config: Config) -> Iterator[tuple[tuple[str | int, ...], InputError]]:
     """Refuse such encoders, unless what cannot be answered is to be skipped: then they are left out with a sentence."""
     for name in sorted(seen(config)) if config.evaluate.unanswerable == "refuse" else ():
-        reason = (
-            f"it was pretrained on {COHORTS[config.bids.layout]}, and nobody knows which of the tested people it saw."
-        )
-        remedy = "Remove it, list its people (participants), or write evaluate: unanswerable: skip to leave it out."
+        cohort = COHORTS[config.bids.layout]
+        reason = f"it was pretrained on {cohort}, and which of the tested participants it has seen is not known."
+        remedy = "Remove it, list its participants (participants), or write evaluate: unanswerable: skip."
         yield (("evaluate", "encoders", name), InputError(reason, None, remedy))

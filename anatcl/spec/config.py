@@ -28,7 +28,7 @@ from anatcl.spec.baselines import OwnBaseline, baseline_name
 from anatcl.spec.bids import Bids, Participants
 from anatcl.spec.encoders import Encoder, FineTuning
 from anatcl.spec.imaging import Measures, Preprocess
-from anatcl.spec.names import BASELINES, MAPS, RIVALS, methods
+from anatcl.spec.names import BASELINES, MAPS, PERTURBATIONS, RIVALS, methods
 from anatcl.spec.protocol import Design
 from anatcl.spec.section import (
     MAPPING,
@@ -213,7 +213,8 @@ class Evaluate(Section):
     ] = Field(BASELINES, description="baselines without an encoder, shown in every table")
     own: dict[str, OwnBaseline] = Field(
         {},
-        description="your own baselines, shown there, too: name to {baseline: module:Class, arguments, columns}",
+        description="baselines of your own, also shown in every table: name to "
+        "{baseline: module:Class, arguments, columns}",
     )
     rivals: Annotated[
         tuple[Annotated[str, known_word(RIVALS)], ...], BeforeValidator(several), AfterValidator(_once)
@@ -244,6 +245,21 @@ class Evaluate(Section):
         ("folds",),
         description="folds, repeated, leave-site-out, transfer, few-shot, or mappings with kind, folds, repeats, "
         "column, train, test, sizes, probe",
+    )
+    decode: Literal["none", "measures"] = Field(
+        "none",
+        description="measures: how much of each regional measure, beyond decode_adjust, every embedding holds (R2 on "
+        "unseen people)",
+    )
+    decode_adjust: Annotated[Texts, AfterValidator(_once)] = Field(
+        ("age", "sex", "tiv_mm3"), description="columns that the measures are residual on before they are decoded"
+    )
+    perturb: Annotated[
+        tuple[Annotated[str, known_word(PERTURBATIONS)], ...], BeforeValidator(several), AfterValidator(_once)
+    ] = Field(
+        (),
+        description="changes of the tested scans under which every task is scored again, with the probe of clean "
+        "scans: gain, blur, noise, resample, contrast",
     )
     subgroups: Annotated[Texts, AfterValidator(_once)] = Field(
         ("sex", "age", "site"), description="columns whose values define the subgroups that scores are given for"

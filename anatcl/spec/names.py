@@ -16,9 +16,11 @@ REGIONAL, TISSUE, DEMOGRAPHIC, GUESS = "regional-measures", "tissue-volumes", "a
 # Site, age, sex, head size and image quality: what a method must add to.
 CONFOUNDS = "confounds"
 BASELINES = (REGIONAL, TISSUE, DEMOGRAPHIC, CONFOUNDS, GUESS)
-# Linear rivals of the encoders, fitted on the same people.
+# Linear rivals of the encoders, fitted on the same participants.
 VOXEL_PCA, VOXEL_RIDGE = "voxel-pca", "voxel-ridge"
 RIVALS = (VOXEL_PCA, VOXEL_RIDGE)
+# Changes of a map that leave the anatomy as it is, see `anatcl.evaluate.data.perturb`.
+PERTURBATIONS = ("gain", "blur", "noise", "resample", "contrast")
 MAPS = ("vbm", "quasi-raw")
 TISSUES = ("gm", "wm", "csf")
 # Columns of global volumes that the measures add to the scans table, in mm3.

@@ -45,7 +45,7 @@ class Design(Section):
         (8, 16, 32, 64), description="numbers of training participants (few-shot)"
     )
     probe: Literal["linear", "knn"] = Field(
-        "linear", description="linear: ridge or logistic regression; knn: nearest neighbours"
+        "linear", description="linear (ridge or logistic regression) or knn (nearest neighbours)"
     )
 
     def names(self) -> set[tuple[Any, ...]]:

@@ -125,7 +125,7 @@ class Recipe(Section):
     segment: Segment
     thickness: Literal["distance", "direct", "kelly_kapowski"] = Field(description="how thickness is estimated")
     measures_engine: Literal["volume", "surface"] = Field(
-        "volume", description="what `measures: {engine: auto}` stands for, where the atlas has a part for it"
+        "volume", description="engine of the measures with `measures: {engine: auto}`, if the atlas supports it"
     )
 
 

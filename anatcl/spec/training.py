@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -57,14 +57,23 @@ def _compile(value: bool | str) -> bool | str:
     return value
 
 
-def _permuted(value: Any) -> Any:
+def _yes_or_names(value: Any) -> Any:
     return value if isinstance(value, bool) else texts(value)
+
+
+# For all methods alike, or for those that are named: with a joint objective of one part both stand in one run.
+InMethods = Annotated[bool | tuple[str, ...], BeforeValidator(_yes_or_names)]
 
 
 def _chunk(value: int) -> int:
     if value == 1 or value < 0:
         raise ValueError(f"it should be 0 or at least 2, since BatchNorm needs several participants, not {value}")
     return value
+
+
+def _of_methods(annotation: Any) -> bool:
+    """Whether an option is told for all methods, or names those that it is for."""
+    return get_args(annotation) == (bool, tuple[str, ...])
 
 
 Compile = Annotated[bool | str, BeforeValidator(_compile)]
@@ -77,7 +86,7 @@ class Common(Section):
         "resnet18", description=f"network: {', '.join(encoders())}, or module:Class of a network of your own"
     )
     epochs: Count = Field(300, description="passes over the training scans")
-    batch_size: Annotated[Whole, Field(ge=2)] = Field(32, description="subjects in a batch, over all processes")
+    batch_size: Annotated[Whole, Field(ge=2)] = Field(32, description="participants in a batch, over all processes")
     learning_rate: Positive = Field(1e-4, description="the optimiser's learning rate")
     temperature: Positive = Field(0.1, description="temperature of the similarities: divides cosines")
     age_sigma: Positive = Field(2.0, description="width of the age kernel, in years")
@@ -115,12 +124,12 @@ class Further(Section):
     lr_decay_epochs: Count = Field(10, description="see lr_decay")
     rank_temperature: Positive = Field(2.0, description="Rank-N-Contrast's temperature, which divides distances")
     age_bin: Positive = Field(2.0, description="width of SupCon's bins, in years")
-    standardise: bool = Field(
+    standardise: InMethods = Field(
         False,
         description="anatcl-global and anatcl-local: z-score each measure over the training participants before the "
-        "cosine; false: cosines of raw measures, the published reading",
+        "cosine; false: cosines of raw measures, the published reading; or a list of methods",
     )
-    permuted: Annotated[bool | tuple[str, ...], BeforeValidator(_permuted)] = Field(
+    permuted: InMethods = Field(
         False,
         description="a control: measures are exchanged among training participants of equal sex and age decade, so "
         "that anatomical methods learn from the measures of others; true: in all methods; or a list of methods",
@@ -150,9 +159,14 @@ class Further(Section):
         False, description="write the history for TensorBoard too (its package must be installed)"
     )
 
-    def permutes(self, method: str) -> bool:
-        """Whether a method trains on exchanged measures."""
-        return self.permuted if isinstance(self.permuted, bool) else method in self.permuted
+    def of(self, method: str) -> Self:
+        """The options as one method sees them: yes or no where methods are named."""
+        named = {name: getattr(self, name) for name in IN_METHODS}
+        own = {name: method in value for name, value in named.items() if not isinstance(value, bool)}
+        return self.model_copy(update=own) if own else self
+
+
+IN_METHODS = tuple(name for name, field in Further.model_fields.items() if _of_methods(field.annotation))
 
 
 class Options(Further, Common):

@@ -115,7 +115,7 @@ def alone(rows: dict[str, str]) -> list[str]:
 def table(rows: dict[str, str]) -> list[str]:
     """One row for each case."""
     cells = [f"| {_cell(case).replace('`', chr(92) + '`')} | {_cell(text)} |" for case, text in rows.items()]
-    return ["| case | what you see |", "|---|---|", *cells]
+    return ["| case | message |", "|---|---|", *cells]
 
 
 def _cell(text: str) -> str:

@@ -99,7 +99,7 @@ def test_the_same_scan_twice(data: Path, only_exclusion: Exclusion, tmp_path: Pa
     assert "the same scan in another format" in only_exclusion(data, tmp_path / "out")["reason"]
 
 
-def test_the_same_image_under_two_names_is_said(data: Path) -> None:
+def test_the_same_image_under_two_names_is_reported(data: Path) -> None:
     write(data, SCAN, MIDDLE)
     texts = [w["warning"] for w in build_index(data).warnings]
     assert any("sub-01/anat/sub-01, sub-99/anat/sub-99 hold the same image" in text for text in texts)
@@ -132,7 +132,7 @@ LINKS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", LINKS)
-def test_links_and_what_is_no_file(data: Path, only_exclusion: Exclusion, tmp_path: Path, case: str) -> None:
+def test_links_and_what_is_not_a_file(data: Path, only_exclusion: Exclusion, tmp_path: Path, case: str) -> None:
     make, reason = LINKS[case]
     make(data)
     assert reason in only_exclusion(data, tmp_path / "out")["reason"]

@@ -153,7 +153,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_one_bad_subject_costs_that_subject(case: str, tmp_path: Path, see: Say) -> None:
+def test_one_bad_subject_excludes_only_that_subject(case: str, tmp_path: Path, see: Say) -> None:
     make, reason = BROKEN[case]
     subject(tmp_path / "fs" / "sub-1")
     make(tmp_path / "fs" / "sub-2")
@@ -184,7 +184,7 @@ def test_versions_in_one_table_are_flagged(tmp_path: Path, caplog: pytest.LogCap
     see(caplog.messages[-1])
 
 
-def test_subjects_of_no_scan_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture, see: Say) -> None:
+def test_subjects_without_a_scan_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture, see: Say) -> None:
     subject(tmp_path / "fs" / "sub-001")
     subject(tmp_path / "fs" / "fsaverage")
     scans = pd.DataFrame({"scan": ["sub-1/anat/sub-1"], "participant_id": ["sub-1"]})

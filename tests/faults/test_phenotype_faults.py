@@ -287,7 +287,7 @@ def test_tables_that_were_not_fetched(
     see(caught.value)
 
 
-def test_a_sidecar_that_was_not_fetched_is_said(tmp_path: Path, see: Say) -> None:
+def test_a_sidecar_that_was_not_fetched_is_reported(tmp_path: Path, see: Say) -> None:
     data = table(cohort(tmp_path / "data", 2), {"age": [30, 40]})
     (data / "participants.json").write_bytes(LFS)
     refresh(data, tmp_path / "out")
@@ -307,7 +307,7 @@ def test_a_sidecar_names_its_columns_in_other_case(tmp_path: Path, see: Say) -> 
     see(told(tmp_path / "out"))
 
 
-def test_one_of_a_kind_is_said_as_one(tmp_path: Path, see: Say) -> None:
+def test_one_item_is_reported_in_the_singular(tmp_path: Path, see: Say) -> None:
     data = table(cohort(tmp_path / "data", 3), {"age": [30, 40, 50]})
     (data / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\nsub-02\t40\nsub-3\t50\n")
     refresh(data, tmp_path / "out")

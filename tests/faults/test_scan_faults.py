@@ -73,7 +73,7 @@ STRIPPED: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("case", STRIPPED)
-def test_a_stripped_scan_is_seen(case: str, head: tuple[Volume, np.ndarray], tmp_path: Path, see: Say) -> None:
+def test_a_stripped_scan_is_detected(case: str, head: tuple[Volume, np.ndarray], tmp_path: Path, see: Say) -> None:
     volume, brain = head
     scan = conform(written(tmp_path, volume, STRIPPED[case](volume.data, brain)))
     with pytest.raises(InputError, match="skull-stripped already") as caught:

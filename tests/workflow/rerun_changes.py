@@ -57,9 +57,16 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "evaluate: tasks": ({"evaluate": {"tasks": ["sex"]}}, ("confounds",)),
     "evaluate: baselines": ({"evaluate": {"baselines": ["majority-median"]}}, ("evaluate",)),
     "evaluate: protocols": ({"evaluate": {"protocols": ["repeated"]}}, ("baseline", "probe")),
+    "evaluate: decode": ({"evaluate": {"decode": "measures"}}, ("decode", "methods_text")),
+    "evaluate: decode_adjust": ({"evaluate": {"decode_adjust": ["age"]}}, ("methods_text",)),
+    "evaluate: perturb": (
+        {"evaluate": {"perturb": ["gain"]}},
+        ("embed_perturbed", "methods_text", "rival_perturbed"),
+    ),
     "evaluate: subgroups": ({"evaluate": {"subgroups": ["sex"]}}, ("evaluate",)),
     "evaluate: site_column": ({"evaluate": {"site_column": "scanner"}}, ("baseline", "confounds", "probe")),
     "evaluate: features": ({"evaluate": {"features": {"other": {"columns": "o.*"}}}}, ("baseline",)),
+    "evaluate: own": ({"evaluate": {"own": {"mine": {"columns": "tissue-volumes"}}}}, ("baseline",)),
     "evaluate: untrained": ({"evaluate": {"untrained": False}}, ("audit", "pretrain")),
     "evaluate: rivals": ({"evaluate": {"rivals": []}}, ("audit",)),
     "evaluate: untrained_seeds": ({"evaluate": {"untrained_seeds": 3}}, ("probe",)),
@@ -154,6 +161,7 @@ EDITS: dict[str, Edit] = {
     "a shipped task of this run": Edit(f"{CODE}/spec/tasks/sex.yaml", TASK, ("target: sex", "target: sex\nunit: x")),
     "a shipped task of no run": Edit(f"{CODE}/spec/tasks/site.yaml", (), ("target: site", "target: site\nunit: x")),
     "another tool's features": Edit(f"{STUDY}/features.tsv", ("baseline",), ("0.5", "0.6")),
+    "the code of your own baseline": Edit(f"{STUDY}/mine.py", ("baseline",), ("None", "kind")),
     "a decision in the corrections": Edit(
         f"{STUDY}/corrections.tsv", ("participant_pages", "preprocess"), ("accept", "reject")
     ),
@@ -187,7 +195,9 @@ pretrain: {folds: 3}
 evaluate:
   tasks: [old.yaml, sex]
   features: {other: {table: features.tsv}}
+  own: {mine: {baseline: "mine.py:mine"}}
 """,
+    "mine.py": "def mine(kind):\n    return None\n",
     "template.yaml": "name: Mine\nspace: MNI152NLin2009aSym\n"
     "brain_mask: brain_mask.nii.gz\ngm: gm.nii.gz\nwm: wm.nii.gz\n",
     "atlas.yaml": "name: mine\nspace: MNI152\nimage: labels.nii.gz\nregions: regions.tsv\n"

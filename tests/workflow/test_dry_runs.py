@@ -69,6 +69,19 @@ def test_dry_run(name, snakemake, heads, tmp_path):
     assert {rule: found.get(rule, 0) for rule in EXPECTED[name]} == EXPECTED[name]
 
 
+def test_the_claim_has_every_twin_beside_its_method(snakemake, heads, tmp_path):
+    """What a lab runs on its own data: 15 methods with three seeds, changed scans, and what embeddings hold."""
+    config = CONFIGS.parents[1] / "workflow" / "claim.yaml"
+    said = (f"bids_dir={heads}", "pretrain={folds: 2}", "evaluate={interpret: false}")
+    done = snakemake(tmp_path, "-n", "--quiet", "rules", "--configfile", str(config), "--config", *said)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = jobs(done.stdout + done.stderr)
+    trained = 15 * 3 * 2 + 2  # methods, seeds, folds; the untrained encoder once in each fold
+    assert found["train"] == found["embed"] == trained
+    assert found["embed_perturbed"] == 5 * trained and found["rival_perturbed"] == 5 * 2 * 2
+    assert found["decode"] == 15 + 1 + 2 and found["perturbed"] == 2 * found["decode"]
+
+
 def test_maps_of_another_program_need_no_step_of_a_scan(snakemake, heads, tmp_path):
     for scan in heads.rglob("*_T1w.nii.gz"):
         place = tmp_path / "cat12" / scan.relative_to(heads).parent / "mri"

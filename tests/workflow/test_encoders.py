@@ -58,13 +58,14 @@ def encoders(folder: Path) -> dict:
     net, x = Small().eval(), torch.zeros(1, 1, *SHAPE)
     torch.jit.save(torch.jit.trace(net, x), str(folder / "script.pt"))
     # As the authors publish: a pickle with "model", names of encoder and head, options of the training code.
-    torch.save({"model": build_model("resnet-tiny").state_dict(), "epoch": 300}, folder / "official.pth")
+    for fold in range(2):
+        torch.save({"model": build_model("resnet-tiny").state_dict(), "epoch": 300}, folder / f"official{fold}.pth")
     (folder / "theirs.py").write_text(TWO_METHODS)
     (folder / "people.txt").write_text("somebody-else-1\nsomebody-else-2\n")
     found = {
         "script": {"weights": "script.pt", "input": VBM, "pretrained_on": "unknown"},
         "layout": {
-            "weights": "official.pth",
+            "weights": ["official0.pth", "official1.pth"],
             "architecture": "resnet-tiny",
             "input": VBM,
             "pretrained_on": ["OpenBHB"],
@@ -118,6 +119,10 @@ def test_every_encoder_has_its_row(compared, study):
     assert {OURS, f"{OURS}-finetuned", "script-finetuned", "majority-median", *brought} <= set(mae.index)
     assert mae["value"].notna().all() and mae["n"].nunique() == 1
     assert "not known on which participants" in mae.loc["script", "flags"] and "OpenBHB" in mae.loc["layout", "flags"]
+    # Two encoders of one method: averaged, and their spread is shown.
+    assert mae.loc["layout", "seed_sd"] > 0 and mae.loc["script", ["seed_sd"]].isna().all()
+    table = (compared / "results" / "report" / "tables" / "brain_age.md").read_text()
+    assert f"SD {mae.loc['layout', 'seed_sd']:.2f}" in table
     if "onnx" not in brought:
         pytest.skip("the ONNX row is absent: onnx or onnxruntime is not installed (extra: encoders)")
     # The same network by two roads.
@@ -128,6 +133,8 @@ def test_every_encoder_is_audited(compared, study):
     audit = read_tsv(compared / "results" / "evaluate" / "audit.tsv")
     people = audit[audit["check"] == "participant"].groupby("method")["verdict"].first()
     assert people[OURS] == "clean" and people["script"] == people["layout"] == "not checked"
+    encoders = audit[(audit["method"] == "layout") & (audit["check"] == "participant")]["encoder"]
+    assert encoders.astype(int).tolist() == [0, 1]
     about = read_json(compared / "results" / "evaluate" / "two-methods" / "seed-0" / "model.json")
     assert about["train_participants"] == ["somebody-else-1", "somebody-else-2"]
     assert set(people.index) >= set(yaml.safe_load((study / "own.yaml").read_text())["evaluate"]["encoders"])

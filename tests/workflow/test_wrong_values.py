@@ -248,6 +248,21 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "subgroup": ({"evaluate": {"subgroups": ["sexx"]}}, ("evaluate.subgroups[0]", "'sexx'", "'sex'")),
     "site column": ({"evaluate": {"site_column": "scaner"}}, ("evaluate.site_column", "'scanner'")),
     "confound": ({"evaluate": {"confounds": ["scaner"]}}, ("evaluate.confounds[0]", "'scanner'")),
+    "perturbation": ({"evaluate": {"perturb": ["blurr"]}}, ("evaluate.perturb[0]", "'blur'")),
+    "what is decoded": ({"evaluate": {"decode": "measure"}}, ("evaluate.decode is 'measure'", "'measures'")),
+    "decoded, nothing measured": (
+        {"evaluate": {"decode": "measures", "baselines": ["majority-median"]},
+         "pretrain": {"maps": "cat12", "methods": ["y-aware"]}},
+        ("evaluate.decode", "nothing is measured", "decode: none"),
+    ),
+    "adjusted for": (
+        {"evaluate": {"decode": "measures", "decode_adjust": ["age", "scaner"]}},
+        ("evaluate.decode_adjust[1]", "'scanner'"),
+    ),
+    "standardised": (
+        {"pretrain": {"options": {"standardise": ["y-awar"]}}},
+        ("pretrain.options.standardise", "'y-awar'", "'y-aware'"),
+    ),
     "shuffles within": ({"evaluate": {"shuffle_within": "scaner"}}, ("evaluate.shuffle_within", "'scanner'")),
     "rival": ({"evaluate": {"rivals": ["voxel-pcs"]}}, ("evaluate.rivals[0]", "'voxel-pca'")),
     "name of a rival": ({"evaluate": {"features": {"voxel-pca": {"table": "feet.csv"}}}}, ("another method's name",)),

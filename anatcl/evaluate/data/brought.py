@@ -26,7 +26,7 @@ class Brought:
 
     @property
     def why_not(self) -> str:
-        """Why people cannot be compared."""
+        """Why participants cannot be compared."""
         named = [c for c in self.cohorts if c != UNKNOWN]
         if not named:
             return "it is not known on which participants the encoder was pretrained"

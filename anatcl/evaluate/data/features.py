@@ -1,4 +1,4 @@
-"""What the probes see: embeddings of encoders, columns of a measures table, anybody's feature table, or nothing."""
+"""Features of the probes: embeddings of encoders, columns of a measures table, another feature table, or none."""
 
 from __future__ import annotations
 
@@ -94,6 +94,8 @@ def demographics(table: pd.DataFrame, target: str) -> Features:
 
 def write_embeddings(out: str | Path, scans: pd.Series, people: pd.Series, found: np.ndarray) -> None:
     """Write ``embeddings.npz`` as :func:`load_embeddings` reads it: scan, participant_id, embedding (N, D)."""
+    if not len(scans) == len(people) == len(found):
+        raise ValueError(f"{len(found)} embeddings of {len(scans)} scans and {len(people)} people")
     with atomic_path(out) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, scan=scans.to_numpy(str), participant_id=people.to_numpy(str), embedding=found)
 
@@ -110,12 +112,12 @@ def load_embeddings(folder: str | Path, scans: pd.Series, seeds: int | None = No
     InputError
         No file, or a file without the arrays ``scan`` and ``embedding``.
     """
-    first, *others = [_one_seed(place, scans) for place in _seed_folders(Path(folder))[:seeds]]
+    first, *others = [_one_seed(place, scans) for place in seed_folders(Path(folder))[:seeds]]
     present = np.logical_and.reduce([first.present, *(f.present for f in others)])
     return dataclasses.replace(first, present=present, other_seeds=tuple(others))
 
 
-def _seed_folders(folder: Path) -> list[Path]:
+def seed_folders(folder: Path) -> list[Path]:
     """The folder itself where it holds folds, then its seeds by number."""
     seeds = sorted(folder.glob("seed-*"), key=lambda p: (len(p.name), p.name))
     return seeds if seeds and not any(folder.glob("fold-*")) else [folder, *seeds]
@@ -129,7 +131,7 @@ def _one_seed(folder: Path, scans: pd.Series) -> Features:
         raise InputError("no fold-*/embeddings.npz.", folder, "Run `python -m anatcl evaluate embed` first.")
     matrices, present = {}, np.ones(len(scans), bool)
     for file in files:
-        matrix = _aligned(file, scans)
+        matrix = aligned_embeddings(file, scans)
         matrices[int(file.parent.name.removeprefix("fold-"))] = matrix
         present &= np.isfinite(matrix).all(1)
     return Features(matrices, present, [f"e{i:03d}" for i in range(matrix.shape[1])])
@@ -137,11 +139,12 @@ def _one_seed(folder: Path, scans: pd.Series) -> Features:
 
 def load_embeddings_of(file: str | Path, scans: pd.Series) -> Features:
     """Read the embeddings of one encoder alone and align them with `scans`."""
-    matrix = _aligned(Path(file), scans)
+    matrix = aligned_embeddings(Path(file), scans)
     return Features({-1: matrix}, np.isfinite(matrix).all(1), [f"e{i:03d}" for i in range(matrix.shape[1])])
 
 
-def _aligned(file: Path, scans: pd.Series) -> np.ndarray:
+def aligned_embeddings(file: Path, scans: pd.Series) -> np.ndarray:
+    """Read the embeddings of one file in the order of `scans`, shape (n, D); NaN for a scan that it lacks."""
     with np.load(file, allow_pickle=False) as data:
         if not {"scan", "embedding"} <= set(data.files):
             raise InputError("the file lacks the arrays `scan` and `embedding`.", file=file)
@@ -169,7 +172,8 @@ def load_table(path: str | Path, feature_set: str, scans: pd.DataFrame, used: Co
     Parameters
     ----------
     path : str or Path
-        TSV or CSV with a column ``scan``, or ``participant_id`` (and ``session_id``) where features are per person.
+        TSV or CSV with a column ``scan``, or ``participant_id`` (and ``session_id``) where features are per
+        participant.
     feature_set : str
         ``regional-measures`` (every thickness, volume and area of a region), ``tissue-volumes`` (TIV, GM, WM, CSF),
         ``majority-median`` (none), ``all`` (every numeric column but those of `used` and of the scans table), or a

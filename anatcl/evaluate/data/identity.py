@@ -1,4 +1,4 @@
-"""Whether two lists of names can mean the same people: tables differ by prefix, zeros, case and blanks."""
+"""Whether two lists of names can mean the same participants: tables differ by prefix, zeros, case and blanks."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def compare(trained: Iterable[str], tested: Iterable[str], aliases: Mapping[str,
     tested : iterable of str
         Names.
     aliases : mapping, optional
-        Other names of tested people, those of pretraining.
+        Other names of tested participants, those of pretraining.
     """
     known, people, other = sorted(set(map(str, trained))), sorted(set(map(str, tested))), aliases or {}
     hashes = {t for t in known if HASH.fullmatch(t)}

@@ -1,4 +1,4 @@
-"""Features that give the answer away: one person's rows under two names, or a column that nearly is the target."""
+"""Features that leak the target: one participant's rows under two names, or a column that nearly equals the target."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _telling(z: np.ndarray) -> bool:
 
 
 def _coincidence(column: np.ndarray) -> float:
-    """Chance that two people agree in a column, the same people under two names left out (one duplicate each)."""
+    """Chance that two people agree in a column, the same participants under two names left out (one duplicate each)."""
     ordered = np.sort(column)
     near = np.searchsorted(ordered, ordered + SAME, "right") - np.searchsorted(ordered, ordered - SAME)
     n = len(column)

@@ -1,4 +1,4 @@
-"""From a public release's own tables to columns of the scans table, by rules that stand in the cohort's YAML file.
+"""From a public release's own tables to columns of the scans table, by rules in the cohort's YAML file.
 
 A cohort file (``tasks/<cohort>.yaml``) has ``phenotypes``: a list of files, each read on its own and joined by
 participant, or by scan where clinical visits are matched to scans. It also says what is verified and what is not.
@@ -240,7 +240,7 @@ def _nearest(
 
 
 def conversion(visits: pd.DataFrame, rule: dict[str, Any], unit: float) -> pd.DataFrame:
-    """Who converts, by a rule over visits.
+    """Which participants convert, by a rule over visits.
 
     A participant counts whose first visit with a diagnosis is in ``from``. ``converted``: a later visit within
     ``window`` is in ``to``. ``stable``: no visit at all is in ``to``, and the last one is at or after ``window``. Who

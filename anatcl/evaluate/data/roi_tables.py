@@ -1,4 +1,4 @@
-"""Tables of regional measures that other programs wrote, with our names of columns.
+"""Tables of regional measures of other programs, with this workflow's column names.
 
 FreeSurfer's ``aparcstats2table`` and ``asegstats2table``, ENIGMA's CSV files, OpenBHB's ROI tables (CSV, or the folder
 of its ``_ROI.npy`` files), and any table with a column of identifiers. Columns are told by their names, so that files

@@ -190,7 +190,7 @@ class _Moved:
 
 
 def frame_of(problem: Problem, split: Split) -> pd.DataFrame:
-    """Who is tested in a split: scan, participant_id, repeat, encoder, fold."""
+    """Tested rows of a split: scan, participant_id, repeat, encoder, fold."""
     rows = problem.rows.iloc[split.test]
     return pd.DataFrame(
         {
@@ -286,6 +286,36 @@ def predict_split(
     return fits.tables(split)[0]
 
 
+def predict_variants(problem: Problem, features: Sequence[Features], split: Split, seed: int) -> list[pd.DataFrame]:
+    """Predictions of one split from several variants of the features, all by the probe of the first.
+
+    Parameters
+    ----------
+    problem : Problem of n rows
+        The task.
+    features : sequence of Features of n rows
+        The probe is fitted on the training rows of the first; the tested rows of each are predicted with it.
+    split : Split
+        Who is trained on and tested.
+    seed : int
+        Of the inner folds.
+    """
+    problem, key = problem.within(split.train), split.fold if split.encoder < 0 else split.encoder
+    numbers = problem.task.kind == "regression"
+    y = problem.y[:, None] if numbers else problem.y
+    probe = fit_probe(problem, features[0].of(key), y, split, seed, maker(problem.task))
+    frame, found = frame_of(problem, split), []
+    for variant in features:
+        tested = probe.prepare(variant.of(key)[split.test], problem.rows.iloc[split.test])
+        if numbers:
+            values = probe.model_.predict(tested)[:, 0]
+            found.append(frame.assign(y_true=problem.y[split.test], y_pred=values))
+        else:
+            decision, probability = probe.model_.decision(tested), probe.model_.probability(tested)
+            found.append(classified(frame, problem, decision, probability, problem.y[split.test]))
+    return found
+
+
 def classified(
     frame: pd.DataFrame, problem: Problem, decision: np.ndarray, probability: np.ndarray, y: np.ndarray
 ) -> pd.DataFrame:
@@ -309,11 +339,11 @@ def classified(
 
 
 def age_bias(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Slope and intercept of the gap (prediction - target) on the target, from training people's own out-of-fold gaps.
+    """Slope and intercept of the gap (prediction - target) on the target, from out-of-fold gaps of the training part.
 
-    What they say is taken from a tested person's prediction by that person's true age. The corrected gap is fit for
-    comparing groups; the corrected prediction knows the age, so its error is not a measure of accuracy and both stand
-    in the table.
+    What they say is taken from a tested participant's prediction by that person's true age. The corrected gap is fit
+    for comparing groups; the corrected prediction knows the age, so its error is not a measure of accuracy and both
+    stand in the table.
 
     Returns
     -------

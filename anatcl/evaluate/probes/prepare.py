@@ -244,7 +244,7 @@ class Preparation:
         return x
 
     def affine(self, rows: pd.DataFrame, d: int) -> tuple[np.ndarray, np.ndarray]:
-        """Slope and offset (m, d): prepared = slope * raw + offset, feature by feature, given the people's rows."""
+        """Slope and offset (m, d): prepared = slope * raw + offset, feature by feature, given the rows."""
         slope, offset = np.ones((len(rows), d)), np.zeros((len(rows), d))
         for step in self.steps:
             a, b = step.affine(rows, d)

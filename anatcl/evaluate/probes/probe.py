@@ -76,9 +76,9 @@ def maker(task: Task, kind: str | OwnBaseline = "linear") -> Make:
 
 @dataclasses.dataclass(frozen=True)
 class Readout:
-    """A linear probe in the space of the raw features, for some people: ``prediction = sum(weights * x) + constant``.
+    """A linear probe in the space of the raw features, for some rows: ``prediction = sum(weights * x) + constant``.
 
-    Covariates and sites are those of the people and stay as they are.
+    Covariates and sites are those of the participants and stay fixed.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Readout:
     constant: np.ndarray
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Predictions for raw features (m, d) of the same people, shape (m,)."""
+        """Predictions for raw features (m, d) of the same participants, shape (m,)."""
         return (np.where(self.weights != 0, x, 0.0) * self.weights).sum(1) + self.constant
 
 
@@ -152,7 +152,7 @@ class Probe:
         return found
 
     def readout(self, x: np.ndarray, rows: pd.DataFrame) -> Readout:
-        """The prediction for some people as a linear function of their raw features.
+        """The prediction for some participants as a linear function of their raw features.
 
         The prediction is the first target's number, or the log odds of the second of two classes.
 

@@ -35,7 +35,7 @@ AGE_BAND = 20
 
 
 def describe(problem: Problem, predictions: pd.DataFrame | None = None) -> dict[str, Any]:
-    """Counts as they stand in every row of the table: of who was tested, or of a refused problem's rows."""
+    """Counts of every row of the table: of the tested rows, or of a refused problem's rows."""
     rows, site = problem.rows, problem.task.site
     if predictions is not None:
         rows = rows[rows["scan"].isin(predictions["scan"])]
@@ -67,7 +67,7 @@ def flags(problem: Problem, predictions: pd.DataFrame) -> list[str]:
 
 
 def _first_run(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Predictions of one fit; every fit tests the same people."""
+    """Predictions of one fit; every fit tests the same participants."""
     levels = units.runs(predictions)
     if not levels or not len(predictions):
         return predictions
@@ -230,7 +230,7 @@ def _log_spread(row: dict[str, Any]) -> float:
 def subgroup_rows(
     predictions: pd.DataFrame, kind: str, scans: pd.DataFrame, columns: list[str], n_bootstrap: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Scores of one method and task within subgroups of the tested people.
+    """Scores of one method and task within subgroups of the tested participants.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def subgroup_rows(
         part = predictions[predictions["scan"].isin(scans_of)]
         people = part["participant_id"].nunique()
         if people < SMALLEST_SUBGROUP:
-            continue  # often nobody: the task tests other people
+            continue  # often nobody: the task tests other participants
         names, counts = bootstrap.draw(units.of(part), n_bootstrap, seed)
         found = bootstrap.replicate_draws(part, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
         for metric, replicates in found.items():

@@ -1,4 +1,4 @@
-"""Leaks: people, scans or fitted steps that connect what was trained on with what is tested."""
+"""Leaks: participants, scans or fitted steps that connect training and test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.data.twins import duplicates
 from anatcl.evaluate.probes import cross_validation as protocol
 from anatcl.spec.baselines import OwnBaseline
-from anatcl.spec.overlaps import overlaps_file
+from anatcl.spec.overlaps import overlaps_file, overlaps_of
 
 log = logging.getLogger(__name__)
 digest = identity.digest
@@ -45,12 +45,12 @@ def overlap(trained: Iterable[str], tested: Iterable[str], aliases: dict[str, st
 def trained_on(folder: str | Path, strict: bool = True) -> dict[int, list[str]]:
     """Training participants of each encoder ``fold-*/model.json`` of a method, of all its seeds (``seed-*/fold-*``).
 
-    Where an encoder does not say, nobody is listed if not `strict`.
+    Where an encoder does not list them, the list is empty if not `strict`.
 
     Raises
     ------
     InputError
-        No encoder, or one that does not say whom it was trained on.
+        No encoder, or one without a list of its training participants.
     """
     files = [file for place in ("", "seed-*/") for file in sorted(Path(folder).glob(f"{place}fold-*/model.json"))]
     if not files:
@@ -88,7 +88,23 @@ def _check_brought(problem: Problem, encoders: dict[int, Brought], folder: str |
             )
         why = compared.why_not if one.people else one.why_not
         warnings |= {f"overlap with pretraining not checked: {why}"} if why else set()
+        warnings |= set() if one.people else set(_known_to_overlap(problem, one.cohorts))
     return sorted(warnings)
+
+
+def _known_to_overlap(problem: Problem, cohorts: Iterable[str]) -> Iterator[str]:
+    """Sentences on participants of a shipped cohort's task who are known to be in a pretraining cohort."""
+    named = {identity.normal(name) for name in cohorts}
+    for rule in overlaps_of(problem.task.name):
+        if identity.normal(str(rule["cohort"])) not in named:
+            continue
+        try:
+            found = len(_known_people(problem.rows, rule))
+        except InputError:  # the dataset has no such column
+            continue
+        if found:
+            total = problem.rows["participant_id"].nunique()
+            yield f"{found} of {total} participants are known to be in {rule['cohort']}, which it was pretrained on"
 
 
 def check_encoders(problem: Problem, splits: list[Split], folder: str | Path) -> list[str]:
@@ -137,7 +153,7 @@ def check_features(problem: Problem, features: Features, splits: list[Split]) ->
 
 
 def check_apart(problem: Problem, folds: pd.DataFrame, pretrained: str | Path | None) -> None:
-    """Abort when encoders of this very cohort would be tested outside their own folds.
+    """Abort when encoders of this cohort would be tested outside their own folds.
 
     Every encoder of a cross-validated pretraining has seen all people but one fold. Where it is known whom each was
     trained on (`pretrained`), `check_encoders` looks at the very splits instead.
@@ -166,7 +182,7 @@ def check_splits(problem: Problem, splits: list[Split]) -> None:
 def check_untouched(
     problem: Problem, features: Features, split: Split, seed: int, probe: str | OwnBaseline = "linear"
 ) -> None:
-    """Abort when a prediction depends on the labels or the features of tested people.
+    """Abort when a prediction depends on the labels or the features of tested participants.
 
     One split is repeated with every tested label replaced, and the features of all tested rows but one: the prediction
     of that one must not move. This sees any step that is fitted outside the training part (scaling, ComBat, feature
@@ -219,7 +235,7 @@ def audit(
     cohort: str = "",
     volumes: tuple[np.ndarray, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
-    """Look for leaks between the pretraining of each encoder and the people it is tested on.
+    """Look for leaks between the pretraining of each encoder and its tested participants.
 
     Parameters
     ----------
@@ -312,7 +328,7 @@ def _rows_of_brought(
 
 
 def _same_people(trained: list[str], tested: pd.Series, aliases: dict[str, str] | None) -> tuple[list[str], str]:
-    """Tested people who were trained on, and why nothing could be compared."""
+    """Tested participants who were trained on, and why nothing could be compared."""
     compared = identity.compare(trained, tested, aliases)
     return compared.same, compared.why_not if trained else "the encoder does not list its training participants"
 

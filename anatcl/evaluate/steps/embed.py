@@ -9,6 +9,7 @@ import numpy as np
 
 from anatcl.base.errors import InputError
 from anatcl.base.provenance import recorded
+from anatcl.evaluate.data.changed import changed_parts, rows_of_fold
 from anatcl.evaluate.data.features import write_embeddings
 from anatcl.models import ContrastiveModel, build_model
 from anatcl.pretrain.arrays import open_arrays
@@ -26,11 +27,16 @@ def embed(
     batch: int = 0,
     precision: str = "auto",
     reinitialise: tuple[int, ...] = (),
+    perturb: str = "",
+    folds: str | Path | None = None,
+    fold: int = -1,
 ) -> None:
     """Run one encoder over all packed volumes and write ``embeddings.npz`` (and ``run.json`` beside it).
 
     Precision and batch are those of every command that embeds (`anatcl.pretrain.device.for_embedding`), unless given;
-    a `batch` of 0 is what suits the device. `reinitialise` draws new weights from these seeds. The file holds
+    a `batch` of 0 is what suits the device. `reinitialise` draws new weights from these seeds. With `perturb`, a word
+    of `anatcl.spec.names.PERTURBATIONS`, only the participants tested in `fold` of `folds` are embedded, from perturbed
+    scans. The file holds
     ``scan`` (N,), ``participant_id`` (N,) and ``embedding`` (N, D) float32, in the order of the volumes: the output of
     the encoder before its head.
 
@@ -46,13 +52,20 @@ def embed(
         model = _anew(description, reinitialise)
     where = for_embedding(description["architecture"], device, precision, threads)
     parameters = {"arrays": str(arrays), "encoder": str(encoder), "batch": batch, "device": str(where)}
+    parameters |= {"perturb": perturb, "fold": fold} if perturb else {}
     with recorded(Path(out).parent, parameters) as record, applied(where):
-        found = embed_arrays(model, packed, device=where, batch_size=batch).numpy()
+        rows = rows_of_fold(packed, folds, fold) if folds is not None else np.arange(len(packed.rows))
+        if perturb:
+            parts = changed_parts(packed, perturb, rows)
+            made = [embed_arrays(model, part, device=where, batch_size=batch).numpy() for part in parts]
+            found = np.concatenate(made)
+        else:
+            found = embed_arrays(model, packed, rows, device=where, batch_size=batch).numpy()
         record |= {"volumes": len(found), "features": found.shape[1]}
         bad = ~np.isfinite(found).all(1)
         if bad.any():
-            raise InputError(f"the embedding of {packed.rows['scan'][bad.argmax()]} is not finite.", file=encoder)
-        write_embeddings(out, packed.rows["scan"], packed.rows["participant_id"], found)
+            raise InputError(f"the embedding of {packed.rows['scan'][rows[bad.argmax()]]} is not finite.", file=encoder)
+        write_embeddings(out, packed.rows["scan"].iloc[rows], packed.rows["participant_id"].iloc[rows], found)
 
 
 def _anew(description: dict[str, Any], seeds: tuple[int, ...]) -> ContrastiveModel:

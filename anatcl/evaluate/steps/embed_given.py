@@ -119,7 +119,7 @@ def embed_given(
     batch: int = 0,
     precision: str = "auto",
 ) -> None:
-    """Embed the maps of a cohort with one encoder that is not ours.
+    """Embed the maps of a cohort with one outside encoder.
 
     Writes ``embeddings.npz`` (``scan``, ``participant_id``, ``embedding`` (N, D) float32), and beside it ``model.json``
     (the contract: input, source with digests, whom the encoder has seen), ``excluded.tsv`` and ``run.json``. Batches

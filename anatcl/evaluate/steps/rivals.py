@@ -1,8 +1,8 @@
 """Two linear voxel baselines, fitted on the encoders' training participants: a network should beat them.
 
 ``voxel-pca``: principal components of the voxels. ``voxel-ridge``: regional measures predicted from the voxels by ridge
-regression. Both see block means of the packed volumes (at most `MOST` per volume) and the pretraining people of one
-fold; both give features of everybody, in the form of an encoder's embeddings.
+regression. Both see block means of the packed volumes (at most `MOST` per volume) and the pretraining participants of
+one fold; both give features of everybody, in the form of an encoder's embeddings.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scipy import linalg
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json
 from anatcl.base.words import plural
+from anatcl.evaluate.data.changed import changed_parts
 from anatcl.evaluate.data.features import select_columns, write_embeddings
 from anatcl.evaluate.probes.linear import Standardise
 from anatcl.pretrain.arrays import PackedArrays, open_arrays
@@ -36,8 +37,11 @@ def run_rival(
     out: str | Path,
     out_model: str | Path,
     measures: str | Path | None = None,
+    perturb: str = "",
 ) -> None:
     """Fit one voxel baseline without the participants of one fold; write its embeddings and training participants.
+
+    With `perturb` the baseline is fitted on clean scans, and the fold's participants are embedded from perturbed ones.
 
     Parameters
     ----------
@@ -53,11 +57,13 @@ def run_rival(
         ``embeddings.npz`` and ``model.json``.
     measures : path, optional
         ``measures.tsv``, for ``voxel-ridge``.
+    perturb : str
+        A word of `anatcl.spec.names.PERTURBATIONS`, or none.
 
     Raises
     ------
     InputError
-        Too few people, or no measures to learn from.
+        Too few participants, or no measures to learn from.
     """
     packed = open_arrays(arrays)
     table = read_tsv(folds)
@@ -68,21 +74,37 @@ def run_rival(
         count = plural(people[train].nunique(), "participant")
         reason = f"{count} to fit on without fold {fold}, {FEWEST} needed."
         raise InputError(reason, folds, "Use fewer folds, or remove the baseline from evaluate: rivals.")
-    x = voxels(packed, train)
-    found = components(x, train) if kind == VOXEL_PCA else measures_of_voxels(x, train, targets(measures, packed.rows))
-    write_embeddings(out, packed.rows["scan"], people, found.astype(np.float32))
+    rows = np.arange(len(train))
+    changed = np.flatnonzero(~train) if perturb else rows[:0]
+    x, known = voxels(packed, train, perturb, changed), np.r_[train, np.zeros(len(changed), bool)]
+    if kind == VOXEL_PCA:
+        found = components(x, known)
+    else:
+        y = targets(measures, packed.rows)
+        found = measures_of_voxels(x, known, np.vstack([y, y[changed]]))
+    if perturb:
+        rows, found = changed, found[len(train) :]
+    write_embeddings(out, packed.rows["scan"].iloc[rows], people.iloc[rows], found.astype(np.float32))
     write_json(out_model, {"method": kind, "fold": fold, "train_participants": sorted(set(people[train]))})
 
 
-def voxels(packed: PackedArrays, train: np.ndarray) -> np.ndarray:
-    """Block means of all volumes, standardised by the training ones, shape (N, m), without those that do not vary."""
+def voxels(packed: PackedArrays, train: np.ndarray, perturb: str = "", changed: np.ndarray | None = None) -> np.ndarray:
+    """Block means of all volumes, standardised by the training ones, shape (N, m), without those that do not vary.
+
+    Below them stand those of the rows `changed`, as `perturb` changes them.
+    """
     step = 1
     while np.prod([-(-s // step) for s in packed.shape]) > MOST:
         step += 1
     x = np.stack([block_means(packed.true(i), step).ravel() for i in range(len(packed.rows))])
-    spread = x[train].std(0)
+    fitted = x[train]
+    if perturb and changed is not None:
+        parts = changed_parts(packed, perturb, changed)
+        more = [block_means(part.true(i), step).ravel() for part in parts for i in range(len(part.rows))]
+        x = np.vstack([x, *more]) if more else x
+    spread = fitted.std(0)
     alive = spread > 1e-6 * max(float(spread.max()), 1e-30)
-    return (x[:, alive] - x[train][:, alive].mean(0)) / spread[alive]
+    return (x[:, alive] - fitted[:, alive].mean(0)) / spread[alive]
 
 
 def block_means(volume: np.ndarray, step: int) -> np.ndarray:
@@ -118,8 +140,8 @@ def targets(measures: str | Path | None, rows: pd.DataFrame) -> np.ndarray:
 def measures_of_voxels(x: np.ndarray, train: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Regional measures predicted from voxels by ridge regression, shape (N, t).
 
-    Training people get the prediction of the model without them (in closed form), so that a probe sees the same kind of
-    features in training and test. One penalty, chosen by these errors, serves all measures.
+    Training participants get the prediction of the model without them (in closed form), so that a probe sees the same
+    kind of features in training and test. One penalty, chosen by these errors, serves all measures.
     """
     rows = np.flatnonzero(train & np.isfinite(y).any(1))
     if len(rows) < FEWEST:

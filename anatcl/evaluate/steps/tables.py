@@ -1,4 +1,4 @@
-"""People who have tables and no images: from tables of features and of people to scores, intervals and tests.
+"""Tables without images: from tables of features and of participants to scores, intervals and tests.
 
 What `anatcl.evaluate.steps.table` does from a file of settings, for tables as other programs write them: they are read,
 given our names of columns and joined with the people, and every row that finds no partner is named.
@@ -46,7 +46,7 @@ class Given:
         Files, or ``NAME=FILE``. Regional measures without a name are joined to the method ``regional-measures``; other
         tables are methods of their file's name; tables of one name are joined.
     people : str
-        Table of people; with `cohort` the release's own, or the folder of its tables.
+        Table of participants; with `cohort` the release's own, or the folder of its tables.
     tasks : sequence of str
         Shipped names, files, JSON, or columns of the people's table; age and sex, where known, when empty.
     protocols : sequence of str
@@ -90,8 +90,8 @@ def run_tables(given: Given, out_dir: str | Path) -> None:
     Raises
     ------
     InputError
-        A file cannot be read, a table of features has nobody in common with the people, or a task asks for a column
-        that the people's table lacks.
+        A file cannot be read, a table of features has no participant in common with the table of participants, or a
+        task asks for a column that the people's table lacks.
     """
     out = Path(out_dir)
     people = _people(given)
@@ -154,7 +154,7 @@ def _methods(given: Given) -> dict[str, list[RoiTable]]:
 
 
 def _joined(name: str, tables: list[tuple[RoiTable, Match]], people: pd.DataFrame) -> pd.DataFrame:
-    """Tables of one method side by side, a row per person and session."""
+    """Tables of one method side by side, a row per participant and session."""
     parts: list[pd.DataFrame] = []
     for table, match in tables:
         keep = match.person >= 0

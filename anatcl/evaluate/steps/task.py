@@ -249,7 +249,7 @@ def _every_seed(
 ) -> protocol.Outcome:
     """Predictions with the encoders of every seed; the control is that of the first.
 
-    What the bootstrap lacks is the mean over seeds: their probes share the training people.
+    What the bootstrap lacks is the mean over seeds: their probes share the training participants.
     """
     make = protocol.every(problem, probe)
     left_out = design.kind == "leave-site-out"

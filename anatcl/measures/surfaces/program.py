@@ -1,6 +1,6 @@
 """Surfaces of one hemisphere by cat-surf, in a process of its own: ``python program.py job.json``.
 
-This file is the only one that imports cat-surf, which stands under the GNU General Public License, version 2 or later
+This file is the only one that imports cat-surf, which is under the GNU General Public License, version 2 or later
 (C. Gaser, University of Jena; https://github.com/ChristianGaser/CAT-Surface). It is run by its path, talks to the rest
 through the files that the job names, and imports nothing from this package.
 

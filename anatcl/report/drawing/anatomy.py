@@ -151,7 +151,7 @@ def scatter(age: np.ndarray, values: np.ndarray, title: str) -> Drawn | None:
 
 
 def repeat_map(found: Repeats) -> Map:
-    """Mean within-person difference per region."""
+    """Mean within-participant difference per region."""
     note = f"{plural(found.people, 'participant')} scanned twice; median region {found.percent.median():.2g} %"
     if found.icc.notna().any():
         low, median = found.icc.min(), found.icc.median()

@@ -1,4 +1,4 @@
-"""Quality-control gallery: pictures small enough to travel in the page, numbers, and which of them stand out."""
+"""Quality-control gallery: small pictures embedded in the page, metrics, and which of them are unusual."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from anatcl import __version__
-from anatcl.report.drawing import anatomy, classes, figures, interpretation
+from anatcl.report.drawing import anatomy, classes, figures, held, interpretation
 from anatcl.report.page import cohort, facts, markdown, notes, shared
 from anatcl.report.records import checklist, provenance, results
 from anatcl.report.records.results import Sources
@@ -97,6 +97,8 @@ def results_context(sources: Sources) -> dict[str, Any]:
         "audit": results.records(alike(results.beside(sources.evaluate, "audit.tsv"))),
         "confounds": results.records(results.beside(sources.evaluate, "confounds.tsv")),
         "added": results.records(results.beside(sources.evaluate, "added.tsv")),
+        "decoded": held.decoded(sources.decoded),
+        "shaken": held.shaken(sources.perturbed),
         "classes": classes.classes(results.predictions(sources.evaluate)),
         "checklist": checklist.checklist(checklist.run_of(sources)),
         "subgroups": subgroups.tables(results.beside(sources.evaluate, "subgroups.tsv")),

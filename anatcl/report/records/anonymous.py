@@ -31,6 +31,7 @@ EVALUATED = ("comparisons", "audit", "confounds", "added", "subgroups", "skipped
 PATH = re.compile(
     r"(?<![\w:/.])(?:~|\.{1,2})?/(?:[^\s/`'\",;)]+/)*([^\s/`'\",;)]+)|(?<![\w:/.])(?:[\w.-]+/)+([\w-]+\.\w+)"
 )
+DECODED = "decode.tsv"
 RANDOM = random.SystemRandom()
 
 
@@ -100,6 +101,8 @@ def copy_run(run: Path, out: Path) -> tuple[Sources, Names]:
     _copy(run / layout.REPORT / "benchmark.tsv", out / "report" / "benchmark.tsv", names)
     for name in EVALUATED:
         _copy(run / layout.EVALUATE / f"{name}.tsv", out / "evaluate" / f"{name}.tsv", names, drop=("overlap",))
+    for file in held_tables(run / layout.EVALUATE):
+        _copy(file, out / "evaluate" / file.relative_to(run / layout.EVALUATE), names)
     _copy(run / layout.REPORT / "runtime.tsv", out / "report" / "runtime.tsv", names)
     _copy(run / layout.PRETRAIN / "models.tsv", out / "pretrain" / "models.tsv", names, drop=("path", "folder"))
     _exclusions(run, out)
@@ -127,7 +130,14 @@ def _sources(run: Path, out: Path, maps: Path | None) -> Sources:
         methods=out / "report" / "methods.md",
         interpretation=maps,
         config=out / "results" / "config.json",
+        decoded=[str(file) for file in held_tables(out / "evaluate") if file.name == DECODED],
+        perturbed=[str(file) for file in held_tables(out / "evaluate") if file.name != DECODED],
     )
+
+
+def held_tables(folder: Path) -> list[Path]:
+    """Tables of what each method holds of the measures, and of its scores on changed scans."""
+    return [*sorted(folder.glob(f"*/{DECODED}")), *sorted(folder.glob("*/*_perturbed.tsv"))]
 
 
 def _write(path: Path, table: pd.DataFrame) -> None:

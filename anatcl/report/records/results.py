@@ -6,6 +6,7 @@ A run stopped after the measures, or one without a GPU stage, still gets its pag
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class Sources:
     interpretation: PathLike = None
     config: PathLike = None
     cohort_page: PathLike = None
+    decoded: Sequence[str] = ()
+    perturbed: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Benchmark tables: long scores in, tables as a paper prints them out.
+"""Benchmark tables: from long scores to tables in the layout of a paper.
 
 A cell reads ``value [low, high]``. A value is bold, or carries a dagger, only where a test says so (`marks`): the
 largest of twelve numbers is not a finding.
@@ -163,7 +163,7 @@ def flag_lines(rows: pd.DataFrame) -> list[str]:
 
 
 def size_text(rows: pd.DataFrame) -> str:
-    """How many scans, participants, sites and folds stand behind some scores; ranges where methods differ."""
+    """Numbers of scans, participants, sites and folds behind some scores; ranges where methods differ."""
     found = []
     for column, noun in SIZES.items():
         values = pd.to_numeric(rows[column], errors="coerce").dropna() if column in rows else pd.Series(dtype=float)

@@ -1,4 +1,4 @@
-"""What the tests say, in words, for the first screen of the page."""
+"""Results of the tests in words, for the first screen of the page."""
 
 from __future__ import annotations
 

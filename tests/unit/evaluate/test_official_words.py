@@ -83,6 +83,13 @@ def test_five_encoders_are_averaged_their_spread_is_shown_and_each_is_audited(co
     shown = to_markdown(build_table(load_scores(tmp_path / "s.tsv"), "brain_age"))
     assert f"SD {together['seed_sd']:.2f}" in shown
 
+    assert "known to be in" not in together["flags"]
+    tables = tmp_path / "scans.tsv", tmp_path / "folds.tsv", tmp_path / "p.tsv", tmp_path / "abide.tsv"
+    settings = Settings(n_bootstrap=20, shuffles=0, pretrained=folder)
+    run_task("abide1-autism", WORD, *tables, embeddings_dir=folder, settings=settings)
+    flags = read_tsv(tmp_path / "abide.tsv")["flags"].iloc[0]
+    assert "12 of 24 participants are known to be in OpenBHB, which it was pretrained on" in flags
+
     run_audit(tmp_path / "scans.tsv", folder, tmp_path / "audit.tsv")
     audit = read_tsv(tmp_path / "audit.tsv")
     assert audit["encoder"].astype(int).tolist() == list(range(5)) and set(audit["verdict"]) == {"not checked"}

@@ -111,7 +111,7 @@ def test_it_is_named_in_the_configuration_or_by_an_installed_package(files, monk
     config = parse(read_layers([files / "own.yaml"], {}, Path("/elsewhere")).values)
     errors = {".".join(map(str, place)): str(error) for place, error in check_files_and_names(config)}
     assert "defines no 'wood'" in errors["evaluate.own.absent.baseline"]
-    assert "no regular expression" in errors["evaluate.own.y-aware.columns"]
+    assert "not a regular expression" in errors["evaluate.own.y-aware.columns"]
     assert "does not exist" in errors["evaluate.own.y-aware.baseline"] and "evaluate.own.forest.baseline" not in errors
     methods = Methods(config)
     assert "forest" in methods.tables and methods.columns("forest") == "tissue-volumes"

@@ -118,7 +118,7 @@ def test_exports_hold_hashes_of_people_unless_names_are_asked_for(bundle, tmp_pa
 
 def test_an_export_that_gives_something_else_is_refused(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr("anatcl.pretrain.export._again", lambda *_: torch.zeros(2, 64))
-    with pytest.raises(InputError, match="differs from ours"):
+    with pytest.raises(InputError, match="differs from the original"):
         export(bundle[0], tmp_path / "x.safetensors")
 
 

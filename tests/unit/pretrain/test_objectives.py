@@ -83,6 +83,22 @@ def test_only_its_own_objective_shapes_a_training():
     assert len(digests) == 3
 
 
+def test_raw_and_standardised_measures_stand_in_one_run(pretrain):
+    """A list of names standardises the measures of those methods alone."""
+    told = {"joint": {"global-z": {"anatcl-global": 1.0}}, "methods": ["anatcl-global", "global-z"]}
+    plan = Training(parse({"pretrain": told | {"options": {"standardise": "global-z"}}}))
+    found = {name: json.loads(plan.options(name)) for name in told["methods"]}
+    assert found["global-z"]["standardise"] is True and "standardise" not in found["anatcl-global"]
+    wrong = parse({"pretrain": told | {"options": {"standardise": ["glob-z"]}}})
+    ((place, error),) = check_files_and_names(wrong)
+    assert place == ("pretrain", "options", "standardise") and "'global-z'" in str(error)
+    kernels = {}
+    for listed in (["anatcl-global"], ["another"]):
+        model = read_json(pretrain("anatcl-global", listed[0], epochs=1, standardise=listed) / "model.json")
+        kernels[listed[0]] = model["weights_perplexity"]["anatomy"]
+    assert kernels["anatcl-global"] < 0.95 < kernels["another"]
+
+
 def test_the_control_stands_beside_its_method(pretrain):
     """A list of names exchanges the measures of those methods alone."""
     told = {"joint": {"control": {"anatcl-z": 1.0}}, "methods": ["anatcl-z", "control"]}

@@ -50,7 +50,7 @@ def test_a_person_has_one_fold(changed):
     files = changed(folds=lambda t: pd.concat([t, t.iloc[:1].assign(fold=(t["fold"].iloc[0] + 1) % 3)]))
     cohort, folds = load_cohort(open_arrays(files["arrays"])), read_tsv(files["folds.tsv"])
     for part in (lambda: training_part(cohort, folds, 0, ()), lambda: held_out_part(cohort, folds, 0)):
-        with pytest.raises(InputError, match="sub-000 stands in the folds table more than once"):
+        with pytest.raises(InputError, match="sub-000 occurs in the folds table more than once"):
             part()
 
 
@@ -58,9 +58,9 @@ def test_a_person_has_one_fold(changed):
     ("table", "words"),
     [
         ({"participant_id": ["a"]}, "lacks the columns"),
-        ({"participant_id": ["a", "b"], "fold": [0, np.nan]}, "participant b is no whole number"),
-        ({"participant_id": ["a", "b"], "fold": ["0", "x"]}, "participant b is no whole number"),
-        ({"participant_id": ["a", "b"], "fold": [0.5, 1]}, "participant a is no whole number"),
+        ({"participant_id": ["a", "b"], "fold": [0, np.nan]}, "participant b is not a whole number"),
+        ({"participant_id": ["a", "b"], "fold": ["0", "x"]}, "participant b is not a whole number"),
+        ({"participant_id": ["a", "b"], "fold": [0.5, 1]}, "participant a is not a whole number"),
     ],
 )
 def test_wrong_folds_are_named(table, words):
@@ -85,7 +85,7 @@ def test_a_spoilt_volume_is_named_where_the_loss_is_not_finite(pretrain, changed
 def test_volumes_of_a_type_that_is_not_stored_are_refused(changed):
     files = changed()
     np.save(files["arrays"] / "volumes.npy", np.load(files["arrays"] / "volumes.npy").astype(np.float64))
-    with pytest.raises(InputError, match="numbers of type float64, and it may hold float16, float32, uint8"):
+    with pytest.raises(InputError, match="numbers of type float64; allowed are float16, float32, uint8"):
         open_arrays(files["arrays"])
 
 
@@ -100,7 +100,7 @@ def test_volumes_too_small_for_a_network_are_refused(pretrain):
 
 def test_simclr_without_augmentation_is_said(pretrain, caplog):
     pretrain("simclr", epochs=1, augment="none")
-    assert "simclr compares a person's views, and without augmentation these are the same volume" in caplog.text
+    assert "simclr compares views of a participant, and without augmentation these are the same volume" in caplog.text
 
 
 def test_a_head_size_of_nothing_is_missing(changed):
@@ -149,7 +149,7 @@ def test_an_empty_table_of_measures_is_none(pretrain, changed, caplog):
 
 def test_a_control_that_exchanges_nothing_is_refused(pretrain, changed, caplog):
     everybody_apart = changed(rows=lambda t: t.assign(age=4.9 * np.arange(len(t)) + 2))
-    with pytest.raises(InputError, match="everybody is alone with their sex and age decade"):
+    with pytest.raises(InputError, match="each participant is alone with their sex and age decade"):
         pretrain("anatcl-z", files=everybody_apart, permuted=True)
     pretrain("anatcl-z", epochs=1, permuted=True)
     assert [r.levelname for r in caplog.records if "permuted: the measures of 16" in r.getMessage()] == ["WARNING"]
@@ -160,7 +160,7 @@ def test_a_kernel_without_weights_is_said(pretrain, changed, caplog):
     files = changed(measures=lambda t: t.assign(**{c: 7.0 for c in t if c.startswith(("thick", "vol", "area"))}))
     about = read_json(pretrain("anatcl-local", files=files, epochs=1) / "model.json")
     assert about["weights_perplexity"]["anatomy"] == 0
-    assert "weights of anatomy: 100.0 % of the training scans have no weight with anybody" in caplog.text
+    assert "weights of anatomy: 100.0 % of the training scans have zero weight with all others" in caplog.text
     assert "weights of age" not in caplog.text
 
 
@@ -206,7 +206,7 @@ def test_what_changes_no_weight_starts_nothing_anew(pretrain, caplog):
     pretrain("one", epochs=2, joint={"one": {"anatcl-z": 1}}, permuted=["other"])
     more = {"one": {"anatcl-z": 1}, "two": {"supcon": 1}}
     folder = pretrain("one", epochs=3, joint=more, probe_every=1, permuted=False)
-    assert "resumed after epoch 2" in caplog.text and "starts anew" not in caplog.text
+    assert "resumed after epoch 2" in caplog.text and "starts from the beginning" not in caplog.text
     found = load_file(folder / "encoder.safetensors")
     assert all(torch.equal(found[name], value) for name, value in straight.items())
     assert read_tsv(folder / "history.tsv")["probe_age_mae"].notna().tolist() == [False, False, True]

@@ -62,8 +62,10 @@ def folder(tmp_path, rng) -> tuple[Path, dict[str, np.ndarray]]:
 
 def test_they_become_packed_arrays_of_the_workflow(folder, tmp_path):
     root, maps = folder
-    people = pd.DataFrame({"dataset_id": ["ds000001", "ds000001", "ds000002"], "subject": ["sub-01", "02", "01"],
-                           "session": "ses-1", "run": "1", "age": [20, 30, 40], "sex": ["M", "F", "M"]})  # fmt: skip
+    people = pd.DataFrame(
+        {"dataset_id": ["ds000001"] * 2 + ["ds000002", "ds000009"], "subject": ["sub-01", "02", "01", "7"]}
+    )
+    people = people.assign(session="ses-1", run=[1, 1, 1, None], age=[20, 30, 40, 50])
     write_tsv(tmp_path / "people.tsv", people)
     words = ["--people", str(tmp_path / "people.tsv"), "--out-dir", str(tmp_path / "out")]
     assert main(["pretrain", "shards", str(root), *words]) == 0
@@ -120,5 +122,5 @@ def test_what_cannot_be_told_is_said(folder, tmp_path):
     with pytest.raises(InputError, match="have the name of another"):
         pack_shards([root, root], tmp_path / "out")
     write_tsv(tmp_path / "people.tsv", pd.DataFrame({"subject": ["77"], "age": [1.0]}))
-    with pytest.raises(InputError, match="no row is that of a sample"):
+    with pytest.raises(InputError, match="no row matches a sample"):
         pack_shards([root], tmp_path / "out", people=tmp_path / "people.tsv")

@@ -47,6 +47,7 @@ OTHERS: dict[str, Any] = {
     "pretrain.options.optimiser": "adamw", "pretrain.options.schedule": "cosine",
     "pretrain.options.missing_measures": "drop", "pretrain.options.augment": {"flip": {}},
     "pretrain.joint": {"both": {"simclr": 1.0}}, "pretrain.own": {"mine": {"loss": "my_loss:Mine"}},
+    "evaluate.own": {"wood": {"baseline": "my:forest"}},
     "pretrain.options.permuted": ["y-aware"], "measures.thickness_options": {"steps": 9},
     "evaluate.features": {"theirs": {"table": "x.tsv"}}, "evaluate.encoders": {"theirs": {"weights": ["x.pt"]}},
     "evaluate.finetune.methods": ["y-aware"], "evaluate.subgroups": ["handedness"],

@@ -149,3 +149,49 @@ def test_help_names_every_flag_and_loads_nothing_heavy():
     assert run.returncode == 0, run.stderr
     for flag in ("--participants", "--voxel-mm", "--seed", "--jobs", "--arrays", "--severity", "--overwrite"):
         assert flag in run.stdout
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory):
+    """People of six scanners and two diseases."""
+    folder = tmp_path_factory.mktemp("scanned")
+    simulate_arrays(folder, PEOPLE, seed=1, severity=0.6, scanners=6, second_disease=True)
+    return folder
+
+
+def test_a_second_disease_leaves_the_cortex_alone(scanned, tmp_path):
+    simulate_arrays(tmp_path, PEOPLE, seed=1, severity=0.6)
+    both, one = read_tsv(scanned / "rows.tsv"), read_tsv(tmp_path / "rows.tsv")
+    patient, other = (one.diagnosis == "patient").to_numpy(), (both.diagnosis == "ventricular").to_numpy()
+    assert 0.25 < other.sum() / patient.sum() < 0.75 and not other[~patient].any()
+    truth, plain = read_tsv(scanned / "truth.tsv"), read_tsv(tmp_path / "truth.tsv")
+    pd.testing.assert_frame_equal(truth[~other], plain[~other])  # nobody else is another person
+    ratio = truth.filter(like="factor_").div(plain.filter(like="factor_"))[other].mean()
+    assert ratio["factor_lh_entorhinal"] > 1.1  # the cortex is that of health again
+    assert ratio["factor_lh_cuneus"] == 1
+    healthy = truth.factor_lh_hippocampus[~patient].mean()
+    assert truth.factor_lh_hippocampus[other].mean() < 0.92 * healthy
+    white = read_tsv(scanned / "measures.tsv").wm_mm3 / read_tsv(tmp_path / "measures.tsv").wm_mm3
+    assert white[other].mean() < white[~patient].mean()  # wider ventricles
+
+
+def test_scanners_err_in_their_own_places_in_map_and_measures(scanned, tmp_path):
+    simulate_arrays(tmp_path, PEOPLE, seed=1, severity=0.6, second_disease=True)
+    rows = read_tsv(scanned / "rows.tsv")
+    assert set(rows.site) == {f"scanner-0{k}" for k in range(1, 7)}
+    mine, plain = (read_tsv(folder / "measures.tsv") for folder in (scanned, tmp_path))
+    columns = [c for c in mine if c.startswith("volume_")]
+    change = np.log(mine[columns].to_numpy() / plain[columns].to_numpy())
+    site = rows.site.to_numpy()
+    within = np.mean([change[site == s].std(0).mean() for s in set(site)])
+    between = np.std([change[site == s].mean(0) for s in sorted(set(site))], axis=0).mean()
+    assert between > 0.03 and within < 2 * between
+    maps = [np.load(folder / "volumes.npy", mmap_mode="r") for folder in (scanned, tmp_path)]
+    totals = [m.sum((1, 2, 3), dtype=float) for m in maps]
+    moved = np.log(totals[0] / totals[1])
+    assert np.corrcoef(moved, change.mean(1))[0, 1] > 0.6  # one segmentation, so one error
+
+
+def test_scanners_need_a_number_that_is_one(tmp_path):
+    with pytest.raises(InputError, match=r"100 scanners.*0 to 99"):
+        simulate_arrays(tmp_path, 5, scanners=100)

@@ -151,6 +151,7 @@ def studies(conda, repository, tmp_path_factory) -> tuple[Study, Study]:
 
 # Rules that the study's configuration does not plan; tests/unit/test_environments.py looks at what they import.
 OF_OPTIONS = {"surfaces", "embed_given", "finetune", "person_template", "person_align", "take_measures", "take_arrays"}
+OF_OPTIONS |= {"decode", "embed_perturbed", "rival_perturbed", "perturbed"}
 
 
 def test_every_rule_ran_in_its_own_environment(studies):
