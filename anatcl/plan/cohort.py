@@ -21,8 +21,8 @@ from anatcl.plan.given import link, without_braces
 from anatcl.spec.bids import PACKED, Options
 from anatcl.spec.config import Config
 from anatcl.spec.corrections import Corrections, read_corrections
-from anatcl.spec.engines import measures_engine
 from anatcl.spec.layout import COHORT_PAGE, EXCLUDED_TABLES, FAILURES, INDEX, PRETRAIN, person_stem, steps
+from anatcl.spec.measures_engine import measures_engine
 from anatcl.spec.openbhb import MAPS, RELEASE, measure_files
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,9 @@ from anatcl.spec.check_seen import check_seen
 from anatcl.spec.config import Config, FeatureTable, Pretrain
 from anatcl.spec.corrections import read_corrections
 from anatcl.spec.encoders import check_encoder, class_errors
-from anatcl.spec.engines import check_surface_engine, measures_engine
+from anatcl.spec.engines import check_surface_engine
 from anatcl.spec.layout import METHOD_PATTERN
+from anatcl.spec.measures_engine import measures_engine
 from anatcl.spec.methods import declared_methods
 from anatcl.spec.names import BASELINES, REGIONAL, RIVALS, TUNED, UNTRAINED, methods
 from anatcl.spec.overlaps import overlaps_file

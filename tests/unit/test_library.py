@@ -98,7 +98,7 @@ def test_labels_by_name_give_the_loss_of_training():
 
 def test_wrong_features_are_refused_in_a_sentence():
     people = pd.DataFrame({"age": np.arange(30.0)})
-    with pytest.raises(InputError, match="29 rows of features and 30 people"):
+    with pytest.raises(InputError, match="29 rows of features and 30 rows of people"):
         anatcl.evaluate(np.zeros((29, 2)), people, "age")
     with pytest.raises(InputError, match=r"not \(rows, features\)"):
         anatcl.evaluate(np.zeros(30), people, "age")

@@ -446,13 +446,14 @@ def test_auto_is_what_recipe_and_atlas_say(tmp_path, monkeypatch):
     from anatcl.spec import engines
     from anatcl.spec.check import check_files_and_names
     from anatcl.spec.config import parse
+    from anatcl.spec.measures_engine import measures_engine
     from anatcl.spec.recipe import load_recipe
 
     def engine(measures=None, **recipe):
         path = tmp_path / "recipe.json"
         path.write_text(json.dumps(load_recipe("testing") | recipe))
         config = parse({"preprocess": {"recipe": str(path)}, "measures": measures or {}})
-        return config, engines.measures_engine(config)
+        return config, measures_engine(config)
 
     assert engine()[1] == "volume"
     assert engine(measures_engine="surface")[1] == "surface"
