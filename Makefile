@@ -1,5 +1,5 @@
 # Two commands on a machine with only Python and make:
-#   make demo    simulate a cohort and run the whole workflow on it
+#   make demo    simulate two cohorts and run the whole workflow on them
 #   make test    run all tests
 # Both create the environment .venv by themselves.
 SHELL := /bin/sh
@@ -41,13 +41,22 @@ install-image: ## create .venv as an image holds it: TORCH=cpu or TORCH=cuda
 	$(MAKE) install EXTRAS=workflow,options,greedy CONSTRAINTS=constraints.image.txt PIP_OPTIONS="$(INDEX_$(TORCH)) $(PIP_OPTIONS)"
 	rm constraints.image.txt
 
-# An interrupted simulation goes on where it stopped.
-demo/.simulated: $(READY)
-	$(RUN) -m anatcl simulate demo/bids --participants 20 --voxel-mm 3 --jobs $(CORES)
+# Two simulated cohorts: a few heads, for the way from scans to measures, and many people as finished maps, for pretraining
+# and its evaluation. An interrupted simulation goes on where it stopped.
+demo/.heads: $(READY)
+	$(RUN) -m anatcl simulate demo/bids --participants 6 --voxel-mm 3 --jobs $(CORES)
 	@touch $@
 
-demo: demo/.simulated ## simulate a cohort, run everything, print the headline figures
-	$(RUN) -m anatcl run -- --cores $(CORES) --configfile workflow/demo.yaml --quiet rules
+demo/.maps: $(READY)
+	$(RUN) -m anatcl simulate demo/maps --arrays 300
+	@touch $@
+
+demo: demo/.heads demo/.maps ## simulate two cohorts, run everything on them, print the headline figures
+	@mkdir -p demo/heads
+	@echo 'Part 1 of 2: 8 simulated scans, from BIDS to measures and their pages.'
+	$(RUN) -m anatcl run -- --cores $(CORES) --directory demo/heads --configfile workflow/demo_heads.yaml --until measures
+	@echo 'Part 2 of 2: 300 simulated people as maps, from pretraining to the benchmark.'
+	$(RUN) -m anatcl run -- --cores $(CORES) --configfile workflow/demo.yaml
 	@$(RUN) -m anatcl report summary --benchmark results/report/benchmark.tsv --report results/report/index.html
 
 test: $(READY) ## run all tests

@@ -23,8 +23,8 @@ def load_encoder(source: str | Path | Mapping[str, Any]) -> nn.Module:
     Parameters
     ----------
     source : path, str or mapping
-        A folder with ``model.json`` (ours), a published name (``anatcl-g3/global/fold-0``, fetched when first used), or
-        what a user writes below ``evaluate: encoders: NAME`` for anybody else's.
+        A folder with ``model.json`` that this project wrote, a published name (``anatcl-g3/global/fold-0``, downloaded
+        when first used), or the value of ``evaluate: encoders: NAME`` for an outside encoder.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def load_encoder(source: str | Path | Mapping[str, Any]) -> nn.Module:
     Raises
     ------
     InputError
-        It cannot be used; the sentence says why and what to do.
+        It cannot be used; the message gives the reason and a remedy.
     """
     from anatcl.pretrain.outside import open_encoder
     from anatcl.spec.encoders import Encoder
@@ -92,9 +92,9 @@ def evaluate(
     features : array or DataFrame of shape (n, d)
         One row for each row of `people`, in its order.
     people : DataFrame of n rows
-        The task's columns; ``participant_id`` and ``scan`` where rows are not people of their own.
+        The task's columns; ``participant_id`` and ``scan`` if a participant has several rows.
     task : str or mapping
-        A shipped name (``age``, ``sex``), or a task written out: ``{name, kind, target, positives, negatives, ...}``.
+        A shipped name (``age``, ``sex``), or a task as a mapping: ``{name, kind, target, positives, negatives, ...}``.
     protocol : str or mapping, optional
         Five folds by default; see `anatcl.spec.protocol.Design`.
     bootstrap : int
@@ -105,12 +105,12 @@ def evaluate(
     -------
     DataFrame
         A row per metric: ``metric``, ``value``, ``low``, ``high``, ``n``, ``flags`` ...; ``skipped`` with the reason
-        where the people cannot answer the task.
+        if the participants cannot answer the task.
 
     Raises
     ------
     InputError
-        The numbers of rows differ, or features are no numbers.
+        The numbers of rows differ, or some features are not numbers.
     """
     from anatcl.evaluate.data.features import Features
     from anatcl.evaluate.steps.task import Settings, evaluate_task
@@ -118,7 +118,7 @@ def evaluate(
 
     matrix, names = _matrix(features)
     if len(matrix) != len(people):
-        reason = f"there are {len(matrix)} rows of features and {len(people)} people."
+        reason = f"there are {len(matrix)} rows of features and {len(people)} rows of people."
         raise InputError(reason, None, "Give one row of features for each row of people, in the same order.")
     told = dict(task) if isinstance(task, Mapping) else task
     design = dict(protocol) if isinstance(protocol, Mapping) else protocol or PROTOCOL
@@ -132,7 +132,7 @@ def _matrix(features: np.ndarray | pd.DataFrame) -> tuple[np.ndarray, list[str]]
     try:
         matrix = np.asarray(features, float)
     except (TypeError, ValueError) as error:
-        raise InputError("the features are no numbers.", None, "Keep the columns of numbers.") from error
+        raise InputError("some features are not numbers.", None, "Keep numeric columns only.") from error
     if matrix.ndim != 2:
         raise InputError(f"the features have shape {matrix.shape}, not (rows, features).", None, "Reshape them.")
     return matrix, names or [f"f{i}" for i in range(matrix.shape[1])]

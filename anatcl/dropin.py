@@ -1,4 +1,4 @@
-"""The class of the authors' package `anatcl`, with its arguments, so that nobody needs both packages."""
+"""The class of the authors' package `anatcl`, with its arguments, so that no user needs both packages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MODELS, DESCRIPTORS, FOLDS = ("resnet18",), ("global", "local"), range(5)
 class AnatCL(nn.Module):
     """An encoder of the authors' published weights.
 
-    As theirs, it takes volumes (N, 1, 121, 128, 121) as CAT12 stores them and returns features (N, 512), or with the
-    head L2-normalised projections (N, 128). Weights are fetched when first used, checked by digest, kept under
-    ``~/.cache/anatcl``, and read without executing what their pickles ask for.
+    Like the authors' class, it takes volumes (N, 1, 121, 128, 121) as CAT12 stores them and returns features (N, 512),
+    or with the head L2-normalised projections (N, 128). Weights are downloaded when first used, checked by digest, kept
+    under ``~/.cache/anatcl``, and read without executing code of their pickles.
 
     Parameters
     ----------
@@ -27,14 +27,14 @@ class AnatCL(nn.Module):
     fold : int, 0 to 4
     use_head : bool
     pretrained : bool
-        False: random weights, nothing is fetched.
+        False: random weights, nothing is downloaded.
     weights : path, optional
-        A file that is there already.
+        A local file of weights.
 
     Raises
     ------
     InputError
-        An argument is none of these, or the weights cannot be had.
+        An argument is not one of these, or the weights cannot be downloaded.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Pretraining steps of this project beside a plain loop in the published style, in one run.
+"""Pretraining steps and embedding of this project beside plain loops in the published style, in one run.
 
 The same network (3-D ResNet-18), the same batch of subjects and the same losses (AnatCL-local and age, two views
 without augmentation):
@@ -8,10 +8,14 @@ without augmentation):
 - ours: `anatcl.pretrain` as it is: packed float16 volumes read ahead, one embedding for identical views, bfloat16 where
   the processor has it, channels-last memory.
 
+Embedding (``embedding_ratio``) is compared in the same way: `anatcl.pretrain.bundle.embed_arrays` as every command
+calls it beside the rival's data set and network in evaluation mode, eight volumes at a time.
+
 Each runs in processes of its own, in turns, so that peak memory is its own and other load on the machine meets both.
 The fastest step of each counts on a CPU (other programs can only slow a step down), the mean on a GPU;
-``cpu_seconds_ratio`` compares the processor time of the two loops, the rival's loading processes not counted. Run from
-the root of the repository::
+``cpu_seconds_ratio`` compares the processor time of the two loops, the rival's loading processes not counted. Where
+other programs share the cores take it with ``--threads 1``: threads that wait for each other use processor time, too.
+Run from the root of the repository::
 
     python -m benchmarks.pretrain [--quick] [--batch 4] [--shape 121 128 121] [--out benchmarks/results/pretrain.json]
 
@@ -28,12 +32,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 RECIPE_SCANS, RECIPE_EPOCHS = 3984, 300
+EMBEDDED = 8  # volumes of one pass
 PADDED_Y = 17  # the published crop takes 128 of 145 voxels
 
 
@@ -155,12 +161,67 @@ def rival(args: argparse.Namespace) -> dict[str, Any]:
     return {"times": times, "cpu": cpu, "device": str(device)}
 
 
+def embedding(args: argparse.Namespace) -> dict[str, Any]:
+    """Time passes of our own embedding over the cohort."""
+    import torch
+
+    from anatcl.models import build_model
+    from anatcl.pretrain.arrays import open_arrays
+    from anatcl.pretrain.bundle import embed_arrays
+    from anatcl.pretrain.device import applied, for_embedding, prepare_process
+
+    prepare_process()
+    torch.manual_seed(0)
+    packed, model = open_arrays(args.folder / "arrays"), build_model("resnet18").eval()
+    rows = np.arange(EMBEDDED) % len(packed.rows)
+    with applied(for_embedding("resnet18", args.device, threads=args.threads)) as place:
+        return timed_passes(lambda: embed_arrays(model, packed, rows, place), args.steps) | {"device": str(place)}
+
+
+def rival_embedding(args: argparse.Namespace) -> dict[str, Any]:
+    """Time passes of a plain embedding loop over the cohort."""
+    import torch
+
+    from anatcl.models import build_model
+    from benchmarks.gpu_common import with_plain_layers
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = torch.device("cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu")
+    torch.manual_seed(0)
+    data = Items(args.folder, views=1)
+    chosen = torch.utils.data.Subset(data, [i % len(data) for i in range(EMBEDDED)])  # type: ignore[arg-type]
+    loader = torch.utils.data.DataLoader(chosen, 8, num_workers=min(8, os.cpu_count() or 1), persistent_workers=True)
+    encoder: Any = with_plain_layers(build_model("resnet18")).encoder.to(device).eval()
+
+    @torch.no_grad()
+    def one_pass() -> torch.Tensor:
+        found = []
+        for (x,), *_ in loader:
+            with torch.autocast("cuda", enabled=device.type == "cuda"):
+                found.append(encoder(x.to(device)).float().cpu())
+        return torch.cat(found)
+
+    return timed_passes(one_pass, args.steps) | {"device": str(device)}
+
+
+def timed_passes(one_pass: Callable[[], Any], times: int) -> dict[str, Any]:
+    """Clock and processor time after each of so many passes."""
+    found: dict[str, Any] = {"times": [], "cpu": []}
+    for _ in range(times):
+        one_pass()
+        found["times"].append(time.perf_counter())
+        found["cpu"].append(time.process_time())
+    return found
+
+
 class Items:
     """Map-style data set: unmask, crop and convert one item per view."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, views: int = 2) -> None:
         import pandas as pd
 
+        self.views = views
         self.mask = np.load(folder / "mask.npy")
         self.rows = np.load(folder / "rows.npy", mmap_mode="r")
         self.age = pd.read_csv(folder / "arrays/rows.tsv", sep="\t")["age"].to_numpy(np.float32)
@@ -173,7 +234,7 @@ class Items:
     def __getitem__(self, index: int) -> Any:
         import torch
 
-        views = [torch.from_numpy(unmask(self.rows[index], self.mask).copy()).float()[None] for _ in range(2)]
+        views = [torch.from_numpy(unmask(self.rows[index], self.mask).copy()).float()[None] for _ in range(self.views)]
         return views, self.age[index], self.measures[index]
 
 
@@ -262,16 +323,36 @@ def child(variant: str, args: argparse.Namespace, **changes: Any) -> dict[str, A
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def in_turns(args: argparse.Namespace, variants: tuple[str, str], what: str) -> dict[str, list[dict[str, Any]]]:
+    """Results of the turns of two variants, one after the other in each turn."""
+    results: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
+    for turn in range(args.turns):
+        for variant, found in results.items():
+            found.append(child(variant, args, turn=turn))
+            print(f"{variant}: {found[-1]['step_s']:.3f} s a {what}, {found[-1]['peak_mb']:.0f} MB", flush=True)
+    return results
+
+
+def rates_of_embedding(passes: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """What the passes of both variants say: rates, ratio by the clock and by processor time."""
+    (ours, rival), (cpu, rival_cpu) = (
+        [min(r[k] for r in found) for found in passes.values()] for k in ("step_s", "cpu_s")
+    )
+    return {
+        "embedding_ratio": round(rival / ours, 3),
+        "embedding_cpu_seconds_ratio": round(rival_cpu / cpu, 3),
+        "embedded_per_s": round(EMBEDDED / ours, 3),
+        "rival_embedded_per_s": round(EMBEDDED / rival, 3),
+    }
+
+
 def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Run both variants in turns and summarise them."""
     with tempfile.TemporaryDirectory() as folder:
         args.folder = Path(folder)
         cohort(args.folder, tuple(args.shape), 2 * args.batch)
-        results: dict[str, list[dict[str, Any]]] = {"ours": [], "rival": []}
-        for turn in range(args.turns):
-            for variant, found in results.items():
-                found.append(child(variant, args, turn=turn))
-                print(f"{variant}: {found[-1]['step_s']:.3f} s a step, {found[-1]['peak_mb']:.0f} MB", flush=True)
+        results = in_turns(args, ("ours", "rival"), "step")
+        passes = in_turns(args, ("embedding", "rival_embedding"), "pass")
     cpu = {v: min(r["cpu_s"] for r in found) for v, found in results.items()}
     best = {v: min(r["step_s"] for r in found) for v, found in results.items()}
     first = results["ours"][0]
@@ -287,6 +368,8 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
         "cpu_s": round(cpu["ours"], 3),
         "cpu_seconds_ratio": round(cpu["rival"] / cpu["ours"], 3),
         "data_wait_share": round(max(r["data_wait_share"] for r in results["ours"]), 4),
+        **rates_of_embedding(passes),
+        "threads": args.threads,
         "shape": list(args.shape),
         "batch": args.batch,
     }
@@ -311,12 +394,15 @@ def more(args: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+VARIANTS = {"ours": ours, "rival": rival, "embedding": embedding, "rival_embedding": rival_embedding}
+
+
 def run_variant(args: argparse.Namespace) -> None:
     """Body of a child process: one JSON line."""
     if args.variant == "loss":
         print(json.dumps(loss_cost(args)))
         return
-    found = {"ours": ours, "rival": rival}[args.variant](args)
+    found = VARIANTS[args.variant](args)
     times, cpu = (np.diff(found.pop(name))[args.warmup - 1 :] for name in ("times", "cpu"))
     found["cpu_s"] = float(cpu.min())
     cuda = "cpu" not in found["device"]
@@ -336,7 +422,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (0: torch's choice)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--out", type=Path, help="file for the full result")
-    parser.add_argument("--variant", choices=("ours", "rival", "loss"), help=argparse.SUPPRESS)
+    parser.add_argument("--variant", choices=(*VARIANTS, "loss"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, default=Path(), help=argparse.SUPPRESS)
     parser.add_argument("--warmup", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--turn", type=int, default=0, help=argparse.SUPPRESS)
@@ -360,7 +446,11 @@ def main() -> None:
         from anatcl.base.provenance import hardware, versions
 
         write_json(args.out, {**result, "hardware": hardware(), "versions": versions()})
-    keys = ("ratio", "samples_per_s", "peak_mb", "device") if args.quick else tuple(result)
+    keys = (
+        ("ratio", "samples_per_s", "peak_mb", "device", "embedding_ratio", "cpu_seconds_ratio")
+        if args.quick
+        else tuple(result)
+    )
     print(json.dumps({k: result[k] for k in keys}))
 
 

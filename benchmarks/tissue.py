@@ -136,7 +136,7 @@ def label_images(results: Path, stem: str, maps: NDArray, made: bool) -> dict[st
 
     if made:
         path = results.parent / "measures" / f"{stem}_atlas-{ATLAS}_dseg.nii.gz"
-        return {"as made": load(path).data.round().astype(int)} if path.is_file() else {}
+        return {"this workflow": load(path).data.round().astype(int)} if path.is_file() else {}
     atlas, scan = load_atlas("desikan-killiany"), load(results / f"{stem}{T1W}")
     warped = warp(atlas, results / f"{stem}{T1W}", transform(results, stem)).data
     return {"warped": warped, "followed": follow(warped, scan.data, maps, scan.spacing, atlas)}
@@ -166,7 +166,7 @@ def compare(args: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
     tissues, deep = [], []
     for stem in scans(args.results):
         grey, white, labels = reference(args, stem)
-        both, seconds = {"as made": as_made(args.results, stem)}, float("nan")
+        both, seconds = {"this workflow": as_made(args.results, stem)}, float("nan")
         if not args.as_made:
             both, seconds = made_anew(args.results, stem, Template(args.template))
         grid: Volume = load(args.results / f"{stem}{T1W}")

@@ -1,55 +1,82 @@
-"""Takes the pictures of the report that these pages and the README show, with Chromium.
+"""Takes the pictures of the pages that these docs and the README show, with Chromium.
 
-Run it after ``make demo``: ``python docs/make_screenshots.py [results/report/index.html]``. `SHOTS` says what each
-picture shows: where on the page it starts, how large, in which colour scheme.
+Run it after ``make demo``: ``python docs/make_screenshots.py [FOLDER]``, from the folder that the demo ran in. `SHOTS`
+says what each picture shows: where on which page it starts, how large, in which colour scheme, on screen or in print
+(which needs pdftoppm of poppler-utils).
 """
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
-COLOURS = 128  # as many as a page needs to look right, in half the bytes
+QUALITY = 75  # of WebP: letters stay sharp, at 40 to 100 KB a picture
 IMAGES = Path(__file__).resolve().parent / "images"
 # Without them Chromium asks the network for updates, and does not start as root.
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 
-class Shot(NamedTuple):
-    """One picture: the element that it starts at ("": the top), its size and scheme, and the page beside the report."""
+HEADS, BENCHMARK = "demo/heads/results/report", "results/report"
+A4 = (795, 1124)  # CSS pixels
 
+
+class Shot(NamedTuple):
+    """One picture: the page, the element that it starts at ("": the top), its size, scheme, scale and medium."""
+
+    page: str
     start: str
     width: int
     height: int
-    scheme: str = "light"
+    scheme: Literal["light", "dark"] = "light"
     scale: float = 1.0
-    page: str = ""
+    medium: Literal["screen", "print"] = "screen"
 
 
+def phone(page: str) -> Shot:
+    """The first screen on a phone."""
+    return Shot(page, "", 390, 844, scale=1.5)
+
+
+def printed(page: str) -> Shot:
+    """The first sheet as it is printed."""
+    return Shot(page, "", *A4, medium="print")
+
+
+INDEX, COHORT, PERSON = (
+    f"{BENCHMARK}/index.html",
+    f"{HEADS}/cohort.html",
+    f"{HEADS}/participants/sub-001.html",
+)
 SHOTS = {
-    "report": Shot("", 1080, 1090),
-    "report-desktop": Shot("", 1280, 1500),
-    "report-phone": Shot("", 390, 844, scale=1.5),
-    "report-dark": Shot("#anatomy", 1280, 1100, "dark"),
-    "report-interpretation": Shot("#interpretation", 1080, 1100),
-    "report-gallery": Shot("#qc", 1080, 1000),
-    "cohort": Shot("", 1280, 1300, page="cohort.html"),
-    "cohort-phone": Shot("", 390, 844, scale=1.5, page="cohort.html"),
-    "participant": Shot("", 1280, 1500, page="participants/sub-001.html"),
-    "participant-phone": Shot("", 390, 844, scale=1.5, page="participants/sub-001.html"),
+    "report": Shot(INDEX, "", 1080, 1090),
+    "report-desktop": Shot(INDEX, "", 1280, 1500),
+    "report-phone": phone(INDEX),
+    "report-print": printed(INDEX),
+    "report-dark": Shot(INDEX, "#anatomy", 1280, 1100, "dark"),
+    "report-interpretation": Shot(INDEX, "#interpretation", 1080, 1100),
+    "cohort": Shot(COHORT, "", 1280, 1300),
+    "cohort-phone": phone(COHORT),
+    "cohort-dark": Shot(COHORT, "", 1280, 1100, "dark"),
+    "cohort-print": printed(COHORT),
+    "report-gallery": Shot(COHORT, "#qc", 1080, 1000),
+    "participant": Shot(PERSON, "", 1280, 1500),
+    "participant-phone": phone(PERSON),
+    "participant-dark": Shot(PERSON, "", 1280, 1100, "dark"),
+    "participant-print": printed(PERSON),
 }
 
 
-def take(browser: Any, report: Path, out: Path) -> list[Path]:
-    """Take every picture of `SHOTS` of a report and of the pages beside it that are there; returns their files."""
+def take(browser: Any, folder: Path, out: Path) -> list[Path]:
+    """Take every picture of `SHOTS` whose page is there in the folder of a run; returns their files."""
     files = []
     for name, shot in SHOTS.items():
-        place = report.parent / shot.page if shot.page else report
-        if not place.is_file():
+        place = folder / shot.page
+        if not place.is_file() or (shot.medium == "print" and not shutil.which("pdftoppm")):
             continue
         size = {"width": shot.width, "height": shot.height}
         page = browser.new_page(viewport=size, color_scheme=shot.scheme, device_scale_factor=shot.scale)
@@ -58,25 +85,39 @@ def take(browser: Any, report: Path, out: Path) -> list[Path]:
             # What lies above gets its height when it is drawn, and pushes the place down: go there again.
             page.locator(shot.start).evaluate("element => element.scrollIntoView()")
             page.wait_for_timeout(500)
-        files.append(out / f"{name}.png")
-        page.screenshot(path=files[-1])
+        taken = out / f"{name}.png"
+        if shot.medium == "print":
+            first_sheet(page, taken)
+        else:
+            page.screenshot(path=taken)
         page.close()
-        with Image.open(files[-1]) as picture:
-            picture.convert("RGB").quantize(COLOURS).save(files[-1], optimize=True)
+        files.append(taken.with_suffix(".webp"))
+        with Image.open(taken) as picture:
+            picture.convert("RGB").save(files[-1], quality=QUALITY, method=6)
+        taken.unlink()
     return files
 
 
+def first_sheet(page: Any, file: Path) -> None:
+    """The first sheet of a page as PDF, drawn by poppler at 96 dots per inch."""
+    pdf = file.with_suffix(".pdf")
+    page.pdf(path=pdf, format="A4", print_background=True)
+    command = ["pdftoppm", "-r", "96", "-png", "-f", "1", "-singlefile", str(pdf), str(file.with_suffix(""))]
+    subprocess.run(command, check=True)
+    pdf.unlink()
+
+
 def main() -> None:
-    """Take the pictures of the report that is named on the command line."""
+    """Take the pictures of the demo in the folder that is named on the command line, or here."""
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         raise SystemExit("There is no chromium on the PATH (Debian: apt-get install chromium).")
-    report = Path(sys.argv[1] if len(sys.argv) > 1 else "results/report/index.html")
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
-        for file in take(browser, report, IMAGES):
+        for file in take(browser, folder, IMAGES):
             sys.stdout.write(f"{file}\n")
         browser.close()
 

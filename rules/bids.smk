@@ -1,9 +1,9 @@
-# bids: which scans are there, and what is known of the people?
+# bids: the usable scans, and the phenotypes of the participants.
 #
 # REQUIRED INPUTS: the dataset at config bids_dir
 # OUTPUTS:         results/bids/{scans,excluded,participants,notes}.tsv
 #
-# The index is no job: the main process brings it up to date when it starts, and jobs only read it.
+# The index is not a job: the main process updates it at the start, and jobs only read it.
 
 
 rule bids:

@@ -19,7 +19,6 @@ from anatcl.plan import open_plan
 from anatcl.plan.content import (
     atlas_content,
     encoder_content,
-    file_content,
     method_words,
     stats_content,
     template_content,
@@ -94,13 +93,13 @@ def index_scans(wildcards):
 
 @ready
 def index_excluded(wildcards):
-    """What the index left out, brought up to date."""
+    """The exclusions of the index, brought up to date."""
     return PLAN.cohort.index_file("excluded")
 
 
 @ready
 def index_notes(wildcards):
-    """What the index accepted or repaired and should be known, brought up to date."""
+    """The notes of the index (what it accepted or repaired), brought up to date."""
     return PLAN.cohort.index_file("notes")
 
 
@@ -153,13 +152,13 @@ def mean_file(ending):
 
 @ready
 def masks_of_person(wildcards):
-    """How a scan lies to the mean of its participant, and the mean's masks and affine; nothing without a mean."""
+    """The rigid transform of a scan to its participant's mean, and the mean's masks and affine; nothing without a mean."""
     return PLAN.imaging.masks_of_person(wildcards.scan)
 
 
 @ready
 def transforms_of_person(wildcards):
-    """How a scan lies to the mean of its participant, and the mean's transforms; nothing without a mean."""
+    """The rigid transform of a scan to its participant's mean, and the mean's transforms; nothing without a mean."""
     return PLAN.imaging.transforms_of_person(wildcards.scan)
 
 
@@ -220,7 +219,7 @@ def group_people(wildcards):
 
 @ready
 def options_of_scans(wildcards):
-    """What is configured of dataset and imaging; a path in it may hold braces, which only a function leaves alone."""
+    """The configuration of dataset and imaging; a path in it may hold braces, which only a function leaves alone."""
     return PLAN.options_of_scans()
 
 
@@ -236,13 +235,13 @@ def maps_made(wildcards):
 
 @ready
 def taken_arrays(wildcards):
-    """The maps, or the packed arrays, that the dataset brings."""
+    """The maps or packed arrays of the dataset itself."""
     return PLAN.cohort.files()
 
 
 @ready
 def taken_measures(wildcards):
-    """The tables of measures that the dataset brings."""
+    """The tables of measures of the dataset itself."""
     return PLAN.cohort.measure_files()
 
 
@@ -311,44 +310,49 @@ def freesurfer_tables(wildcards):
 
 @ready
 def feature_content(wildcards):
-    """Digest of another tool's table of features."""
-    given = wildcards.baseline in PLAN.config.evaluate.features
-    return file_content(PLAN.methods.table(wildcards.baseline)) if given else ""
+    """Digest of another tool's table of features, or of the file of a baseline of the user's own."""
+    return PLAN.methods.table_content(wildcards.baseline)
+
+
+@ready
+def own_baseline(wildcards):
+    """The flag of a baseline of the user's own."""
+    return PLAN.methods.own_flag(wildcards.baseline)
 
 
 @ready
 def given_encoder(wildcards):
-    """An encoder that the user brings, as JSON text."""
+    """An outside encoder, as JSON text."""
     return PLAN.config.evaluate.encoders[wildcards.given].as_text()
 
 
 @ready
 def given_files(wildcards):
-    """Digest of the files of an encoder that the user brings."""
+    """Digest of the files of an outside encoder."""
     return encoder_content(PLAN.config.evaluate.encoders[wildcards.given])
 
 
 @ready
 def tuned_embeddings(wildcards):
-    """Files of the embeddings of the method that is trained on: its encoders are there, and have been audited."""
+    """Files of the embeddings of the method to fine-tune: its encoders exist and have been audited."""
     return PLAN.methods.embeddings(PLAN.methods.untuned(wildcards.tuned))
 
 
 @ready
 def tuned_from(wildcards):
-    """Folder of the encoders that are trained on."""
+    """Folder of the encoders to fine-tune."""
     return PLAN.methods.folder(PLAN.methods.untuned(wildcards.tuned))
 
 
 @ready
 def tuned_source(wildcards):
-    """Flags that say which volumes the encoders are trained on with."""
+    """Flags that name the volumes for fine-tuning."""
     return PLAN.methods.tuning_flags(wildcards.tuned, TEMPLATE)
 
 
 @ready
 def tuned_files(wildcards):
-    """Digest of the files of the encoder that is trained on, where the user brings it."""
+    """Digest of the files of the encoder to fine-tune, if it is an outside one."""
     given = PLAN.config.evaluate.encoders.get(PLAN.methods.untuned(wildcards.tuned))
     return encoder_content(given) if given else ""
 
@@ -397,7 +401,7 @@ def seed_count(wildcards):
 
 @ready
 def models_dir(wildcards):
-    """Folder that says whom a method has seen in training."""
+    """Folder of the records of a method's training participants."""
     return PLAN.methods.folder(wildcards.embedded)
 
 
@@ -448,13 +452,13 @@ def sized(amount):
 
 
 def say_what_failed():
-    """Last lines after a run with failures: how many, and what to type."""
+    """Last lines after a run with failures: how many, and what to type next."""
     if workflow.is_main_process:
         print(report_failed(PLAN), file=sys.stderr)
 
 
 def begin():
-    """What is done once the jobs are planned: refuse a full disk, record what the run is made of."""
+    """Once the jobs are planned: refuse a full disk, and record the inputs of the run."""
     try:
         check_disk(PLAN)
     except InputError as error:

@@ -3,7 +3,7 @@
 # REQUIRED INPUTS: results/pretrain/{arrays, folds.tsv, {method}/fold-{k}}, results/bids/scans.tsv, measures.tsv
 # OUTPUTS:         results/evaluate/{audit,confounds,scores,comparisons,added,skipped,subgroups}.tsv, {method}/{task}_{predictions,scores}.tsv,
 #                  results/evaluate/interpretation/{method}_{task}.npz, regional-measures_{task}.tsv
-# STEPS:           embed per method and fold, embed_untrained per seed, rival per linear rival and fold; audit -> probe per method and task; baseline per table of features, confounds -> evaluate;
+# STEPS:           embed per method and fold, embed_untrained per seed, rival per linear voxel baseline and fold; audit -> probe per method and task; baseline per table of features, confounds -> evaluate;
 #                  interpret per method and task, interpret_measures per task
 
 
@@ -43,7 +43,7 @@ rule embed:
 
 
 rule embed_given:
-    """Run one encoder that the user brings over the maps of all scans."""
+    """Run one outside encoder over the maps of all scans."""
     input:
         scans=index_scans,
         measures="results/measures/measures.tsv",
@@ -84,7 +84,7 @@ rule embed_given:
 
 
 rule embed_untrained:
-    """Embed all scans with the untrained encoder of another seed."""
+    """Embed all scans with the untrained encoder of one more seed."""
     input:
         arrays="results/pretrain/arrays/arrays.json",
         volumes="results/pretrain/arrays/volumes.npy",
@@ -121,7 +121,7 @@ rule embed_untrained:
 
 
 rule rival:
-    """Fit a linear rival of the encoders on the same people, and embed all scans with it."""
+    """Fit a linear voxel baseline on the encoders' training participants, and embed all scans with it."""
     input:
         arrays="results/pretrain/arrays/arrays.json",
         volumes="results/pretrain/arrays/volumes.npy",
@@ -156,7 +156,7 @@ rule rival:
 
 
 rule audit:
-    """Abort when a tested person, or the same scan under another name, is among those an encoder learnt from."""
+    """Abort when a tested participant, or the same scan under another name, was in an encoder's training."""
     input:
         arrays="results/pretrain/arrays/arrays.json",
         volumes="results/pretrain/arrays/volumes.npy",
@@ -252,7 +252,7 @@ rule probe:
 
 
 rule finetune:
-    """Train the encoders of one method on one task, and test them as the probe is tested."""
+    """Fine-tune the encoders of one method on one task, and test them as the probe is tested."""
     input:
         embeddings=tuned_embeddings,
         arrays="results/pretrain/arrays/arrays.json",
@@ -313,7 +313,7 @@ rule finetune:
 
 
 rule baseline:
-    """Probe a simple baseline, or another tool's table of features, on one task."""
+    """Probe a simple baseline, one of the user's own, or another tool's table of features, on one task."""
     input:
         table=feature_table,
         scans=index_scans,
@@ -338,6 +338,7 @@ rule baseline:
         content=task_content,
         columns=feature_columns,
         features=feature_content,
+        own=own_baseline,
         protocols=PLAN.tasks.protocols(),
         site_column=PLAN.config.evaluate.site_column,
         confounds=PLAN.config.evaluate.confounds,
@@ -352,6 +353,7 @@ rule baseline:
         " --method {wildcards.baseline}"
         " --features {input.table:q}"
         " --feature-set {params.columns:q}"
+        " {params.own:q}"
         " --protocol {params.protocols:q}"
         " --scans {input.scans:q}"
         " --folds {input.folds:q}"
@@ -372,7 +374,7 @@ ruleorder: baseline > probe
 
 
 rule interpret:
-    """Map where the predictions of one encoder come from, on people it never saw."""
+    """Map where the predictions of one encoder come from, on held-out participants."""
     input:
         arrays="results/pretrain/arrays/arrays.json",
         volumes="results/pretrain/arrays/volumes.npy",
@@ -462,7 +464,7 @@ rule interpret_measures:
 
 
 rule confounds:
-    """Tell what the target of each task goes with: site, age, sex, head size, image quality."""
+    """Test the association of each task's target with site, age, sex, head size and image quality."""
     input:
         scans=index_scans,
         measures="results/measures/measures.tsv",
@@ -498,7 +500,7 @@ rule confounds:
 
 
 rule evaluate:
-    """Join all scores; compare the methods two by two."""
+    """Join all scores; compare the methods in pairs."""
     input:
         scores=expand(
             "results/evaluate/{method}/{task}_scores.tsv",

@@ -4,6 +4,7 @@
 # OUTPUTS:         results/evaluate/{method}/{decode,{task}_perturbed}.tsv, results/evaluate/perturbed/{perturbation}/{method}/fold-{k}/
 # STEPS:           decode per method; embed_perturbed, rival_perturbed per perturbation, method and fold -> perturbed per method and task
 
+
 rule embed_perturbed:
     """Run one frozen encoder over the changed scans of the people whom it has not seen."""
     input:

@@ -1,4 +1,4 @@
-# maps: what is trained on and measured, made from scans or brought by the dataset (config pretrain: arrays).
+# maps: the maps and measures, made from scans or given by the dataset (config pretrain: arrays).
 #
 # REQUIRED INPUTS: results/bids/scans.tsv
 # OUTPUTS:         results/preprocess/, results/measures/, results/pretrain/arrays/

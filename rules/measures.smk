@@ -125,7 +125,7 @@ rule measure:
 
 
 rule participant:
-    """Everything that is made of single scans: maps, measures, quality numbers."""
+    """All results of single scans: maps, measures, image-quality metrics."""
     input:
         measures=of_scans(f"results/measures/{{scan}}_atlas-{ATLAS}_measures.tsv"),
         maps=of_scans(
@@ -138,7 +138,7 @@ rule measures_chunk:
     """Join the tables of one chunk of scans."""
     input:
         tables=of_chunk(f"results/measures/{{scan}}_atlas-{ATLAS}_measures.tsv"),
-        # Not read: a batch of measures makes the quality numbers of its scans, too.
+        # Not read: a batch of measures makes the image-quality metrics of its scans, too.
         quality="results/preprocess/chunks/{chunk}_qc.tsv",
     output:
         table="results/measures/chunks/{chunk}_measures.tsv",

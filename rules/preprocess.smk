@@ -2,8 +2,8 @@
 #
 # REQUIRED INPUTS: raw T1w scans (results/bids/scans.tsv), the template of config preprocess: template
 # OUTPUTS:         results/preprocess/, a BIDS-Derivatives dataset
-# STEPS:           template (once), then bias_correct -> skullstrip -> register per scan; preprocess_maps.smk goes on
-#                  with segment -> qc per scan, then preprocess (one table of quality numbers, and who passes)
+# STEPS:           template (once), then bias_correct -> skullstrip -> register per scan; preprocess_maps.smk continues
+#                  with segment -> qc per scan, then preprocess (one table of image-quality metrics and exclusions)
 
 
 rule template:
@@ -78,7 +78,7 @@ rule skullstrip:
         image="results/preprocess/{scan}_desc-preproc_T1w.nii.gz",
         template="results/preprocess/template/template.json",
         mask=given_mask,
-        # Empty, but for a scan that has a mean of its participant: how it lies to it, and the mean's masks and affine.
+        # Empty unless the scan has a mean of its participant: rigid transform to it, and the mean's masks and affine.
         person=masks_of_person,
     output:
         brain="results/preprocess/{scan}_desc-brain_mask.nii.gz",

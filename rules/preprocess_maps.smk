@@ -1,7 +1,7 @@
-# preprocess, second part: from masks and transforms to tissue maps and quality numbers.
+# preprocess, second part: from masks and transforms to tissue maps and image-quality metrics.
 #
 # REQUIRED INPUTS: bias-corrected images, masks and transforms (preprocess.smk)
-# OUTPUTS:         results/preprocess/: tissue maps, VBM and quasi-raw maps, quality numbers and pictures
+# OUTPUTS:         results/preprocess/: tissue maps, VBM and quasi-raw maps, image-quality metrics and pictures
 # STEPS:           segment -> qc per scan, then preprocess_chunk and preprocess for the cohort
 
 
@@ -64,7 +64,7 @@ rule segment:
 
 
 rule qc:
-    """Measure and picture the quality of one scan's steps."""
+    """Compute the image-quality metrics of one scan and draw its picture."""
     input:
         image="results/preprocess/{scan}_desc-preproc_T1w.nii.gz",
         brain="results/preprocess/{scan}_desc-brain_mask.nii.gz",
@@ -116,7 +116,7 @@ rule qc:
 
 
 rule preprocess_chunk:
-    """Join the quality numbers of one chunk of scans."""
+    """Join the image-quality metrics of one chunk of scans."""
     input:
         numbers=of_chunk("results/preprocess/{scan}_desc-qc.json"),
     output:
@@ -142,7 +142,7 @@ rule preprocess_chunk:
 
 
 rule preprocess:
-    """Join all quality numbers; say who passes the limits."""
+    """Join all image-quality metrics; list the scans beyond a limit."""
     input:
         chunks=of_chunks("results/preprocess/chunks/{chunk}_qc.tsv"),
         template="results/preprocess/template/template.json",

@@ -1,7 +1,7 @@
 # preprocess, longitudinal part: the mean scan of a participant who has several (config measures: longitudinal).
 #
 # REQUIRED INPUTS: bias-corrected scans (preprocess.smk)
-# OUTPUTS:         results/preprocess/: the mean with the name of a scan, rec-person; how each scan lies to it
+# OUTPUTS:         results/preprocess/: the mean with the name of a scan, rec-person; the rigid transform of each scan to it
 # STEPS:           person_template per participant; then skullstrip and register of the mean; person_align per scan
 
 
@@ -46,7 +46,7 @@ rule person_template:
 
 
 rule person_align:
-    """Find how a scan lies to the mean of its participant, by the brain alone."""
+    """Align a scan rigidly to the mean of its participant, by the brain alone."""
     input:
         image="results/preprocess/{scan}_desc-preproc_T1w.nii.gz",
         mean=mean_file("desc-preproc_T1w.nii.gz"),

@@ -93,7 +93,7 @@ rule train:
 
 
 rule train_final:
-    """Train one method on everybody, for use elsewhere."""
+    """Train one method on all participants, for use elsewhere."""
     input:
         arrays="results/pretrain/arrays/arrays.json",
         volumes="results/pretrain/arrays/volumes.npy",

@@ -1,5 +1,5 @@
-# pack: the maps of the preprocess stage in one memory-mapped array; take.smk stands in its place where the dataset
-# brings maps or packed arrays.
+# pack: the maps of the preprocess stage in one memory-mapped array; take.smk replaces it where the dataset
+# has maps or packed arrays of its own.
 #
 # REQUIRED INPUTS: VBM or quasi-raw maps of results/preprocess, results/measures/measures.tsv
 # OUTPUTS:         results/pretrain/arrays/

@@ -1,4 +1,4 @@
-# report: what a person reads.
+# report: tables, methods text and page.
 #
 # REQUIRED INPUTS: results of all other stages
 # OUTPUTS:         results/report/{benchmark.tsv, tables/, runtime.tsv, excluded.tsv, methods.md, index.html}
@@ -65,7 +65,7 @@ rule runtime:
 
 
 rule excluded:
-    """Join what every stage left out, with reasons and remedies."""
+    """Join the exclusions of all stages, with reasons and remedies."""
     input:
         bids=index_excluded,
         stages=PLAN.cohort.exclusions,
@@ -99,7 +99,7 @@ rule excluded:
 
 
 rule methods_text:
-    """Write the methods section from what ran."""
+    """Write the methods section from the records of the run."""
     input:
         qc="results/preprocess/qc.tsv",
         measures="results/measures/measures.tsv",
@@ -137,7 +137,7 @@ rule methods_text:
 
 
 rule report:
-    """Put everything on one page."""
+    """Write the report page."""
     input:
         benchmark="results/report/benchmark.tsv",
         tables="results/report/tables",

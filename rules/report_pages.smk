@@ -1,6 +1,6 @@
-# report, first part: what a person sees of scans and cohort, before anything is trained.
+# report, first part: pages of participants and of the cohort, before anything is trained.
 #
-# REQUIRED INPUTS: measures, quality numbers and pictures of results/preprocess and results/measures
+# REQUIRED INPUTS: measures, image-quality metrics and pictures of results/preprocess and results/measures
 # OUTPUTS:         results/report/participants/{participant}.html and results/report/cohort.html
 # STEPS:           participant_pages when a participant's scans are measured; cohort_page after measures
 
@@ -47,7 +47,7 @@ rule participant_pages:
 
 
 rule cohort_page:
-    """Write the cohort's page: who is in it, measures, quality, exclusions."""
+    """Write the cohort's page: participants, measures, quality, exclusions."""
     input:
         scans=index_scans,
         notes=index_notes,

@@ -4,11 +4,11 @@
 # REQUIRED INPUTS: results/bids/scans.tsv, the folder of the release, the maps or the packed arrays
 # OUTPUTS:         results/measures/{measures.tsv, measures.json, reliability.tsv}, results/preprocess/qc.tsv (names alone),
 #                  results/pretrain/arrays/
-# STEPS:           take_measures and take_arrays (once); they stand for preprocess, measures and pack
+# STEPS:           take_measures and take_arrays (once); they replace preprocess, measures and pack
 
 
 rule take_measures:
-    """Take the measures that the dataset brings."""
+    """Read the measures of the dataset itself."""
     input:
         scans=index_scans,
         tables=taken_measures,
@@ -53,7 +53,7 @@ rule take_measures:
 
 
 rule take_arrays:
-    """Pack the maps that the dataset brings, or take packed arrays as they are."""
+    """Pack the maps of the dataset itself, or use packed arrays as they are."""
     input:
         scans=index_scans,
         maps=taken_arrays,

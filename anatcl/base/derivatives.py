@@ -1,4 +1,4 @@
-"""Results as BIDS datasets: what describes a folder of them, and how a result names the files it was made of."""
+"""Results as BIDS datasets: their description files, and the sources of each result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ README = """# {name}
 {text}
 
 Made by anatcl-workflow {version} from the scans of a BIDS dataset (`DatasetLinks` in `dataset_description.json`). The
-JSON file beside each image says what it was made of and how. `.bidsignore` lists the files that BIDS has no name for.
+JSON file beside each image says from what it was made and how. `.bidsignore` lists the files whose names BIDS does not
+define.
 """
 
 
@@ -41,7 +42,7 @@ def uri(path: Path, dataset: Path) -> str:
 
 
 def sources(made_of: Iterable[Path], dataset: Path, unread: Iterable[Path] = ()) -> dict[str, Any]:
-    """What a sidecar says of the files that a result was made of.
+    """The sources of a result, as its sidecar lists them.
 
     Parameters
     ----------

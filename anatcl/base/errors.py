@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class InputError(Exception):
-    """Something the user gave cannot be used; the message says what it is and what to do.
+    """An input of the user cannot be used; the message names it and gives a remedy.
 
     Parameters
     ----------

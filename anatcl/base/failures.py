@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 COLUMNS = ["scan", "stage", "reason", "file", "log", "remedy"]
 AGAIN = "run again with --config 'failures={retry: true}'."
-RETRY = f"Read the log; when the cause is removed, {AGAIN}"
+RETRY = f"Read the log. When the cause is removed, {AGAIN}"
 ENDS = (".", "!", "?")  # of a sentence
 
 
 def marker_path(folder: str | Path, scan: str) -> Path:
-    """Where the marker of `scan` lies."""
+    """Path of the marker of `scan`."""
     return Path(folder) / f"{scan}.json"
 
 
@@ -63,7 +63,7 @@ def _entry(folder: Path, path: Path) -> dict[str, Any]:
         entry = read_json(path)
         if isinstance(entry, dict) and isinstance(entry.get("scan"), str):
             return entry
-        reason = "its failure marker is not what a step writes."
+        reason = "its failure marker does not have the form that a step writes."
     except (OSError, ValueError) as error:
         reason = f"its failure marker cannot be read ({error})."
     scan = path.relative_to(folder).with_suffix("").as_posix()

@@ -11,7 +11,7 @@ from anatcl.base.words import does, plural
 # What people write differently, in the order in which a repair is sought.
 REPAIRS: dict[str, Callable[[str], str]] = {
     "blanks": lambda name: re.sub(r"\s+", "", name),
-    "signs that cannot be seen": lambda name: re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]+", "", name),
+    "invisible characters": lambda name: re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]+", "", name),
     "letter case": str.lower,
     "prefix": lambda name: re.sub(r"\b(sub|ses)[-_.\u2010-\u2015\u2212]|\b(sub|ses)(?=\d)", "", name),
     "leading zeros": lambda name: re.sub(r"(?<!\d)0+(?=\d)", "", name),
@@ -60,7 +60,7 @@ class Mismatch:
         if not self.left:
             return ""
         have, there = does(len(self.left), "has", "have"), plural(self.total_left, left)
-        text = f"{len(self.left)} of {there} {have} no partner among the {right}: {some(self.left)}."
+        text = f"{len(self.left)} of {there} {have} no match among the {right}: {some(self.left)}."
         return text + self.hint()
 
     def hint(self) -> str:
@@ -72,7 +72,7 @@ class Mismatch:
 
     def cure(self) -> str:
         """What to do, as a sentence."""
-        return "Write both alike." if self.example else "Compare the names of both sides."
+        return "Spell both the same way." if self.example else "Compare the names of both sides."
 
 
 def compare(left: Iterable[str], right: Iterable[str]) -> Mismatch:
@@ -93,7 +93,7 @@ def _repair(left: Sequence[str], right: Sequence[str]) -> tuple[str, tuple[str, 
     pair = _meeting(left, right, _everything)
     if not pair:
         return "", ()
-    return " and ".join(name for name in REPAIRS if _needed(name, *pair)) or "the way of writing", pair
+    return " and ".join(name for name in REPAIRS if _needed(name, *pair)) or "spelling", pair
 
 
 def _meeting(left: Sequence[str], right: Sequence[str], change: Callable[[str], str]) -> tuple[str, str] | tuple[()]:

@@ -54,7 +54,7 @@ def call_named(text: str, arguments: Mapping[str, Any]) -> Any:
         reason = f"{text} needs a package that is not installed ({str(error).strip().splitlines()[0]})."
         raise InputError(reason, None, "Install it, or pip install 'anatcl-workflow[encoders]'.") from error
     except TypeError as error:
-        raise InputError(f"{text} cannot be made ({error}).", None, "Correct its arguments.") from error
+        raise InputError(f"{text} cannot be created ({error}).", None, "Correct its arguments.") from error
 
 
 def find_named(text: str) -> Callable[..., Any]:
@@ -83,4 +83,6 @@ def _module(name: str) -> Any:
         spec.loader.exec_module(module)
         return module
     except ImportError as error:
-        raise InputError(f"{name} cannot be imported ({error}).", None, "Install what it needs.") from error
+        raise InputError(
+            f"{name} cannot be imported ({error}).", None, "Install the packages that it needs."
+        ) from error

@@ -1,4 +1,4 @@
-"""Where a NIfTI image lies: what the standard defines is repaired, what contradicts itself is settled or refused.
+"""Orientation and size of a NIfTI image: what the standard defines is repaired, contradictions are resolved or refused.
 
 The order is the standard's: the sform where its code says so and it is usable, else the qform, else the voxel sizes
 alone. Where sform and qform disagree about the size of a voxel or about left and right, that of the scanner (code 1)
@@ -50,7 +50,7 @@ def affine_of(header: Any) -> tuple[NDArray, list[str]]:
         affine[:3] *= factor
         notes.append(f"its sizes are in {name} and were converted to mm.")
     elif factor != 1.0:
-        notes.append(f"its header says that sizes are in {name}, which cannot be: they are read as mm.")
+        notes.append(f"its header says that sizes are in {name}, which is impossible: they are read as mm.")
     return affine, notes
 
 

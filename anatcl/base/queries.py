@@ -42,7 +42,7 @@ def fits_query(table: pd.DataFrame, query: str, what: str = "", key: Sequence[st
 
     asked = f"{what}: the query {query!r}" if what else f"the query {query!r}"
     if "@" in query or "__" in query:  # pandas would look up Python variables and attributes
-        raise InputError(f"{asked} has '@' or '__', which a query over columns does not need.", None, EXAMPLE, key)
+        raise InputError(f"{asked} has '@' or '__', which a query over columns may not contain.", None, EXAMPLE, key)
     try:
         result = table.eval(query, engine="python")
     except Exception as error:  # pandas raises whatever the expression does; the reason is kept

@@ -14,7 +14,7 @@ USUAL = re.compile(r"-?(7+|8+|9+)")  # 88, 99, -999, 7777
 
 
 def spikes(values: Iterable[float]) -> dict[float, int]:
-    """Values that look like codes for missing, with how often they stand there.
+    """Values that look like codes for missing, with their counts.
 
     A code is a negative whole number amid others that are not negative; or 0, a value made of one repeated 7, 8 or 9,
     or a repeated value, each further from all others than they lie from one another; or any whole number that is

@@ -1,4 +1,4 @@
-"""What a module of this package says and names, read from its syntax; see `anatcl.base.closure`."""
+"""Names and imports of a module of this package, read from its syntax; see `anatcl.base.closure`."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def hint(word: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
     more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
-    return f"known: {', '.join(known[:LISTED])}{more}" if known else "nothing is known here"
+    return f"known: {', '.join(known[:LISTED])}{more}" if known else "none are known"
 
 
 def plural(count: int, noun: str) -> str:

@@ -96,7 +96,7 @@ class Builder:
     def _remedy(self) -> str:
         """What to do about a folder without images."""
         release = self.options.layout != LAYOUT and looks_like_release(self.root)
-        return f"It lies like the OpenBHB release: set bids: {{layout: {LAYOUT}}}." if release else GIVE
+        return f"It has the layout of the OpenBHB release: set bids: {{layout: {LAYOUT}}}." if release else GIVE
 
     def _warn(self, about: str, warning: str, remedy: str = "") -> None:
         self.warnings.append({"about": about, "warning": warning, "remedy": remedy})
@@ -119,7 +119,7 @@ class Builder:
 
     def _patterns(self, listing: walk.Listing) -> None:
         for option, pattern in filters.unmatched(listing.participants, self.options):
-            self._warn(f"participants.{option}", f"{pattern!r} fits no participant.", "Is it misspelt?")
+            self._warn(f"participants.{option}", f"{pattern!r} matches no participant.", "Check its spelling.")
 
     def _image(self, relative: str) -> None:
         """Take an image in or leave it out."""
@@ -128,7 +128,9 @@ class Builder:
             self.skipped += 1
             return
         if filters.left_out(participant, self.options):
-            self._exclude(relative, "the participant is left out by config.", "Remove it from participants: exclude.")
+            self._exclude(
+                relative, "the participant is excluded by the configuration.", "Remove it from participants: exclude."
+            )
             return
         verdict = self._verdict(relative)
         if "entities" in verdict and not filters.fits_entities(names.Name("", verdict["entities"]), self.options):
@@ -223,7 +225,7 @@ class Builder:
         idle = compare(map(" ".join, {row for row in rows if row[0] in {v[0] for v in visits}}), map(" ".join, visits))
         about = str(self.root / "sessions.tsv")
         if text := bare.sentence("session with scans", "rows of the tables"):
-            self._warn(about, f"{text} What is known by session (age ...) is missing for them.", bare.cure())
+            self._warn(about, f"{text} Values that belong to a session (age ...) are missing for them.", bare.cure())
         if text := idle.sentence("row by session", "sessions with scans"):
             self._warn(about, f"{text} These rows are not used.", idle.cure())
 
@@ -265,8 +267,8 @@ class Builder:
             return scans
         kept = fits_query(typed(scans), self.options.query, key=("participants", "query"))
         for scan in scans.loc[~kept.to_numpy(), "scan"]:
-            reason = f"it does not fit participants.query ({self.options.query})."
-            self._exclude(self.files[scan], reason, "Change the query to take it in.")
+            reason = f"it does not match participants.query ({self.options.query})."
+            self._exclude(self.files[scan], reason, "Change the query to include it.")
         return scans[kept.to_numpy()].reset_index(drop=True)
 
     def _excluded(self) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Verdicts of the last call, so that only new and changed files are opened.
 
-The cache never decides what exists: the dataset is listed anew each time, and an entry counts only when size, times and
-inode of its file are still the same. Losing it costs time, nothing else.
+The cache never decides what exists: the dataset is listed again each time, and an entry counts only when size, times
+and inode of its file are still the same. Losing it costs time, nothing else.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ DENSE = 0.005  # compressed / raw size below which an image is likely to be empt
 
 COPY = "Copy the file again from its source or convert it again from DICOM."
 CONVERT = "Convert it again from DICOM (dcm2niix), or leave it out."
-UNORIENTED = "Convert it again from DICOM (dcm2niix), or take such scans with bids: {unoriented: accept}."
+UNORIENTED = "Convert it again from DICOM (dcm2niix), or accept such scans with bids: {unoriented: accept}."
 PERMIT = "Give read permission (chmod u+r) or leave the participant out."
 
 
@@ -65,7 +65,7 @@ def check(path: Path, limits: list[Any]) -> dict[str, Any]:
     """
     verify, smallest, largest, extent, unoriented = limits
     if not stat.S_ISREG(path.stat().st_mode):
-        raise InputError("it is not a file.", path, "Put an image there, or remove it.")
+        raise InputError("it is not a file.", path, "Replace it by an image, or remove it.")
     size = path.stat().st_size
     if size == 0:
         raise InputError("the file is empty (zero bytes).", path, COPY)
@@ -92,7 +92,7 @@ def _inflated(path: Path, head: bytes) -> bytes:
         _refuse_text(path, head)
         if _sizes(head) & {348, 540}:
             raise InputError("it is named .gz but is not compressed.", path, "Compress it with gzip, or name it .nii.")
-        raise InputError("it is no NIfTI file, compressed or not.", path, COPY)
+        raise InputError("it is not a NIfTI file, compressed or not.", path, COPY)
     try:
         return zlib.decompressobj(wbits=31).decompress(head, HEADER)
     except zlib.error as error:
@@ -102,7 +102,7 @@ def _inflated(path: Path, head: bytes) -> bytes:
 def _refuse_text(path: Path, head: bytes) -> None:
     """Raise where a text stands in an image's place: an error page that was saved, a link that was written out."""
     if text := beginning(head):
-        reason = f"it is a text and no image (it begins with {text!r})."
+        reason = f"it is a text file, not an image (it begins with {text!r})."
         raise InputError(reason, path, "Download or copy the image again from its source.")
 
 
@@ -235,7 +235,7 @@ def _decompress(path: Path, wanted: int) -> None:
         reason = f"its compressed data are truncated or damaged ({error})."
         raise InputError(reason, path, COPY) from error
     if length < wanted:
-        raise InputError(f"it holds {length} bytes where its header promises {wanted}.", path, COPY)
+        raise InputError(f"it holds {length} bytes where its header says {wanted}.", path, COPY)
 
 
 def _constant(path: Path, offset: int, item: int, wanted: int, zipped: bool) -> bytes | None:

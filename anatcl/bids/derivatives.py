@@ -44,7 +44,7 @@ def find_maps(folder: str | Path, scans: Iterable[str]) -> dict[str, Path]:
             found.setdefault(match["name"], []).append(path)
     if not found:
         remedy = "Give the folder of CAT12's, brainprep's or T1Prep's results."
-        raise InputError("no modulated grey-matter map lies in it (mwp1sub-*.nii).", folder, remedy)
+        raise InputError("it has no modulated grey-matter map (mwp1sub-*.nii).", folder, remedy)
     wanted = {scan.rpartition("/")[2]: scan for scan in scans}
     for name in wanted:
         if len(found.get(name, ())) > 1:

@@ -21,7 +21,7 @@ def left_out(participant: str, options: Options) -> bool:
 
 
 def unmatched(participants: Iterable[str], options: Options) -> list[tuple[str, str]]:
-    """Return (option, pattern) of those patterns that fit nobody: most likely misspelt."""
+    """Return (option, pattern) of the patterns that match no participant: most likely misspelt."""
     people = list(participants)
     patterns = [("include", p) for p in options.include] + [("exclude", p) for p in options.exclude]
     return [(name, p) for name, p in patterns if not any(matches(person, (p,), "sub-") for person in people)]

@@ -1,4 +1,4 @@
-"""How a dataset lies in its folder: where images are, what they are called, which tables describe people."""
+"""Layouts of a dataset: where images are, how they are named, which tables describe participants."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Tree:
     nobody = "there is no sub-* folder in it."
 
     def walk(self, root: Path) -> walk.Listing:
-        """List the images and the people."""
+        """List the images and the participants."""
         return walk.walk(root)
 
     def participant(self, relative: str) -> str:
@@ -37,11 +37,11 @@ class Tree:
         return check.check(path, limits)
 
     def tables(self, root: Path) -> Sequence[Path]:
-        """Tables of people, those that are there; later ones add columns."""
+        """Tables of participants that exist; later ones add columns."""
         return [path for path in (root / "participants.tsv",) if path.is_file()]
 
     def described(self, relative: str) -> dict[str, str]:
-        """What the place of an image says of it, for columns that no table fills."""
+        """Values known from the path of an image, for columns that no table fills."""
         return {}
 
 

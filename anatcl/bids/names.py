@@ -54,7 +54,7 @@ def parse(relative: str) -> Name:
         raise InputError("the file name is not a BIDS name of letters, digits and entities.", relative, _RENAME)
     entities = dict(pair.split("-") for pair in filename.split("_")[:-1])
     if len(entities) != filename.count("_"):
-        raise InputError("an entity stands twice in the file name.", relative, _RENAME)
+        raise InputError("an entity occurs twice in the file name.", relative, _RENAME)
     _known(relative, entities)
     _placed(relative, folders, entities)
     return Name(stem(relative), entities)
@@ -98,7 +98,7 @@ def _placed(relative: str, folders: list[str], entities: dict[str, str]) -> None
     expected = [f"sub-{entities.get('sub', '')}"]
     expected += [f"ses-{entities['ses']}"] if "ses" in entities else []
     if folders[-1:] != ["anat"]:
-        raise InputError("it does not lie in a folder named anat.", relative, "Move it to the anat folder.")
+        raise InputError("it is not in a folder named anat.", relative, "Move it to the anat folder.")
     if folders[:-1] != expected:
         above, named = "/".join(folders[:-1]), "/".join(expected)
         reason = f"its name says {named}, its folder says {above}."

@@ -1,7 +1,7 @@
-"""The public OpenBHB release as a dataset: its raw heads, or the maps that it brings.
+"""The public OpenBHB release as a dataset: its raw heads, or its own maps.
 
 ``<part>/rawdata/sub-*/[ses-*/]*_T1w.nii.gz`` and ``<part>/derivatives/sub-*/[ses-*/]*.npy`` with `<part>` train or val;
-tables of people above the parts, or in them. People are numbers there and ``sub-<number>`` here.
+tables of participants above the parts, or in them. People are numbers there and ``sub-<number>`` here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Release(Tree):
         return DERIVATIVES if self.maps else RAW
 
     def walk(self, root: Path) -> listing.Listing:
-        """List the images of every person in both parts."""
+        """List the images of every participant in both parts."""
         found = listing.Listing()
         for part in PARTS:
             top = root / part / self.folder
@@ -75,7 +75,7 @@ class Release(Tree):
             found.problems.append(listing.Problem(relative, what, "Fetch the file, or leave the participant out."))
 
     def participant(self, relative: str) -> str:
-        """The folder ``sub-*`` of a path, wherever it stands."""
+        """The folder ``sub-*`` in a path."""
         return next((name for name in relative.split("/") if name.startswith("sub-")), relative.split("/")[0])
 
     def stem(self, relative: str) -> str:
@@ -94,13 +94,13 @@ class Release(Tree):
         if not self.maps:
             match = NAME.fullmatch(filename)
             if not match:
-                raise InputError("the file name is none of the release's raw heads.", relative, RENAME)
+                raise InputError("the file name is not that of a raw scan of the release.", relative, RENAME)
             told = dict(pair.split("-") for pair in match[2].split("_")[1:])
             entities |= {"sub": match[1]} | {key: value for key, value in told.items() if key != "ses" or not session}
             if match[1] != person or (session and told.get("ses", session) != session):
-                raise InputError("its name says another person or session than its folder.", relative, RENAME)
+                raise InputError("its name gives another participant or session than its folder.", relative, RENAME)
         elif filename != f"sub-{person}{SUFFIX[self.maps]}":
-            raise InputError("its name says another person than its folder.", relative, "Fetch it again.")
+            raise InputError("its name gives another participant than its folder.", relative, "Fetch it again.")
         order = sorted(entities, key=list(ENTITIES.values()).index)
         name = "_".join(f"{key}-{entities[key]}" for key in order)
         place = f"sub-{person}" + (f"/ses-{entities['ses']}" if "ses" in entities else "")
@@ -111,7 +111,7 @@ class Release(Tree):
         return check_array(path) if self.maps else super().check(path, limits)
 
     def tables(self, root: Path) -> Sequence[Path]:
-        """Tables of people: above the parts, else in them."""
+        """Tables of participants: above the parts, else in them."""
         found = []
         for name in TABLES:
             whole = root / name

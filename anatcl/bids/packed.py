@@ -1,4 +1,4 @@
-"""The index of packed arrays: the people of their ``rows.tsv``, asked for and left out as those of a dataset."""
+"""The index of packed arrays: the participants of their ``rows.tsv``, filtered like those of a dataset."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def packed_index(root: Path, options: Options) -> Index:
     rows = [row | {"path": VOLUMES} for row in table.rows]
     counted = Counter(row["scan"] for row in rows)
     if twice := [scan for scan, count in counted.items() if count > 1]:
-        raise InputError(f"{twice[0]} stands in the table more than once.", file, "Keep one row for each scan.")
+        raise InputError(f"{twice[0]} occurs in the table more than once.", file, "Keep one row for each scan.")
     columns = [*FIRST, *(name for name in table.columns if name not in FIRST)]
     columns += [name for name in ALWAYS if name not in columns]
     excluded: list[dict[str, str]] = []
@@ -62,7 +62,7 @@ def _included(rows: list[dict[str, str]], options: Options, excluded: list[dict[
     kept = []
     for row in rows:
         if filters.left_out(row["participant_id"], options):
-            told = "the participant is left out by config.", "Remove it from participants: exclude."
+            told = "the participant is excluded by the configuration.", "Remove it from participants: exclude."
             excluded.append(_exclusion(row, *told))
         else:
             kept.append(row)
@@ -74,8 +74,8 @@ def _queried(scans: pd.DataFrame, options: Options, excluded: list[dict[str, str
         return scans
     fits = fits_query(typed(scans), options.query, key=("participants", "query")).to_numpy()
     for _, row in scans[~fits].iterrows():
-        reason = f"it does not fit participants.query ({options.query})."
-        excluded.append(_exclusion(row, reason, "Change the query to take it in."))
+        reason = f"it does not match participants.query ({options.query})."
+        excluded.append(_exclusion(row, reason, "Change the query to include it."))
     return scans[fits].reset_index(drop=True)
 
 
@@ -85,7 +85,7 @@ def _exclusion(row: dict[str, str] | pd.Series, reason: str, remedy: str) -> dic
 
 
 def _people(scans: pd.DataFrame) -> pd.DataFrame:
-    """One row for each person: scans, and what is the same in all of them."""
+    """One row for each participant: scans, and what is the same in all of them."""
     rows = []
     for person, mine in scans.groupby("participant_id", sort=True):
         same = [c for c in scans.columns if c not in FIRST and mine[c].nunique(dropna=False) == 1]

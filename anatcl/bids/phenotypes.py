@@ -1,4 +1,4 @@
-"""Ages, sexes, sites and whatever else is written of people and sessions, brought into one form."""
+"""Ages, sexes, sites and other columns of participants and sessions, in one form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Key = tuple[str, str]  # participant_id, session_id ("" where a row holds for ev
 
 @dataclasses.dataclass
 class Phenotypes:
-    """What is known of people and sessions.
+    """What is known of participants and sessions.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Phenotypes:
 def read(
     root: Path, sessions: Iterable[tuple[str, Table]], options: Options, tables: Sequence[Path] | None = None
 ) -> Phenotypes:
-    """Read the tables of people, ``sessions.tsv`` and the given ``sub-*_sessions.tsv`` tables.
+    """Read the tables of participants, ``sessions.tsv`` and the given ``sub-*_sessions.tsv`` tables.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def read(
         seen |= _add(found, read_table(file), options, sidecar)
     if not tables:
         refuse_unfetched(people)
-        found.warn(people, "there is no such table: age, sex and site of everybody are unknown.")
+        found.warn(people, "there is no such table: age, sex and site of all participants are unknown.")
     sidecar = sidecar | _sidecar(root / "sessions.json", found)
     visits = root / "sessions.tsv"
     refuse_unfetched(visits)
@@ -124,7 +124,7 @@ def _sidecar(path: Path, found: Phenotypes) -> dict[str, Any]:
         found.warn(path, f"{error.reason} It is ignored.", error.remedy)
         return {}
     except (OSError, ValueError) as error:
-        found.warn(path, f"it cannot be read and is ignored ({error}).", "Correct it (a JSON validator says where).")
+        found.warn(path, f"it cannot be read and is ignored ({error}).", "Correct it (a JSON validator shows where).")
         return {}
     return content if isinstance(content, dict) else {}
 

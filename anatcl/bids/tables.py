@@ -1,4 +1,4 @@
-"""Tables that people wrote, in any encoding, line ending and delimiter that can be told for sure; and our own."""
+"""Tables of users, in any encoding, line ending and delimiter that can be recognised; and the workflow's own."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a table of people or sessions.
+    """Read a table of participants or sessions.
 
     Raises
     ------
     InputError
-        It is not a text table, a column name stands twice, or a row has more cells than the header.
+        It is not a text table, a column name occurs twice, or a row has more cells than the header.
     """
     warnings: list[str] = []
     text = _text(path, warnings)
@@ -46,7 +46,7 @@ def read_table(path: Path) -> Table:
         raise InputError("the table is empty.", path, "Remove it, or write a header line and one row per participant.")
     delimiter = max(DELIMITERS, key=head.count) if "\t" not in head else "\t"
     if delimiter != "\t" and delimiter in head:
-        warnings.append(f"its columns are separated by {DELIMITERS[delimiter]}, not tabs; it was read all the same.")
+        warnings.append(f"its columns are separated by {DELIMITERS[delimiter]}, not tabs; it was read anyway.")
     rows = _rows(path, lines, delimiter)
     columns = _columns(path, [" ".join(name.split()) for name in rows[0][1]])
     table = Table(path, [name for name in columns if name], [], warnings)
@@ -102,14 +102,14 @@ def _columns(path: Path, names: list[str]) -> list[str]:
         raise InputError(f"column {names.index('') + 1} of the table has no name.", path, "Name it or remove it.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"column {', '.join(twice)} stands twice in the table.", path, "Rename or remove one.")
+        raise InputError(f"column {', '.join(twice)} occurs twice in the table.", path, "Rename or remove one.")
     return names
 
 
 def _row(path: Path, number: int, columns: list[str], cells: list[str]) -> dict[str, str]:
     if any(cells[len(columns) :]):
         reason = f"line {number} has {plural(len(cells), 'cell')} where the header has {len(columns)}."
-        raise InputError(reason, path, "Correct that line: is a tab inside a text, or a column name missing?")
+        raise InputError(reason, path, "Correct that line: is there a tab inside a text, or is a column name missing?")
     cells = cells + [""] * (len(columns) - len(cells))
     pairs = zip(columns, cells[: len(columns)], strict=True)
     return {name: "" if cell in MISSING else " ".join(cell.split()) for name, cell in pairs}

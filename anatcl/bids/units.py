@@ -1,4 +1,4 @@
-"""Units of age and of head size, as people write them: UCUM codes, words, plurals, in a sidecar or a column's name.
+"""Units of age and of head size in their usual forms: UCUM codes, words, plurals, in a sidecar or a column's name.
 
 A unit that is given and understood is converted; one that is given and not understood makes the column unusable, since
 a wrong age is worse than none. No unit at all means years, and mm3 for a column named ``*_mm3``.
@@ -131,7 +131,7 @@ def age_unit(column: str, description: Mapping[str, Any]) -> Unit:
 
 
 def size_unit(column: str, description: Mapping[str, Any]) -> Unit:
-    """Unit of a column of head sizes, mm3 when nothing says it and the numbers must tell (see `plausible_size`)."""
+    """Unit of a column of head sizes, mm3 when none is given and the values must tell (see `plausible_size`)."""
     told = _told(description)
     said = {
         f"Units: {told['units']}": _size_words(told["units"]),

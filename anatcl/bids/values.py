@@ -1,4 +1,4 @@
-"""Single columns of a table of people, brought into one form: ages, sexes, head sizes, codes for missing."""
+"""Single columns of a table of participants, in one form: ages, sexes, head sizes, codes for missing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Warn = Callable[[str, str], None]
 
 
 def ages(rows: Rows, column: str, description: Mapping[str, Any], options: Options, warn: Warn) -> None:
-    """Bring ages to years; what cannot be an age is missing, and said.
+    """Convert ages to years; values that cannot be ages count as missing, with a warning.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def ages(rows: Rows, column: str, description: Mapping[str, Any], options: Optio
         _refuse(rows, "age", f"the unit of {column} ({unit.given}) is not understood: its ages are unknown.", warn)
         return
     if not unit.given and (seen := _too_old(rows)):
-        reason = f"{column} says no unit, and {seen} are no years (months or days?): its ages are unknown."
+        reason = f"{column} says no unit, and {seen} cannot be years (months or days?): its ages are unknown."
         _refuse(rows, "age", reason, warn)
         return
     if unit.divisor != 1.0:
@@ -75,7 +75,9 @@ def _unit(
     unit = read(name if given else column, {"Units": given} if given else description)
     if given and not unit.name:
         known = PER_YEAR if name == "age" else PER_MM3
-        raise InputError(f"units: {given!r} of the column {name!r} is no unit.", None, nearest(given, known), UNITS)
+        raise InputError(
+            f"units: {given!r} of the column {name!r} is not a known unit.", None, nearest(given, known), UNITS
+        )
     return unit
 
 
@@ -119,7 +121,7 @@ def _convert_ages(rows: Rows, per_year: float, warn: Warn) -> None:
         warn("ages such as 89+ were read as that number.", "")
     if bad:
         low, high = AGE_RANGE
-        reason = f"these are no ages from {low:g} to {high:g} years and count as missing: {some(bad)}."
+        reason = f"these are not ages from {low:g} to {high:g} years and count as missing: {some(bad)}."
         warn(reason, "Correct them; the scans stay in and are left out of tasks that need age.")
 
 
@@ -160,7 +162,7 @@ def _is_a_head(cubic_mm: float) -> bool:
 
 
 def sexes(rows: Rows, description: Mapping[str, Any], options: Options, warn: Warn) -> None:
-    """Bring sexes to M and F: configured codes first, then those of the sidecar, then plain words."""
+    """Convert sexes to M and F: configured codes first, then those of the sidecar, then plain words."""
     levels = {str(k).lower(): _level(v) for k, v in _levels(description).items()}
     chosen = {k.lower(): v for k, v in options.sex_levels.items()}
     unknown: set[str] = set()
@@ -230,10 +232,10 @@ def unparsed(rows: Rows, name: str, column: str, warn: Warn) -> None:
     likely = [t for t in strange if shape.fullmatch(t) and not NO_NUMBER.fullmatch(t)]
     of = f"of {plural(len(texts), 'value')} of {column}"
     if likely and len(strange) - len(likely) <= 0.2 * len(texts):
-        what = does(len(likely), "is no plain number", "are no plain numbers")
+        what = does(len(likely), "is not a plain number", "are not plain numbers")
         reason = f"{len(likely)} {of} {what} (such as {likely[0]!r})"
         warn(f"{reason}: tasks take the column as text.", "Write plain numbers with a decimal point.")
     elif strange and plain >= max(2, len(strange)):
-        what = does(len(strange), "is no number", "are no numbers")
+        what = does(len(strange), "is not a number", "are not numbers")
         reason = f"{len(strange)} {of} {what} (such as {strange[0]!r})"
         warn(f"{reason}: tasks leave {does(len(strange), 'it', 'them')} out.", "Write n/a where a value is missing.")

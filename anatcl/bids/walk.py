@@ -20,7 +20,7 @@ DEPTH = 12  # folders below a participant; BIDS has two
 RECORDINGS = (".ds", ".zarr", ".mefd", ".mff", ".raw")
 OTHER_KINDS = frozenset({"meg", "eeg", "ieeg", "emg", "nirs", "motion", "micr", "beh"})
 NEARLY = re.compile(r"sub[-_ ]\w.*|sub\d.*", re.IGNORECASE)  # what its owner takes for a participant's folder
-RENAME = "Name it sub-<label>, with letters and digits alone in the label, and its files likewise."
+RENAME = "Name it sub-<label>, with only letters and digits in the label, and its files likewise."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Problem:
 
 @dataclasses.dataclass
 class Listing:
-    """What lies under the participants' folders; all paths are relative to the dataset."""
+    """Contents of the participants' folders; all paths are relative to the dataset."""
 
     participants: list[str] = dataclasses.field(default_factory=list)
     images: list[str] = dataclasses.field(default_factory=list)
@@ -55,7 +55,7 @@ def walk(root: Path) -> Listing:
             found.problems.append(Problem(entry.name, mode, FETCH))
         elif is_t1w(entry.name) and not stat.S_ISDIR(mode):
             found.problems.append(
-                Problem(entry.name, "it lies in no participant's folder.", "Move it to sub-<label>/anat.")
+                Problem(entry.name, "it is not in the folder of a participant.", "Move it to sub-<label>/anat.")
             )
         elif stat.S_ISDIR(mode) and not entry.name.startswith("sub-"):
             found.problems.append(Problem(entry.name, "the folder's name does not begin with 'sub-'.", RENAME))

@@ -20,7 +20,7 @@ def register(stages: Any) -> None:
 
 
 def _add_index(steps: Any) -> None:
-    about = "List the usable T1w scans of a dataset with their phenotypes, and what is left out with the reason."
+    about = "List the usable T1w scans of a dataset with their phenotypes, and what is left out, with the reason."
     parser = steps.add_parser("index", help="write scans.tsv, excluded.tsv and participants.tsv", description=about)
     parser.add_argument("--bids-dir", required=True, metavar="DIR", help="the dataset: the folder with sub-* folders")
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder to write to, e.g. results/bids")

@@ -18,9 +18,11 @@ def register(stages: Any) -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="DIR", help="folder of the run")
     parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="new folder, or a file NAME.zip")
     parser.add_argument("--name", default="", help="name of the crate; by default that of the dataset")
-    parser.add_argument("--license", default="", metavar="URL", help="licence of the results, an address or words")
+    parser.add_argument("--license", default="", metavar="URL", help="licence of the results: a URL or a text")
     parser.add_argument(
-        "--with-participants", action="store_true", help="put in the page and the tables with a row per scan or person"
+        "--with-participants",
+        action="store_true",
+        help="include the page and the tables with a row per scan or participant",
     )
     parser.set_defaults(function=_crate)
 

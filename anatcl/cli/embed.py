@@ -9,8 +9,8 @@ from anatcl.cli.pretrain import device_flags
 
 DESCRIPTION = """Embed images with a trained encoder. Preprocessed maps (of the preprocess stage, CAT12 mwp1) are
 checked against the encoder's model.json and used as they are; raw T1w scans go through the preprocess stage first.
-An image that cannot be used, or fails the quality gate, is listed and left out of the
-table, whose columns scan, participant_id, e000 ... evaluate: features takes as they are."""
+An image that cannot be used, or is beyond a quality limit, is listed and left out of the
+table. Its columns are scan, participant_id, e000 ...; evaluate: features can read it without changes."""
 
 
 def register(stages: Any) -> None:
@@ -29,7 +29,12 @@ def register(stages: Any) -> None:
         help="the workflow's quality limits, for raw scans",
     )
     parser.add_argument("--recipe", default="fast", help="of raw scans: precise, fast, testing, or a file")
-    parser.add_argument("--work-dir", default="", metavar="DIR", help="keep what preprocessing makes (else temporary)")
+    parser.add_argument(
+        "--work-dir",
+        default="",
+        metavar="DIR",
+        help="folder in which to keep the preprocessed files (default: temporary)",
+    )
     device_flags(parser)
     parser.set_defaults(function=run_embed)
 

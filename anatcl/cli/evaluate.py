@@ -37,7 +37,12 @@ def _embed(steps: argparse._SubParsersAction) -> None:
     )
     step.add_argument("--batch", type=int, default=0, metavar="N", help="volumes per batch (default: by device)")
     step.add_argument(
-        "--reinitialise", type=int, nargs="+", default=[], metavar="SEED", help="draw its weights anew from these seeds"
+        "--reinitialise",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="SEED",
+        help="draw new initial weights from these seeds",
     )
     evaluate_held.perturb_flag(step)
     step.add_argument("--folds", metavar="FILE", help="folds.tsv: embed only the people tested in --fold")
@@ -67,15 +72,19 @@ def _run_embed(args: argparse.Namespace) -> None:
 
 
 def _rival(steps: argparse._SubParsersAction) -> None:
-    step = steps.add_parser("rival", help="a linear rival of the encoders: components of voxels, or ridge to measures")
+    step = steps.add_parser(
+        "rival", help="linear voxel baseline: principal components, or ridge regression to regional measures"
+    )
     step.add_argument("--kind", required=True, choices=["voxel-pca", "voxel-ridge"], help="which rival")
     step.add_argument("--arrays", required=True, metavar="DIR", help="folder of volumes.npy, rows.tsv, arrays.json")
     step.add_argument("--folds", required=True, metavar="FILE", help="folds.tsv: participant_id, fold")
-    step.add_argument("--fold", required=True, type=int, metavar="K", help="fold whose people it must not see")
+    step.add_argument("--fold", required=True, type=int, metavar="K", help="fold whose participants are held out")
     step.add_argument("--measures", metavar="FILE", help="measures.tsv, for voxel-ridge")
     evaluate_held.perturb_flag(step)
     step.add_argument("--out", required=True, metavar="FILE", help="embeddings.npz to write")
-    step.add_argument("--out-model", required=True, metavar="FILE", help="model.json: whom it was fitted on")
+    step.add_argument(
+        "--out-model", required=True, metavar="FILE", help="model.json to write: the participants that it was fitted on"
+    )
     step.set_defaults(function=_run_rival)
 
 
@@ -115,7 +124,9 @@ def _task(steps: argparse._SubParsersAction) -> None:
         "column, train, test, sizes, probe (linear or knn); default folds",
     )
     step.add_argument(
-        "--pretrained", metavar="DIR", help="fold-*/model.json of the method: abort if its people are tested"
+        "--pretrained",
+        metavar="DIR",
+        help="fold-*/model.json of the method: abort if one of its training participants is tested",
     )
     step.add_argument(
         "--shuffles",
@@ -132,16 +143,24 @@ def _task(steps: argparse._SubParsersAction) -> None:
         metavar="NAME",
         help="column within which labels are shuffled",
     )
+    step.add_argument(
+        "--own", metavar="JSON", help="a baseline of your own instead of the linear probe: {baseline, arguments}"
+    )
     step.add_argument("--site-column", default="site", metavar="NAME", help="column of the site (default site)")
     step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of folds and bootstrap (default 0)")
-    step.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples of people (default 1000)")
+    step.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="N", help="bootstrap resamples of participants (default 1000)"
+    )
     step.add_argument("--out-predictions", required=True, metavar="FILE", help="predictions to write (TSV)")
     step.add_argument("--out-scores", required=True, metavar="FILE", help="scores to write (TSV)")
     step.set_defaults(function=_run_task)
 
 
 def _run_task(args: argparse.Namespace) -> None:
+    import json
+
     from anatcl.evaluate.steps.task import Settings, run_task
+    from anatcl.spec.baselines import OwnBaseline
 
     run_task(
         args.task,
@@ -165,18 +184,21 @@ def _run_task(args: argparse.Namespace) -> None:
             args.site_column,
             args.confounds,
             args.shuffle_within,
+            OwnBaseline.parse(json.loads(args.own), "baseline") if args.own else None,
         ),
     )
 
 
 def _scores(steps: argparse._SubParsersAction) -> None:
-    step = steps.add_parser("scores", help="join the scores of all methods and tasks; compare methods two by two")
+    step = steps.add_parser("scores", help="join the scores of all methods and tasks; compare methods in pairs")
     step.add_argument("--inputs", nargs="*", default=[], metavar="FILE", help="score tables of single tasks")
     step.add_argument(
         "--predictions", nargs="*", default=[], metavar="FILE", help="their predictions, for paired tests"
     )
     step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the paired bootstrap (default 0)")
-    step.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples of people (default 1000)")
+    step.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="N", help="bootstrap resamples of participants (default 1000)"
+    )
     step.add_argument("--out", required=True, metavar="FILE", help="scores.tsv to write")
     step.add_argument("--out-comparisons", metavar="FILE", help="paired tests (default: comparisons.tsv beside --out)")
     step.add_argument("--out-skipped", metavar="FILE", help="refused tasks (default: skipped.tsv beside --out)")
@@ -217,7 +239,7 @@ def _table(steps: argparse._SubParsersAction) -> None:
     step = steps.add_parser("table", help="a whole table, methods and tasks from one YAML file, without the workflow")
     step.add_argument("--config", required=True, metavar="FILE", help="YAML: scans, tasks, methods, protocols, ...")
     step.add_argument(
-        "--where", nargs="*", default=[], metavar="NAME=DIR", help="folders for words in braces in the file's paths"
+        "--where", nargs="*", default=[], metavar="NAME=DIR", help="folder for a word in braces in the file's paths"
     )
     step.add_argument("--out-dir", required=True, metavar="DIR", help="folder of predictions, scores.tsv, comparisons")
     step.set_defaults(function=_run_table)
@@ -230,9 +252,7 @@ def _run_table(args: argparse.Namespace) -> None:
 
 
 def _audit(steps: argparse._SubParsersAction) -> None:
-    step = steps.add_parser(
-        "audit", help="look for leaks between pretraining and test; exit status 1 when there is one"
-    )
+    step = steps.add_parser("audit", help="look for leaks between pretraining and test; exit status 1 if there is one")
     step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv of the tested cohort")
     step.add_argument(
         "--pretrained", required=True, nargs="+", metavar="DIR", help="folders of fold-*/model.json, one per method"
@@ -262,8 +282,10 @@ def _run_audit(args: argparse.Namespace) -> None:
 
 
 def _confounds(steps: argparse._SubParsersAction) -> None:
-    step = steps.add_parser("confounds", help="what the target of each task goes with: site, age, sex, size, quality")
-    step.add_argument("--tasks", required=True, nargs="+", metavar="TASK", help="as of `evaluate task`")
+    step = steps.add_parser(
+        "confounds", help="association of each task's target with site, age, sex, head size and image quality"
+    )
+    step.add_argument("--tasks", required=True, nargs="+", metavar="TASK", help="as in `evaluate task`")
     step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv with the phenotypes")
     step.add_argument("--measures", metavar="FILE", help="measures.tsv, for the head size")
     step.add_argument("--quality", metavar="FILE", help="qc.tsv, for image-quality metrics")

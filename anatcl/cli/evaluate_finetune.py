@@ -7,11 +7,11 @@ import argparse
 
 def register(steps: argparse._SubParsersAction) -> None:
     """Add the step."""
-    step = steps.add_parser("finetune", help="train the encoders of one method on one task (beside the probe)")
+    step = steps.add_parser("finetune", help="fine-tune the encoders of one method on one task")
     step.add_argument("--task", required=True, metavar="TASK", help="JSON, a YAML or JSON file, or a shipped name")
     step.add_argument("--method", required=True, metavar="NAME", help="name of the method in the tables")
     step.add_argument("--arrays", metavar="DIR", help="folder of volumes.npy, rows.tsv, arrays.json")
-    step.add_argument("--encoder", metavar="JSON", help="what stands in evaluate: encoders: NAME (others' encoders)")
+    step.add_argument("--encoder", metavar="JSON", help="value of evaluate: encoders: NAME (outside encoders)")
     step.add_argument("--maps-dir", metavar="DIR", help="folder of the preprocess stage, with --encoder (or --arrays)")
     step.add_argument("--template", default="", metavar="NAME", help="template in the maps' file names")
     step.add_argument("--measures", metavar="FILE", help="measures.tsv: only its scans are in the cohort")
@@ -27,7 +27,9 @@ def register(steps: argparse._SubParsersAction) -> None:
     step.add_argument("--learning-rate", type=float, default=1e-4, metavar="X", help="of the encoder (default 1e-4)")
     step.add_argument("--site-column", default="site", metavar="NAME", help="column of the site (default site)")
     step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of training and bootstrap (default 0)")
-    step.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples of people (default 1000)")
+    step.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="N", help="bootstrap resamples of participants (default 1000)"
+    )
     step.add_argument("--out-predictions", required=True, metavar="FILE", help="predictions to write (TSV)")
     step.add_argument("--out-scores", required=True, metavar="FILE", help="scores to write (TSV)")
     step.add_argument("--out-dir", metavar="DIR", help="folder of the tuned networks, fold-*/")
@@ -49,7 +51,7 @@ def _run(args: argparse.Namespace) -> None:
         source = Ours(args.arrays, args.pretrained)
     else:
         remedy = "Give --arrays and --pretrained, or --encoder and --maps-dir or --arrays."
-        raise InputError("nothing says which encoder is to be tuned on which volumes.", None, remedy)
+        raise InputError("the encoder or the volumes to fine-tune on are not given.", None, remedy)
     run_finetune(
         args.task,
         args.method,

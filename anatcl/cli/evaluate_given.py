@@ -1,4 +1,4 @@
-"""The step ``evaluate embed-given``: an encoder that the user brings."""
+"""The step ``evaluate embed-given``: an outside encoder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import argparse
 
 def register(steps: argparse._SubParsersAction) -> None:
     """Add the step."""
-    step = steps.add_parser("embed-given", help="run an encoder that is not ours over the maps of the preprocess stage")
-    step.add_argument("--encoder", required=True, metavar="JSON", help="what stands in evaluate: encoders: NAME")
+    step = steps.add_parser("embed-given", help="run an outside encoder over the maps of the preprocess stage")
+    step.add_argument("--encoder", required=True, metavar="JSON", help="value of evaluate: encoders: NAME")
     step.add_argument(
         "--member", type=int, default=0, metavar="N", help="which of several files of weights (default 0)"
     )
     step.add_argument("--maps-dir", metavar="DIR", help="folder of the preprocess stage")
-    step.add_argument("--arrays", metavar="DIR", help="folder of packed arrays, where there are no files of maps")
+    step.add_argument("--arrays", metavar="DIR", help="folder of packed arrays, if there are no files of maps")
     step.add_argument("--template", default="", metavar="NAME", help="template in the maps' file names")
     step.add_argument("--scans", required=True, metavar="FILE", help="scans.tsv")
     step.add_argument("--measures", metavar="FILE", help="measures.tsv: only its scans are in the cohort")

@@ -11,7 +11,7 @@ from anatcl.base.errors import InputError
 
 def register(steps: argparse._SubParsersAction) -> None:
     """Add the step."""
-    step = steps.add_parser("tables", help="FreeSurfer, ENIGMA, OpenBHB or any tables of people without images")
+    step = steps.add_parser("tables", help="benchmark FreeSurfer, ENIGMA, OpenBHB or other tables, without images")
     step.add_argument(
         "--features",
         required=True,
@@ -20,19 +20,23 @@ def register(steps: argparse._SubParsersAction) -> None:
         help="tables of features: aparcstats2table, asegstats2table, ENIGMA, OpenBHB (table, or folder of _ROI.npy), "
         "or any with a column of identifiers. Regional measures are joined to one method; tables of one NAME, too",
     )
-    step.add_argument("--people", required=True, metavar="FILE", help="table of people: age, sex, site, diagnosis, ...")
+    step.add_argument(
+        "--people", required=True, metavar="FILE", help="table of participants: age, sex, site, diagnosis, ..."
+    )
     step.add_argument(
         "--tasks",
         nargs="*",
         default=[],
         metavar="TASK",
-        help="shipped names, files, JSON, or columns of the table of people (default: age and sex where known)",
+        help="shipped names, files, JSON, or columns of the table of participants (default: age and sex where known)",
     )
-    step.add_argument("--cohort", default="", metavar="COHORT", help="read the people by this cohort's rules (abide1)")
     step.add_argument(
-        "--id-column", default="", metavar="NAME", help="identifiers of the features (default: usual names)"
+        "--cohort", default="", metavar="COHORT", help="read the table of participants by this cohort's rules (abide1)"
     )
-    step.add_argument("--people-id-column", default="", metavar="NAME", help="identifiers of the people")
+    step.add_argument(
+        "--id-column", default="", metavar="NAME", help="column of the features' identifiers (default: usual names)"
+    )
+    step.add_argument("--people-id-column", default="", metavar="NAME", help="column of the participants' identifiers")
     step.add_argument("--columns", nargs="*", default=[], metavar="OURS=THEIRS", help="e.g. age=AGE_AT_SCAN")
     step.add_argument("--sex-levels", nargs="*", default=[], metavar="CODE=M|F", help="e.g. 1=M 2=F")
     step.add_argument(
@@ -40,7 +44,7 @@ def register(steps: argparse._SubParsersAction) -> None:
         nargs="+",
         default=["repeated"],
         metavar="PROTOCOL",
-        help="as of `evaluate task` (default repeated)",
+        help="as in `evaluate task` (default repeated)",
     )
     step.add_argument("--subgroups", nargs="*", default=["sex", "age", "site"], metavar="NAME", help="columns")
     step.add_argument(
@@ -49,7 +53,9 @@ def register(steps: argparse._SubParsersAction) -> None:
     step.add_argument("--folds", default="", metavar="FILE", help="folds.tsv, for protocol folds")
     step.add_argument("--shuffles", type=int, default=-1, metavar="N", help="repetitions with shuffled labels")
     step.add_argument("--seed", type=int, default=0, metavar="N", help="seed of folds and bootstrap (default 0)")
-    step.add_argument("--bootstrap", type=int, default=1500, metavar="N", help="resamples of people (default 1500)")
+    step.add_argument(
+        "--bootstrap", type=int, default=1500, metavar="N", help="bootstrap resamples of participants (default 1500)"
+    )
     step.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
     step.add_argument("--out", required=True, metavar="DIR", help="folder of join.tsv, evaluate/ and report/index.html")
     step.set_defaults(function=_run)

@@ -70,8 +70,8 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def source_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the steps that take what a dataset brings instead of making it."""
-    parser.add_argument("--scans", required=True, metavar="TSV", help="scans.tsv: who is in the cohort")
+    """Add the flags of the steps that take a dataset's own maps instead of making them."""
+    parser.add_argument("--scans", required=True, metavar="TSV", help="scans.tsv: the scans of the cohort")
     parser.add_argument("--root", required=True, metavar="DIR", help="folder of the release, maps or packed arrays")
     parser.add_argument(
         "--source", required=True, choices=("release", "maps", "packed"), help="OpenBHB's, another program's, or pack's"

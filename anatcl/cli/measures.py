@@ -31,7 +31,7 @@ def _of_scan(parser: argparse.ArgumentParser) -> None:
         ("--csf", "CSF fraction, 0 to 1"),
         ("--dseg", "hard segmentation: 1 CSF, 2 GM, 3 WM"),
         ("--icv-mask", "intracranial mask; its volume is TIV"),
-        ("--xfm", "composite transform that carries images from the template to T1w"),
+        ("--xfm", "composite transform that warps images from the template to T1w"),
     ):
         parser.add_argument(name, type=Path, required=True, metavar="FILE", help=text)
     parser.add_argument(
@@ -44,8 +44,8 @@ def _add_surfaces(steps: argparse._SubParsersAction) -> None:
         "surfaces",
         help="white, pial and central surface of one scan (needs the extra surfaces)",
         description="White, pial and central surface, sphere and registration to fsaverage of both hemispheres. They "
-        "are made by cat-surf (pip install 'anatcl-workflow[surfaces]'), which stands under the GNU General Public "
-        "License, version 2 or later, and is run as a program of its own; this package stays under the MIT licence.",
+        "are made by cat-surf (pip install 'anatcl-workflow[surfaces]'), which is under the GNU General Public "
+        "License, version 2 or later, and is run as a separate program; this package stays under the MIT licence.",
     )
     _of_scan(parser)
     parser.add_argument("--voxel-mm", type=float, default=0.7, help="voxel size of the grid that they are made on")
@@ -54,7 +54,9 @@ def _add_surfaces(steps: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--stem", type=Path, required=True, metavar="PATH", help="writes PATH_hemi-L_white.surf.gii and the others"
     )
-    parser.add_argument("--out-quality", type=Path, required=True, metavar="FILE", help="quality numbers (.json)")
+    parser.add_argument(
+        "--out-quality", type=Path, required=True, metavar="FILE", help="surface-quality metrics (.json)"
+    )
     parser.add_argument("--out-picture", type=Path, required=True, metavar="FILE", help="picture (.png)")
     parser.set_defaults(function=_surfaces)
 
@@ -66,13 +68,13 @@ def _add_measure(steps: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--surfaces", type=Path, metavar="PATH", help="measure the cortex on PATH_hemi-L_white.surf.gii and the others"
     )
-    parser.add_argument("--surface-quality", type=Path, metavar="FILE", help="their quality numbers (.json)")
+    parser.add_argument("--surface-quality", type=Path, metavar="FILE", help="their surface-quality metrics (.json)")
     parser.add_argument(
         "--surface-limits",
         type=json.loads,
         default={"limits": {}, "accept": []},
         metavar="JSON",
-        help="limits on these numbers, and scans that are accepted whatever they are",
+        help="limits on these metrics, and scans that are accepted whatever their values",
     )
     parser.add_argument("--thickness", choices=THICKNESS, default="distance", help="how thickness (mm) is estimated")
     parser.add_argument("--thickness-options", type=json.loads, default={}, metavar="JSON", help="its parameters")
@@ -97,10 +99,12 @@ def _add_cohort(steps: argparse._SubParsersAction) -> None:
     parser = steps.add_parser("cohort", help="the cohort table, its dictionary and exports")
     parser.add_argument("--chunks", type=Path, nargs="+", required=True, metavar="FILE", help="chunk tables")
     parser.add_argument("--scans", type=Path, required=True, metavar="FILE", help="index of scans (.tsv)")
-    parser.add_argument("--qc", type=Path, metavar="FILE", help="quality numbers, a row per scan (.tsv)")
-    parser.add_argument("--qc-query", default="", metavar="QUERY", help="pandas query over them; who fails is left out")
+    parser.add_argument("--qc", type=Path, metavar="FILE", help="image-quality metrics, a row per scan (.tsv)")
     parser.add_argument(
-        "--freesurfer", type=Path, metavar="DIR", help="derivatives folder whose stats replace our rows"
+        "--qc-query", default="", metavar="QUERY", help="pandas query over them; scans that do not match are left out"
+    )
+    parser.add_argument(
+        "--freesurfer", type=Path, metavar="DIR", help="derivatives folder whose stats replace the workflow's own"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap in the reliability table")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="cohort table (.tsv)")
@@ -108,7 +112,7 @@ def _add_cohort(steps: argparse._SubParsersAction) -> None:
         ("--out-dictionary", "data dictionary (.json)"),
         ("--out-openbhb", "OpenBHB layout, 7 channels x regions (.csv)"),
         ("--out-enigma-dir", "folder for ENIGMA's CSV files"),
-        ("--out-reliability", "differences within persons and ICC (.tsv)"),
+        ("--out-reliability", "differences within participants and ICC (.tsv)"),
         ("--out-adjusted", "volumes adjusted for TIV (.tsv)"),
         ("--out-outliers", "measures that stand out from their site (.tsv)"),
         ("--out-excluded", "scans left out here (.tsv)"),
@@ -119,16 +123,18 @@ def _add_cohort(steps: argparse._SubParsersAction) -> None:
 
 
 def _add_take(steps: argparse._SubParsersAction) -> None:
-    parser = steps.add_parser("take", help="the cohort table of measures that a release or packed arrays bring")
+    parser = steps.add_parser("take", help="write the cohort table from measures of a release or of packed arrays")
     source_flags(parser)
     parser.add_argument("--freesurfer", type=Path, metavar="DIR", help="derivatives folder whose stats replace rows")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap in the reliability table")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="cohort table (.tsv)")
     parser.add_argument("--out-dictionary", type=Path, required=True, metavar="FILE", help="data dictionary (.json)")
     parser.add_argument(
-        "--out-reliability", type=Path, required=True, metavar="FILE", help="differences within persons"
+        "--out-reliability", type=Path, required=True, metavar="FILE", help="differences within participants"
     )
-    parser.add_argument("--out-quality", type=Path, required=True, metavar="FILE", help="quality numbers, unknown here")
+    parser.add_argument(
+        "--out-quality", type=Path, required=True, metavar="FILE", help="image-quality metrics, unknown here"
+    )
     parser.set_defaults(function=_take)
 
 

@@ -1,4 +1,4 @@
-"""A package that is not installed, as a sentence that says what to install."""
+"""Error message for a package that is not installed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXTRAS = {
 
 
 def sentence(module: str) -> InputError | None:
-    """What to say when a module cannot be found; None for one that this package knows nothing of."""
+    """The message for a module that cannot be found; None for one that this package does not know."""
     top = module.partition(".")[0]
     extra = next((extra for extra, names in EXTRAS.items() if top in names), None)
     if extra is None:

@@ -69,17 +69,17 @@ def _skullstrip(steps: Any) -> None:
         "--method",
         choices=["auto", "ants", "deepbet", "mask", "none"],
         default="auto",
-        help="where the masks come from; auto: what the recipe says",
+        help="where the masks come from; auto: as in the recipe",
     )
     parser.add_argument("--mask", type=Path, nargs="?", metavar="PATH", help="given brain mask, for --method mask")
     person_flag(
         parser,
-        "instead of looking for masks, take those of the participant's mean scan: how the scan lies to it (ITK "
-        "text), its brain mask, its intracranial mask, its affine from the template",
+        "instead of finding masks, warp those of the participant's mean scan: rigid transform between the two "
+        "(ITK text), its brain mask, its intracranial mask, its affine from the template",
     )
-    parser.add_argument("--retry", choices=["none", "deepbet"], default="none", help="what mends implausible masks")
+    parser.add_argument("--retry", choices=["none", "deepbet"], default="none", help="what replaces implausible masks")
     parser.add_argument("--compare", choices=["none", "deepbet"], default="none", help="second opinion on the masks")
-    parser.add_argument("--limits", default="{}", metavar="JSON", help="limits of quality numbers, for --retry")
+    parser.add_argument("--limits", default="{}", metavar="JSON", help="limits of image-quality metrics, for --retry")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where deepbet runs")
 
 
@@ -132,11 +132,11 @@ def _register(steps: Any) -> None:
         "--engine",
         choices=["auto", "ants", "greedy"],
         default="auto",
-        help="what does the deformable part; auto: what the recipe says",
+        help="engine of the deformable registration; auto: as in the recipe",
     )
     person_flag(
         parser,
-        "instead of registering, take over the transforms of the participant's mean scan: how the scan lies to it "
+        "instead of registering, use the transforms of the participant's mean scan: rigid transform between the two "
         "(ITK text), then its affine, its forward and its inverse composite",
     )
 
@@ -212,7 +212,7 @@ def _run_segment(args: argparse.Namespace) -> None:
 
 
 def _qc(steps: Any) -> None:
-    parser = step(steps, "qc", "quality numbers and one picture of a scan", _run_qc)
+    parser = step(steps, "qc", "image-quality metrics and one picture of a scan", _run_qc)
     paths(
         parser,
         image="bias-corrected scan",
@@ -247,8 +247,8 @@ def _run_qc(args: argparse.Namespace) -> None:
 
 
 def _chunk(steps: Any) -> None:
-    parser = steps.add_parser("chunk", help="join the quality numbers of some scans")
-    parser.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE", help="numbers of single scans")
+    parser = steps.add_parser("chunk", help="join the image-quality metrics of some scans")
+    parser.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE", help="metrics of single scans")
     paths(parser, root="folder that the scans' names begin in", out="table, a row per scan")
     parser.set_defaults(function=_run_chunk)
 
@@ -261,14 +261,14 @@ def _run_chunk(args: argparse.Namespace) -> None:
 
 
 def _gate(steps: Any) -> None:
-    parser = steps.add_parser("gate", help="one table of all quality numbers, and who passes the limits")
+    parser = steps.add_parser("gate", help="one table of all image-quality metrics, and which scans pass the limits")
     parser.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE", help="tables of the chunks")
     parser.add_argument("--limits", required=True, metavar="JSON", help="limits, and scans to accept or reject")
     paths(
         parser,
         template_dir="folder of the step template",
         out="table, a row per scan",
-        out_excluded="who failed, with reasons and remedies",
+        out_excluded="scans that failed, with reasons and remedies",
         out_description="dataset_description.json of the derivatives",
     )
     parser.set_defaults(function=_run_gate)

@@ -32,5 +32,5 @@ def person_flag(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 def facts(args: argparse.Namespace, settings: Any) -> dict[str, Any]:
-    """What the sidecar says of every step: recipe, parameters, seed, threads."""
+    """Sidecar entries of every step: recipe, parameters, seed, threads."""
     return {"Recipe": str(args.recipe), "Parameters": settings, "Seed": args.seed, "Threads": args.threads}

@@ -14,7 +14,9 @@ def add_persons(steps: Any) -> None:
     parser = step(steps, "person_template", "mean of a participant's scans, halfway between them", _run_template)
     parser.add_argument("--images", type=Path, nargs="+", required=True, metavar="PATH", help="bias-corrected scans")
     paths(parser, template_dir="folder of the step template", out="the mean")
-    parser = step(steps, "person_align", "how a scan lies to the mean of its participant's scans", _run_align)
+    parser = step(
+        steps, "person_align", "rigid transform from a scan to the mean of its participant's scans", _run_align
+    )
     paths(
         parser,
         image="bias-corrected scan",

@@ -1,4 +1,4 @@
-"""Steps of the stage pretrain: folds, pack, take, openbhb, train, list, import, export (`embed` stands by itself)."""
+"""Steps of the stage pretrain: folds, pack, take, openbhb, shards, train, list, import, export."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anatcl.cli.main import source_flags
 TRAIN_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("--encoder", str, "network: resnet18, resnet34, resnet50, densenet121 or resnet-tiny"),
     ("--epochs", int, "passes over the training scans"),
-    ("--batch-size", int, "subjects in a batch, over all processes"),
+    ("--batch-size", int, "participants in a batch, over all processes"),
     ("--learning-rate", float, "the optimiser's learning rate"),
     ("--temperature", float, "temperature of the similarities"),
     ("--age-sigma", float, "width of the age kernel, years"),
@@ -28,17 +28,18 @@ def register(stages: Any) -> None:
     steps = stage.add_subparsers(dest="step", metavar="STEP", required=True)
     _folds(steps.add_parser("folds", help="assign participants to folds"))
     _pack(steps.add_parser("pack", help="pack maps of a cohort into one memory-mapped array"))
-    _take(steps.add_parser("take", help="pack the maps that a release brings, or take packed arrays as they are"))
-    _train(steps.add_parser("train", help="pretrain one method without one fold; goes on where it was interrupted"))
+    _take(steps.add_parser("take", help="pack the maps of a release, or use packed arrays as they are"))
+    _train(steps.add_parser("train", help="pretrain one method without one fold; an interrupted training resumes"))
     _list(steps.add_parser("list", help="table of the trained encoders"))
     _openbhb(steps.add_parser("openbhb", help="pack a public OpenBHB release"))
+    _shards(steps.add_parser("shards", help="pack WebDataset shards of maps"))
     _import(steps.add_parser("import", help="turn the published AnatCL weights into a bundle"))
     _export(steps.add_parser("export", help="write a bundle's encoder for other programs"))
 
 
 def _list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--models", nargs="*", default=[], metavar="JSON", help="model.json of the encoders; none at all will do"
+        "--models", nargs="*", default=[], metavar="JSON", help="model.json of the encoders; may be none"
     )
     parser.add_argument("--out", required=True, metavar="TSV", help="table to write, a row per encoder")
     parser.set_defaults(function=run_list)
@@ -60,7 +61,7 @@ def device_flags(parser: argparse.ArgumentParser) -> None:
         "--deterministic",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="same machine and threads, same result",
+        help="equal results on one machine with one number of threads",
     )
 
 
@@ -105,9 +106,9 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arrays", required=True, metavar="DIR", help="folder of packed arrays")
     parser.add_argument("--measures", metavar="TSV", help="measures.tsv, for methods that need measures")
     parser.add_argument("--folds", required=True, metavar="TSV", help="folds.tsv")
-    parser.add_argument("--fold", type=int, required=True, help="fold that is held out (-1: nobody)")
+    parser.add_argument("--fold", type=int, required=True, help="fold that is held out (-1: none)")
     parser.add_argument("--method", required=True, help="pretraining method, e.g. anatcl-global")
-    parser.add_argument("--query", default="", help="pandas query on rows.tsv: who belongs to the cohort")
+    parser.add_argument("--query", default="", help="pandas query on rows.tsv: which rows belong to the cohort")
     for flag, kind, text in TRAIN_OPTIONS:
         name = "lambda_" if flag == "--lambda" else flag[2:].replace("-", "_")
         parser.add_argument(flag, dest=name, type=kind, default=argparse.SUPPRESS, help=text)
@@ -132,13 +133,28 @@ def _openbhb(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=run_openbhb)
 
 
+def _shards(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", nargs="+", metavar="TAR_OR_DIR", help="shards, or folders that hold them")
+    parser.add_argument("--map", default="vbm", choices=("vbm", "quasi-raw"), help="which map they hold")
+    parser.add_argument("--field", default="", metavar="END", help="end of the map's name in a sample, e.g. gm.npy")
+    parser.add_argument("--people", metavar="TSV", help="table of phenotypes with the samples' identifiers")
+    parser.add_argument("--grid-of", metavar="NIFTI", help="image on the grid of .npy maps (default: the published)")
+    parser.add_argument("--voxel-mm", type=float, default=0.0, help="packed voxel size in mm (0: as the maps)")
+    parser.add_argument("--threads", type=int, default=1, help="maps that are read at once")
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the arrays")
+    parser.set_defaults(function=run_shards)
+
+
 def _import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", required=True, help="file, URL, or published name such as anatcl-g3/global/fold-0")
     parser.add_argument("--sha256", default="", help="digest the file must have (needed for a URL)")
     parser.add_argument("--cache", default="~/.cache/anatcl", metavar="DIR", help="folder of downloads")
     parser.add_argument("--encoder", default="resnet18", help="network of the weights")
     parser.add_argument(
-        "--flip", action=argparse.BooleanOptionalAction, default=True, help="the network saw left and right exchanged"
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the network was trained on volumes with left and right exchanged",
     )
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the bundle")
     parser.set_defaults(function=run_import)
@@ -149,7 +165,9 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", default="safetensors", choices=("safetensors", "onnx", "hf"), help="what to write")
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write; for hf a folder")
     parser.add_argument(
-        "--with-participants", action="store_true", help="names of the people it has seen, not SHA-256 of them"
+        "--with-participants",
+        action="store_true",
+        help="write the names of the training participants, not their SHA-256",
     )
     parser.set_defaults(function=run_export)
 
@@ -246,6 +264,22 @@ def run_openbhb(args: argparse.Namespace) -> None:
     else:
         masks = args.masks or args.root
         read_ramp(args.root, args.out_dir, masks, map_name=args.map, voxel_mm=args.voxel_mm, labels=labels)
+
+
+def run_shards(args: argparse.Namespace) -> None:
+    """Pack WebDataset shards."""
+    from anatcl.pretrain.shards import pack_shards
+
+    pack_shards(
+        args.sources,
+        args.out_dir,
+        map_name=args.map,
+        field=args.field,
+        people=args.people,
+        grid_of=args.grid_of,
+        voxel_mm=args.voxel_mm,
+        threads=args.threads,
+    )
 
 
 def run_import(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""``python -m anatcl profile``: the shipped profiles of Snakemake, for those who have no clone."""
+"""``python -m anatcl profile``: the shipped profiles of Snakemake, for installations without a clone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-ABOUT = """Prints a shipped profile, to be changed and used: anatcl profile slurm > slurm/config.yaml, then
+ABOUT = """Prints a shipped profile, which you can edit and use: anatcl profile slurm > slurm/config.yaml, then
 anatcl run -- --workflow-profile slurm. Without a name it lists them."""
 
 

@@ -12,7 +12,7 @@ from anatcl.base.errors import InputError
 
 def register(stages: argparse._SubParsersAction) -> None:
     """Add the stage ``report`` and its steps."""
-    stage = stages.add_parser("report", help="tables, page and methods text from what the other stages wrote")
+    stage = stages.add_parser("report", help="tables, page and methods text from the files of the other stages")
     stage.add_argument(
         "--anonymise", nargs="?", const=".", metavar="DIR",
         help="write the page of the finished run in DIR (default: here) without names, exact ages, paths and pictures "
@@ -66,16 +66,16 @@ def _register_page(steps: argparse._SubParsersAction) -> None:
 
 
 def _register_participants(steps: argparse._SubParsersAction) -> None:
-    text = "a page for each participant of some scans, once they are measured"
+    text = "a page for each participant of some measured scans"
     parser = steps.add_parser("participants", help=text)
     parser.add_argument("--tables", nargs="+", required=True, metavar="TSV", help="measures of each scan")
-    parser.add_argument("--preprocess-dir", required=True, metavar="DIR", help="folder of quality numbers and pictures")
+    parser.add_argument(
+        "--preprocess-dir", required=True, metavar="DIR", help="folder of image-quality metrics and pictures"
+    )
     parser.add_argument("--measures-dir", required=True, metavar="DIR", help="folder of the surfaces' pictures")
     parser.add_argument("--people", default="{}", metavar="JSON", help="rows of the index by scan (age, sex, site)")
-    parser.add_argument("--limits", required=True, metavar="JSON", help="limits, accept and reject of the gate")
-    parser.add_argument(
-        "--freesurfer", metavar="DIR", help="where the cohort's tables take their measures from instead"
-    )
+    parser.add_argument("--limits", required=True, metavar="JSON", help="limits, and the accepted and rejected scans")
+    parser.add_argument("--freesurfer", metavar="DIR", help="source of the cohort tables' measures, if another")
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the pages")
     parser.add_argument("--out", required=True, metavar="TSV", help="list of the pages")
     parser.set_defaults(function=_participants)
@@ -86,14 +86,16 @@ def _register_cohort(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--scans", required=True, metavar="TSV", help="results/bids/scans.tsv")
     parser.add_argument("--measures", required=True, metavar="TSV", help="results/measures/measures.tsv")
     parser.add_argument("--reliability", metavar="TSV", help="results/measures/reliability.tsv, when repeats exist")
-    parser.add_argument("--preprocess-dir", required=True, metavar="DIR", help="folder of quality numbers and pictures")
+    parser.add_argument(
+        "--preprocess-dir", required=True, metavar="DIR", help="folder of image-quality metrics and pictures"
+    )
     parser.add_argument("--measures-dir", metavar="DIR", help="folder whose records say how measures were taken")
     parser.add_argument("--excluded", nargs="*", default=[], metavar="TSV", help="excluded.tsv files of the stages")
     parser.add_argument("--failures-dir", metavar="DIR", help="folder of the markers of failed scans")
     parser.add_argument("--notes", metavar="TSV", help="results/bids/notes.tsv: what the index accepted or repaired")
     parser.add_argument("--pages", nargs="*", default=[], metavar="TSV", help="lists of pages (`report participants`)")
     parser.add_argument("--pages-dir", metavar="DIR", help="folder of those pages, beside this one")
-    parser.add_argument("--options", default="{}", metavar="JSON", help="what is configured of dataset and imaging")
+    parser.add_argument("--options", default="{}", metavar="JSON", help="configuration of dataset and imaging")
     parser.add_argument("--title", default="AnatCL benchmark report", help="title of the page")
     parser.add_argument("--gallery-limit", type=int, default=200, metavar="N",
                         help="scans whose pictures fit in the page; larger cohorts get gallery pages")  # fmt: skip
@@ -119,11 +121,11 @@ def _register_excluded(steps: argparse._SubParsersAction) -> None:
 
 
 def _register_methods(steps: argparse._SubParsersAction) -> None:
-    parser = steps.add_parser("methods", help="methods text and BibTeX made from what ran")
+    parser = steps.add_parser("methods", help="methods text and BibTeX made from the records of the run")
     parser.add_argument("--preprocess-dir", metavar="DIR", help="folder whose JSON sidecars say what ran")
     parser.add_argument("--run-records", nargs="*", default=[], metavar="PATH",
                         help="run.json, model.json or folders of them, of the other stages")  # fmt: skip
-    parser.add_argument("--config", metavar="JSON", help="resolved configuration, whose options have their sentences")
+    parser.add_argument("--config", metavar="JSON", help="resolved configuration, whose options the text describes")
     parser.add_argument("--excluded", metavar="TSV", help="joined exclusions (`report excluded`), counted in the text")
     parser.add_argument("--out", required=True, metavar="MD", help="the text, Markdown")
     parser.set_defaults(function=_methods)
@@ -132,7 +134,7 @@ def _register_methods(steps: argparse._SubParsersAction) -> None:
 def _register_summary(steps: argparse._SubParsersAction) -> None:
     parser = steps.add_parser("summary", help="print the headline figures to the terminal")
     parser.add_argument("--benchmark", required=True, metavar="TSV", help="long benchmark table (`report tables`)")
-    parser.add_argument("--report", required=True, metavar="HTML", help="the page, to say where it is")
+    parser.add_argument("--report", required=True, metavar="HTML", help="the page, whose path is printed")
     parser.add_argument("--scans", metavar="TSV", help="table of usable scans (default: ../bids/scans.tsv of the page)")
     parser.add_argument("--excluded", metavar="TSV", help="table of exclusions (default: excluded.tsv beside the page)")
     parser.set_defaults(function=_summary)
@@ -140,7 +142,7 @@ def _register_summary(steps: argparse._SubParsersAction) -> None:
 
 def _anonymise(args: argparse.Namespace) -> None:
     if args.anonymise is None:
-        raise InputError("nothing was asked for.", remedy="Write --anonymise, or a step: anatcl report --help.")
+        raise InputError("no step was given.", remedy="Write --anonymise, or a step: anatcl report --help.")
     from anatcl.report.page.anonymous import write_anonymous
 
     sys.stdout.write(f"Page without names: {write_anonymous(args.anonymise)}\n")

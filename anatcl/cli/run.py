@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-ABOUT = """Runs Snakemake, and runs it a second time without the scans that failed. Two ways to call it. Everything to
-Snakemake as it is: anatcl run -- --cores 8 --config bids_dir=/data/study. As a BIDS App: anatcl run BIDS_DIR OUT_DIR
+ABOUT = """Runs Snakemake, then runs it again without the scans that failed. There are two ways to call it. With
+options of Snakemake: anatcl run -- --cores 8 --config bids_dir=/data/study. As a BIDS App: anatcl run BIDS_DIR OUT_DIR
 participant|group, with options of Snakemake after --, as in: anatcl run /data/study /data/out group --n-cpus 8 -- -n"""
 
 
@@ -26,7 +26,7 @@ def register(stages: Any) -> None:
         choices=["participant", "group"],
         help="participant: maps, measures, quality of each scan; group: everything, up to the report",
     )
-    _flag(parser, "--participant-label", nargs="+", default=[], metavar="LABEL", help="people, as 01 or sub-01")
+    _flag(parser, "--participant-label", nargs="+", default=[], metavar="LABEL", help="participants, as 01 or sub-01")
     _flag(parser, "--session-label", nargs="+", default=[], metavar="LABEL", help="sessions, as 1 or ses-1")
     _flag(parser, "--n-cpus", "--nprocs", type=int, metavar="N", help="jobs side by side (default: all cores)")
     _flag(
@@ -55,8 +55,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.bids_dir is None:
         return run(args.further, show_all=args.show_all)
     if args.level is None:
-        remedy = "Write: anatcl run BIDS_DIR OUT_DIR participant (or group); options of Snakemake stand after --."
-        raise InputError("the dataset, the output folder and the level stand together.", remedy=remedy)
+        remedy = "Write: anatcl run BIDS_DIR OUT_DIR participant (or group); options of Snakemake follow after --."
+        raise InputError("the dataset, the output folder and the level must be given together.", remedy=remedy)
     words = options(
         args.bids_dir,
         args.out_dir,

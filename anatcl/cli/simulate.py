@@ -9,17 +9,19 @@ from anatcl.base.words import plural
 
 log = logging.getLogger("anatcl.simulate")
 
-DESCRIPTION = """Make a BIDS dataset of simulated T1-weighted heads whose truth is known (brain mask, tissue maps,
-regional volumes, thinning), or with --arrays packed training volumes and measures of many people at once. An
-interrupted run of the same settings goes on where it stopped; the same seed gives the same bytes, and each person is
-the same whatever the number of people."""
+DESCRIPTION = """Make a BIDS dataset of simulated T1-weighted heads with known ground truth (brain mask, tissue maps,
+regional volumes, thinning), or with --arrays packed training volumes and measures of many participants at once. An
+interrupted run with the same settings resumes. The same seed gives the same bytes, and each participant is the same
+whatever the number of participants."""
 
 
 def register(stages: argparse._SubParsersAction) -> None:
     """Add the parser of this stage."""
-    parser = stages.add_parser("simulate", help="make a BIDS dataset with a known truth", description=DESCRIPTION)
+    parser = stages.add_parser(
+        "simulate", help="simulate a BIDS dataset with known ground truth", description=DESCRIPTION
+    )
     parser.add_argument("folder", metavar="DIR", help="folder to make: empty or absent")
-    parser.add_argument("--participants", type=int, default=24, metavar="N", help="people, 1 to 999 (default 24)")
+    parser.add_argument("--participants", type=int, default=24, metavar="N", help="participants, 1 to 999 (default 24)")
     parser.add_argument("--voxel-mm", type=float, default=2.0, metavar="MM", help="voxel size, 1 to 12 mm (default 2)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers, 0 or more (default 0)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes side by side (default 1)")
@@ -27,7 +29,7 @@ def register(stages: argparse._SubParsersAction) -> None:
         "--arrays",
         type=int,
         metavar="N",
-        help="instead of images, write packed 4 mm grey-matter maps and measures of N people",
+        help="instead of images, write packed 4 mm grey-matter maps and measures of N participants",
     )
     parser.add_argument(
         "--severity",

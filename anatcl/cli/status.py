@@ -9,8 +9,8 @@ from typing import Any
 
 def register(stages: Any) -> None:
     """Add the command to the command line."""
-    about = "Says what of a run is done, running, failed and excluded. Reads files; starts and changes nothing."
-    parser = stages.add_parser("status", help="say how far a run is", description=about)
+    about = "Shows what is done, running, failed and excluded in a run. It only reads files."
+    parser = stages.add_parser("status", help="show the progress of a run", description=about)
     parser.add_argument("folder", nargs="?", default=".", metavar="DIR", help="folder of the run (default: this one)")
     parser.set_defaults(function=_status)
 

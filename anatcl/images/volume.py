@@ -17,7 +17,7 @@ from anatcl.base.words import plural
 
 @dataclasses.dataclass(frozen=True)
 class Volume:
-    """A volume and where it lies.
+    """A volume and its affine.
 
     Attributes
     ----------

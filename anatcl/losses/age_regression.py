@@ -57,7 +57,7 @@ class AgeRegression(Loss):
         targets : mapping with ``age`` (B,) in years
         """
         if z.ndim != 1:
-            raise ValueError(f"age regression takes one number a subject, not shape {tuple(z.shape)}")
+            raise ValueError(f"age regression takes one number per subject, not shape {tuple(z.shape)}")
         age = check_labels(z, targets["age"], "age")
         if len(z) % len(age):
             raise ValueError(f"{plural(len(z), 'prediction')} cannot make whole views of {plural(len(age), 'subject')}")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anatcl.base.errors import InputError
 from anatcl.losses.base import Loss, Targets, check_labels, soft_info_nce
 from anatcl.losses.kernels import age_rbf
 from anatcl.spec.training import default
@@ -27,6 +28,11 @@ class Anatomical(Loss):
         Factor of the anatomical term.
     alpha_age : float
         Factor of the age term; with 0 ages are not needed.
+
+    Raises
+    ------
+    InputError
+        Both factors are 0.
     """
 
     needs: tuple[str, ...] = ("features", "age")
@@ -39,6 +45,8 @@ class Anatomical(Loss):
         alpha_age: float = default("alpha_age"),
     ) -> None:
         super().__init__()
+        if not lambda_ and not alpha_age:
+            raise InputError("lambda and alpha_age are both 0: nothing is left to learn.", remedy="Raise one of them.")
         self.temperature = temperature
         self.sigma = sigma
         self.lambda_ = lambda_
@@ -85,9 +93,9 @@ class Cosine(Anatomical):
     """An anatomical term whose weights are cosines, of raw or of standardised measures.
 
     The published run's name holds ``normTrue``, which can be read in two ways. Raw: cosines of the measures as they
-    are, which are almost the same for everybody, since all brains share one profile over regions. Standardised: each of
-    the K * M measures is first z-scored over the training people; cosines then lie on both sides of 0, and a negative
-    one counts as 0, because the rows of the weights are normalised to one.
+    are, which are almost the same for all participants, since all brains share one profile over regions. Standardised:
+    each of the K * M measures is first z-scored over the training participants; cosines then lie on both sides of 0,
+    and a negative one counts as 0, because the rows of the weights are normalised to one.
 
     Parameters
     ----------
@@ -132,8 +140,8 @@ class Cosine(Anatomical):
     def reading(self) -> str:
         """See `Loss.reading`."""
         if self.standardise:
-            return "cosines of measures standardised over the training people (standardise: true)"
-        return "cosines of the measures as they are (standardise: false, the published reading)"
+            return "cosines of measures standardised over the training participants (standardise: true)"
+        return "cosines of the raw measures (standardise: false, the published reading)"
 
     def cosines(self, features: Tensor) -> Tensor:
         """Return the mean cosines (B, B) over groups."""

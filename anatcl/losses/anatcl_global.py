@@ -20,7 +20,7 @@ METHOD = {
         "standardise": "standardise",
     },
     "sentence": (
-        "AnatCL (global) weights pairs of people by the likeness of each regional measure over all regions "
+        "AnatCL (global) weights pairs of participants by the similarity of each regional measure over all regions, "
         "and of their ages."
     ),
     "cite": ("anatcl",),
@@ -31,7 +31,7 @@ class AnatCLGlobal(Cosine):
     """Weights ``beta_ij = (1/M) sum_m cos(omega_m^i, omega_m^j)``.
 
     ``omega_m`` in R^K is measure m (of M = 3: thickness, grey-matter volume, area) over the K = 68 regions, raw or
-    z-scored over the training people.
+    z-scored over the training participants.
     Source: Barbano et al., arXiv 2408.07079, by the authors' pages and a third-party reading of the paper.
     """
 

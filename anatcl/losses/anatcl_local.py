@@ -21,7 +21,8 @@ METHOD = {
         "standardise": "standardise",
     },
     "sentence": (
-        "AnatCL (local) weights pairs of people by the likeness of their measures region by region and of their ages."
+        "AnatCL (local) weights pairs of participants by the similarity of their measures region by region, and of "
+        "their ages."
     ),
     "cite": ("anatcl",),
 }

@@ -1,4 +1,4 @@
-"""AnatCL-z: who resembles whom beyond age, sex and head size."""
+"""AnatCL-z: anatomical similarity beyond age, sex and head size."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ PAIRS_OF = 2000  # subjects from which the bandwidth is taken
 class AnatCLZ(Anatomical):
     """Weights ``exp(-|r_i - r_j|^2 / (2 h^2))`` on standardised residuals r of the measures.
 
-    The published cosines of raw measures are almost the same for everybody (perplexity above 99.9 % of uniform), since
-    all brains share the profile over regions. Here each of the K * M measures is regressed on age, sex and intracranial
-    volume and divided by the residuals' SD, and h is half the median distance between subjects: the weights then say
-    who resembles whom. Regression, SD and h are learned from the training part alone (`fit`). Not published; a variant
-    of this project.
+    The published cosines of raw measures are almost the same for all participants (perplexity above 99.9 % of uniform),
+    since all brains share the profile over regions. Here each of the K * M measures is regressed on age, sex and
+    intracranial volume and divided by the residuals' SD, and h is half the median distance between subjects: the
+    weights then reflect who resembles whom. Regression, SD and h are learned from the training part alone (`fit`). Not
+    published; a variant of this project.
 
     Missing sex or volume counts as the training mean.
     """

@@ -18,9 +18,9 @@ Targets = Mapping[str, Tensor]
 BLOCK = 4096
 # Labels by name and what they must be.
 SHAPES = {
-    "measures": "a tensor (people, regions, measures): thickness, volume, area of each region",
-    "age": "a tensor (people,) in years",
-    "covariates": "a tensor (people, 3): age in years, sex as 0 or 1, intracranial volume in mm3",
+    "measures": "a tensor (participants, regions, measures): thickness, volume, area of each region",
+    "age": "a tensor (participants,) in years",
+    "covariates": "a tensor (participants, 3): age in years, sex as 0 or 1, intracranial volume in mm3",
 }
 
 
@@ -91,7 +91,7 @@ class Loss(nn.Module):
         raise NotImplementedError
 
     def weights(self, targets: Targets) -> dict[str, Tensor]:
-        """Return the matrices (B, B) of who attracts whom, by name; none where the loss has no kernel."""
+        """Return the weight matrices (B, B) between subjects, by name; none where the loss has no kernel."""
         return {}
 
     def fit(self, raw: Targets) -> dict[str, Tensor]:
@@ -134,15 +134,21 @@ def checked(z: Tensor, labels: Targets, who: str, asks: tuple[str, ...]) -> dict
         raise ValueError("rows of z must have length 1: z = torch.nn.functional.normalize(z, dim=1)")
     for name in asks:
         if name not in labels:
-            raise ValueError(f"{who} needs {name}=, which was not given: {SHAPES.get(name, 'one value per person')}")
+            raise ValueError(
+                f"{who} needs {name}=, which was not given: {SHAPES.get(name, 'one value per participant')}"
+            )
     made = {name: torch.as_tensor(value).to(z.device) for name, value in labels.items() if name in SHAPES}
     if unknown := sorted(set(labels) - set(SHAPES)):
-        raise ValueError(f"{unknown[0]}= is no label of a loss; known: {', '.join(SHAPES)}")
+        raise ValueError(f"{unknown[0]}= is not a label of a loss; known: {', '.join(SHAPES)}")
     for name, value in made.items():
         if len(value) == 0 or len(z) % len(value):
-            raise ValueError(f"{name} has {len(value)} rows, and z has {len(z)}: z must be whole views of all people")
+            raise ValueError(
+                f"{name} has {len(value)} rows, and z has {len(z)}: z must be whole views of all participants"
+            )
         if value.dim() != 3 and name == "measures":
-            raise ValueError(f"measures have shape {tuple(value.shape)}, and they must be (people, regions, measures)")
+            raise ValueError(
+                f"measures have shape {tuple(value.shape)}, and they must be (participants, regions, measures)"
+            )
     return made
 
 
@@ -157,7 +163,7 @@ def views_of(z: Tensor, subjects: int, copies: int = 1) -> int:
     Raises
     ------
     ValueError
-        When the rows are no multiple of the subjects, or when there is only one row (no pair).
+        When the rows are not a multiple of the subjects, or when there is only one row (no pair).
     """
     rows = z.shape[0]
     if subjects == 0 or rows % subjects:

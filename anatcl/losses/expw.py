@@ -1,4 +1,4 @@
-"""ExpW: subjects repel less the more alike they are."""
+"""ExpW: the more similar two subjects are, the less they repel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METHOD = {
     "order": 50,
     "loss": "ExpW",
     "options": {"temperature": "temperature", "sigma": "age_sigma"},
-    "sentence": "ExpW lets people repel less the closer they are in age.",
+    "sentence": "ExpW reduces the repulsion between participants the closer they are in age.",
     "cite": ("expw",),
 }
 

@@ -1,4 +1,4 @@
-"""Who resembles whom: kernels between subjects, and how sharp they are."""
+"""Kernels between subjects, and how much their weights vary."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def squared_distances(x: Tensor) -> Tensor:
 
 
 def perplexity(weights: Tensor) -> float:
-    """Mean perplexity of the rows of `weights` without the diagonal, as a share of uniform (1 = says nothing).
+    """Mean perplexity of the rows of `weights` without the diagonal, as a share of uniform (1 = all equal).
 
     Parameters
     ----------
@@ -70,10 +70,23 @@ def perplexity(weights: Tensor) -> float:
     Returns
     -------
     float
-        ``mean_i exp(H(w~_i)) / (B - 1)``. Waits for the device: for start-up messages, not for the step.
+        ``mean_i exp(H(w~_i)) / (B - 1)`` over the rows that have a weight (see `without_weight`); 0 where none has.
+        Waits for the device: for start-up messages, not for the step.
     """
     w = weights.double().clone().clamp_min(0)
     w.fill_diagonal_(0)
+    w = w[w.sum(1) > 0]
+    if len(w) == 0:
+        return 0.0
     w = w / w.sum(1, keepdim=True)
     entropy = -torch.where(w > 0, w * w.clamp_min(1e-300).log(), torch.zeros_like(w)).sum(1)
-    return float(entropy.exp().mean() / (w.shape[0] - 1))
+    return float(entropy.exp().mean() / (w.shape[1] - 1))
+
+
+def without_weight(weights: Tensor) -> float:
+    """Share of the rows of `weights` (B, B) without a positive weight beside the diagonal: people whom nobody attracts.
+
+    In `anatcl.losses.base.soft_info_nce` such a person's own other view is all that is left, or nothing.
+    """
+    off = weights.clone().fill_diagonal_(0)
+    return float((off <= 0).all(1).double().mean())

@@ -28,8 +28,8 @@ class Regress(Loss):
 
     ``(1/(N P)) sum_ip h(z_ip - r_ip)`` with ``h(d) = d^2 / 2`` where ``|d| < 1``, else ``|d| - 1/2``. r are the
     P = K * M measures as residuals beyond age, sex and intracranial volume, each divided by its SD (`Residuals`); z are
-    the outputs of a linear layer on the embedding. The turning point keeps a failed parcellation from leading the
-    gradient. Not published; a variant of this project.
+    the outputs of a linear layer on the embedding. The turning point keeps a failed parcellation from dominating
+    the gradient. Not published; a variant of this project.
     """
 
     needs = ("features",)

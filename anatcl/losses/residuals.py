@@ -1,4 +1,4 @@
-"""Measures beyond age, sex and head size: standardised residuals of a regression fitted on the training people."""
+"""Measures beyond age, sex and head size: standardised residuals of a regression on the training part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Residuals:
     """Each measure regressed (least squares) on age, sex and intracranial volume, divided by the residuals' SD.
 
     Missing sex or volume counts as the training mean. A measure that age, sex and volume explain wholly, or that is the
-    same for everybody, has residual 0.
+    same for all participants, has residual 0.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Threshold: for each positive, only subjects that are less alike repel."""
+"""Threshold: for each positive, only less similar subjects repel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METHOD = {
     "order": 60,
     "loss": "Threshold",
     "options": {"temperature": "temperature", "sigma": "age_sigma"},
-    "sentence": "The threshold loss lets a pair be repelled only by people who are further apart in age.",
+    "sentence": "In the threshold loss a pair is repelled only by participants who are further apart in age.",
     "cite": ("expw",),
 }
 
@@ -22,7 +22,7 @@ METHOD = {
 class Threshold(WeightedRatios):
     """``-(1/N) sum_i sum_{k != i} w~_ik log( exp(s_ik) / sum_{t != i, w_it < w_ik} exp(s_it) )``, w the age kernel.
 
-    A positive k with nobody less alike (an empty sum) has nothing to be told apart from and counts 0. Since k itself is
+    A positive k without any less similar t (an empty sum) counts 0. Since k itself is
     not in the denominator, the loss can be negative. Source: Barbano et al. 2023 (arXiv 2211.08326); the public code
     sums the denominators of all k, which is another loss than the formula.
     """

@@ -1,4 +1,4 @@
-"""Regional statistics of the cohort: means, effects of age, within-person differences."""
+"""Regional statistics of the cohort: means, effects of age, within-participant differences."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AgeEffects:
 def regional(measures: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Columns of one cortical measure, renamed to regions (``lh_insula``).
 
-    Regions are known by the surface labels of thickness: a volume of the hippocampus is no cortical region.
+    Regions are known by the surface labels of thickness: a volume of the hippocampus is not a cortical region.
     """
     pattern = re.compile(rf"{measure}_([lr]h_\w+)")
     found = {name: match[1] for name in measures if (match := pattern.fullmatch(str(name)))}
@@ -141,7 +141,7 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Repeats:
-    """How much a region differs between two scans of one person.
+    """How much a region differs between two scans of one participant.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class Repeats:
     percent : Series
         Mean absolute difference in per cent, by region.
     icc : Series
-        ICC(3,1) by region; all missing when there are too few people.
+        ICC(3,1) by region; all missing when there are too few participants.
     """
 
     measure: str

@@ -1,4 +1,4 @@
-"""Atlases: a label image, a table of its regions, and the space it lies in."""
+"""Atlases: a label image, a table of its regions, and its space."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Atlas:
         check_space(self.name, self.space, self.compatible, template)
 
     def with_sides(self) -> Volume:
-        """Labels, and `LEFT` or `RIGHT` where there are none, so that one warp carries regions and hemispheres."""
+        """Labels, and `LEFT` or `RIGHT` where there are none, so that one warp does regions and hemispheres."""
         data = self.image.data.astype(np.int16)
         shape = data.shape
         grid = [np.arange(n).reshape([-1 if a == k else 1 for k in range(3)]) for a, n in enumerate(shape)]
@@ -61,7 +61,7 @@ def load_atlas(name: str | Path) -> Atlas:
 
     One that has only labels of fsaverage keeps its name and takes image and regions from the shipped one.
 
-    What the YAML file says: :class:`anatcl.spec.atlas.AtlasFile`.
+    Content of the YAML file: :class:`anatcl.spec.atlas.AtlasFile`.
     """
     said, path = load_atlas_file(name)
     spec, elsewhere = said.volume()

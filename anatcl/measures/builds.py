@@ -9,7 +9,7 @@ import pandas as pd
 
 from anatcl.base.errors import InputError
 
-FINISH = "Finish FreeSurfer or FastSurfer for the subject, or remove its folder to take our own measures."
+FINISH = "Finish FreeSurfer or FastSurfer for the subject, or remove its folder to use the workflow's own measures."
 BYTES = 200_000  # read of each log
 # Where a version stands, most trustworthy first.
 LOGS = (
@@ -83,10 +83,10 @@ def refuse_unfinished(subject: Path) -> None:
         raise InputError("it has no statistics: it is not finished.", subject, FINISH)
     running = sorted(scripts.glob("IsRunning*")) if scripts.is_dir() else []
     if running and not (scripts / "recon-all.done").exists():
-        raise InputError("it is still at work, or was stopped.", running[0], FINISH)
+        raise InputError("it is still running, or was stopped.", running[0], FINISH)
     if not list(stats.glob("?h.aparc*.stats")) and (stats / "aseg+DKT.stats").exists():
         reason = "it holds a segmentation without surfaces (FastSurfer --seg_only)."
-        cure = "Run FastSurfer's surface part for it, or remove its folder to take our own measures."
+        cure = "Run FastSurfer's surface part for it, or remove its folder to use the workflow's own measures."
         raise InputError(reason, stats, cure)
 
 
@@ -106,11 +106,11 @@ def refuse_implausible(table: pd.DataFrame, subject: Path) -> None:
     cortex = table[table["structure"] == "cortex"]
     counts = cortex.groupby("hemisphere").size().reindex(["L", "R"], fill_value=0)
     if counts.min() < FEWEST_REGIONS:
-        reason = f"its tables have {counts['L']} and {counts['R']} cortical regions of 34: they are not whole."
+        reason = f"its tables have {counts['L']} and {counts['R']} cortical regions of 34: they are incomplete."
         raise InputError(reason, subject / "stats", FINISH)
     deep = int((table["structure"] == "subcortex").sum())
     if deep < FEWEST_STRUCTURES:
-        reason = f"its tables have {deep} of 20 structures below the cortex: they are not whole."
+        reason = f"its tables have {deep} of 20 subcortical structures: they are incomplete."
         raise InputError(reason, subject / "stats", FINISH)
     tiv = table.loc[table["region"] == "tiv", "volume_mm3"]
     found = {

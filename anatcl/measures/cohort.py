@@ -38,7 +38,7 @@ def build(
         ``table``, and any of ``dictionary``, ``excluded``, ``openbhb``, ``enigma`` (a folder), ``reliability``,
         ``adjusted``, ``outliers``.
     qc : path, optional
-        Quality numbers of the scans; who has a reason in its column ``failed`` is left out without a row in
+        Image-quality metrics of the scans; who has a reason in its column ``failed`` is left out without a row in
         ``excluded``, since the stage that found it has written one.
     query : str
         Limits on them, a pandas query.
@@ -62,7 +62,9 @@ def build(
     table, excluded = tables.gate(_passed(tables.join(parts, index), quality), quality, query)
     excluded = pd.concat([part for part in (excluded, unusable) if len(part)] or [excluded], ignore_index=True)
     if table.empty:
-        raise InputError("no scan passed the quality limits.", qc, "Read excluded.tsv beside it; change the limits.")
+        raise InputError(
+            "no scan passed the quality limits.", qc, "Read excluded.tsv beside it, and change the limits."
+        )
     listed = outliers(table, _site(table, index))
     table = _mark(table, listed)
     for row in excluded.itertuples():

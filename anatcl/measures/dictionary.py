@@ -59,7 +59,7 @@ _COLUMN = re.compile(r"^([a-z]+)_(?:(lh|rh)_)?(.+)$")
 
 
 def split_column(name: str) -> tuple[str, str, str] | None:
-    """Split ``thickness_lh_bankssts`` into measure, hemisphere and region; None when it is no such column."""
+    """Split ``thickness_lh_bankssts`` into measure, hemisphere and region; None when it is not such a column."""
     match = _COLUMN.match(name)
     if not match or match[1] not in MEASURES or name in TEXT:
         return None

@@ -149,7 +149,7 @@ class _Flow:
         self.velocity.zero_().view(3, -1)[:, self.flat] = smooth[:, self.flat]
 
     def _normal(self, arrived: Tensor) -> Tensor:
-        """Unit gradient, in mm, of white matter as the flow carries it, at the moving voxels, shape (3, P)."""
+        """Unit gradient, in mm, of white matter as the flow moves it, at the moving voxels, shape (3, P)."""
         image = self.white.clone()
         image.view(-1)[self.flat] = arrived
         return self._gradient(image)[:, self.flat]
@@ -162,7 +162,7 @@ class _Flow:
         return torch.where(norm > 1e-3, slopes / norm.clamp_min(1e-3), 0)
 
     def _displacement(self) -> Tensor:
-        """How far, in mm, the flow carries each interface voxel outward, shape (E,)."""
+        """How far, in mm, the flow moves each interface voxel outward, shape (E,)."""
         place = self.edge_points.clone()
         for _ in range(self.settings.integration_points - 1):
             # The inverse of a step x + v(x), by two fixed-point iterations.
@@ -201,7 +201,7 @@ class _Flow:
         return total
 
     def _spread(self, reach: Tensor) -> Tensor:
-        """Carry the thickness of the interface over the cortex along the flow, shape (X, Y, Z)."""
+        """Propagate the thickness of the interface over the cortex along the flow, shape (X, Y, Z)."""
         maps = torch.zeros((1, 2, *self.shape), device=self.device)
         maps.view(2, -1)[0, self.edge_at] = 1
         maps.view(2, -1)[1, self.edge_at] = reach

@@ -86,7 +86,7 @@ def _row(subject: Path, scan: str) -> pd.Series:
     row = widen(regions)
     program, version = builds.made_by(subject)
     if builds.known_bad(program, version):
-        log.warning("%s: %s %s can make collapsed surfaces; look at them.", scan, program, version)
+        log.warning("%s: %s %s can make collapsed surfaces: inspect them.", scan, program, version)
         row["flags"] = _flagged(row["flags"], "known-bad-version")
     return row
 
@@ -195,7 +195,7 @@ def cortex(file: Path, side: str) -> pd.DataFrame:
     rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
     if not header or not rows or any(len(r) != len(header) for r in rows):
         raise InputError(
-            "this is no whole table of cortical statistics.", file, "Run FreeSurfer again for the subject."
+            "this table of cortical statistics is incomplete.", file, "Run FreeSurfer again for the subject."
         )
     table = pd.DataFrame(rows, columns=header).set_index("StructName")
     missing = [c for c in COLUMNS if c not in table]
@@ -219,9 +219,9 @@ def _aseg(file: Path) -> tuple[dict[str, float], dict[str, float]]:
             structures[fields[4]] = float(fields[3])
     lengths = {len(line.split()) for line in _text(file).splitlines() if line.strip() and not line.startswith("#")}
     if len(lengths) > 1:
-        raise InputError("a row of it is cut off.", file, builds.FINISH)
+        raise InputError("one of its rows is cut off.", file, builds.FINISH)
     if not structures:
-        raise InputError("this is no table of segmented structures.", file, "Run FreeSurfer again for the subject.")
+        raise InputError("this is not a table of segmented structures.", file, "Run FreeSurfer again for the subject.")
     return measures, structures
 
 

@@ -1,4 +1,4 @@
-"""Region labels of one scan: the atlas carried to native space and fitted to the scan's own tissue."""
+"""Region labels of one scan: the atlas warped to native space and fitted to the scan's own tissue."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Labels:
 
 
 def warp(atlas: Atlas, reference: Path, transform: Path, threads: int = 1, seed: int = 0) -> Volume:
-    """Carry labels and hemispheres to the grid of `reference` in one interpolation by ANTs.
+    """Warp labels and hemispheres to the grid of `reference` in one interpolation by ANTs.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""OpenBHB's Desikan measures as a table of ours: from a file for each person, from one table, or from rows.
+"""OpenBHB's Desikan measures as this workflow's table: from a file for each participant, from one table, or from rows.
 
-Seven measures of 68 regions, in FreeSurfer's words and order. Volumes of the whole brain stand in participants.tsv.
+Seven measures of 68 regions, in FreeSurfer's words and order. Volumes of the whole brain are in participants.tsv.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ def roi_table(files: Sequence[Path], labels: Sequence[str] | None = None) -> pd.
 
 
 def release_measures(root: str | Path) -> pd.DataFrame:
-    """Measures of everybody in a release that has them, as `measures_table`; empty where nobody has.
+    """Measures of all participants of a release that has them, as `measures_table`; empty where there are none.
 
     Parameters
     ----------
     root : path
-        Folder of the release. Both forms are read: a ``_ROI.npy`` file for each person, and one table for each part.
+        Folder of the release. Both forms are read: a ``_ROI.npy`` file for each participant, and one table for each
+        part.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def release_labels(root: Path) -> list[str] | None:
         try:
             return [str(name) for name in json.loads(whole.read_text(encoding="utf-8"))["desikan_roi"]["features"]]
         except (ValueError, KeyError, TypeError) as error:
-            reason = f"it names no regions of desikan_roi ({error})."
+            reason = f"its text is not a list of regions ({error})."
             raise InputError(reason, whole, "Fetch the release's file again.") from error
     return text.read_text(encoding="utf-8").split() if text.is_file() else None
 
@@ -117,7 +118,7 @@ def measures_table(people: Sequence[str], data: np.ndarray, labels: Sequence[str
     if labels is None:
         labels = [f"{side}_{region}" for side in ("lh", "rh") for region in REGIONS]
         if data.shape[2] == len(labels):
-            log.warning("regions are named in FreeSurfer's order; give the release's label file to be sure")
+            log.warning("regions are named in FreeSurfer's order; give the release's label file to check this")
     labels = [re.sub(r"^([lr]h)[-._]", r"\1_", str(name)) for name in labels]
     if data.shape[2] != len(labels):
         raise InputError(
@@ -128,7 +129,7 @@ def measures_table(people: Sequence[str], data: np.ndarray, labels: Sequence[str
     middle = float(np.nanmedian(thickness))
     if not 0.5 < middle < 6:
         raise InputError(
-            f"the median of the thickness channel is {middle:.3g}, which is no thickness in mm.",
+            f"the median of the thickness channel is {middle:.3g}, which cannot be a thickness in mm.",
             remedy="The channels or blocks are in another order than the published one.",
         )
     names = [f"sub-{s}" for s in people]
@@ -143,7 +144,7 @@ def scan_of(participant: str) -> str:
 
 
 def identifier(path: Path) -> str:
-    """The number in the name of a person's file."""
+    """The number in the name of a participant's file."""
     match = re.match(r"sub-([^_]+)_", path.name)
     assert match is not None  # the glob asks for sub-
     return match.group(1)

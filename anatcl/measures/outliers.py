@@ -1,4 +1,4 @@
-"""Measures that stand out from the cohort."""
+"""Outlying measures of the cohort."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well a measure repeats: differences within a person, and intraclass correlation."""
+"""Reliability of a measure: differences within a participant, and intraclass correlation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = [
     "measure", "unit", "n_participants", "n_scans", "mean_abs_difference", "percent_difference", "percent_low",
     "percent_high", "icc31", "icc31_low", "icc31_high", "note",
 ]  # fmt: skip
-FEW_NOTE = f"fewer than {FEWEST} people with repeats: no ICC"
+FEW_NOTE = f"fewer than {FEWEST} participants with repeats: no ICC"
 
 
 def icc31(data: NDArray, level: float = 0.95) -> tuple[float, float, float]:
@@ -24,7 +24,7 @@ def icc31(data: NDArray, level: float = 0.95) -> tuple[float, float, float]:
     Parameters
     ----------
     data : ndarray of shape (n, k)
-        One row per person, one column per repeat, nothing missing.
+        One row per participant, one column per repeat, nothing missing.
     level : float
         Coverage of the interval.
 
@@ -70,13 +70,13 @@ def reliability(table: pd.DataFrame, seed: int = 0, draws: int = 1000) -> pd.Dat
     table : DataFrame
         Cohort table.
     seed, draws : int
-        Of the bootstrap over people that gives the interval of the percent difference.
+        Of the bootstrap over participants that gives the interval of the percent difference.
 
     Returns
     -------
     DataFrame
         Columns `COLUMNS`, one row per measure; empty when nobody has a repeat. ``percent_difference`` is the mean over
-        people of 100 |a - b| / mean(a, b). Repeats months apart hold change as well as error.
+        participants of 100 |a - b| / mean(a, b). Repeats months apart hold change as well as error.
     """
     repeats = pairs(table)
     if repeats.empty:

@@ -40,7 +40,7 @@ FURTHER = ["meancurv", "gauscurv", "curvind", "foldind", "excluded"]
 
 
 def inside_white(tissues: Tissues, labels: labelling.Labels, atlas: Atlas) -> NDArray:
-    """Probability of lying inside the white surface: white matter, and the structures that the atlas says to fill."""
+    """Probability of lying inside the white surface: white matter, and structures that the atlas fills."""
     filled = atlas.regions.loc[atlas.regions["fill"], "index"]
     return np.where(np.isin(labels.nearest, filled) & (tissues.dseg > 0), 1, tissues.wm).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Deep structures that end where the scan's own brightness says, not where the warped atlas does.
+"""Borders of deep structures from the scan's own intensities, not from the warped atlas alone.
 
 Registration brings each structure near its place; caudate beside a wide ventricle, or a small pallidum, it misses by a
 voxel or two. Each structure's own brightness is read off its core, that of its surroundings off the tissues in a shell

@@ -54,7 +54,7 @@ def chunk(paths: Iterable[str | Path]) -> pd.DataFrame:
 
 
 def join(chunks: Iterable[pd.DataFrame], scans: pd.DataFrame) -> pd.DataFrame:
-    """Join chunk tables and add who each scan belongs to.
+    """Join chunk tables and add the participant of each scan.
 
     Parameters
     ----------
@@ -81,14 +81,14 @@ def join(chunks: Iterable[pd.DataFrame], scans: pd.DataFrame) -> pd.DataFrame:
 
 
 def gate(table: pd.DataFrame, qc: pd.DataFrame | None, query: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Take out scans that cannot be measured or fail the quality query.
+    """Remove scans that cannot be measured or fail the quality query.
 
     Parameters
     ----------
     table : DataFrame
         Cohort table.
     qc : DataFrame or None
-        Quality numbers, one row per scan, column ``scan``.
+        Image-quality metrics, one row per scan, column ``scan``.
     query : str
         A pandas query over the columns of `qc`; scans for which it is false leave.
 
@@ -105,14 +105,14 @@ def gate(table: pd.DataFrame, qc: pd.DataFrame | None, query: str) -> tuple[pd.D
         reasons[scan] = ("more than half of the cortical regions are empty", "Look at the registration in its picture.")
     if "excluded" in table:
         for scan, reason in table.loc[table["excluded"].fillna("") != "", ["scan", "excluded"]].itertuples(index=False):
-            remedy = f"Look at the picture of its surfaces; 'preprocess: accept: [{scan}]' takes the scan back."
+            remedy = f"Look at the picture of its surfaces; 'preprocess: accept: [{scan}]' keeps the scan."
             reasons.setdefault(scan, (str(reason), remedy))
         table = table.drop(columns="excluded")
     if qc is not None and query:
         passed = set(_query(qc, query)["scan"])
         for scan in table.loc[table["scan"].isin(qc["scan"]) & ~table["scan"].isin(passed), "scan"]:
             reasons.setdefault(
-                scan, (f"quality outside the limits ({query})", "Look at its picture; change the limits.")
+                scan, (f"quality outside the limits ({query})", "Look at its picture, or change the limits.")
             )
     out = table["scan"].isin(reasons)
     excluded = table.loc[out, ["scan", "participant_id"]].assign(

@@ -1,4 +1,4 @@
-"""Measures of a run that measures nothing itself: those that a release or a folder of packed arrays brings."""
+"""Measures for runs that measure nothing: those of a release or of a folder of packed arrays."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def take_measures(
     freesurfer: str | Path | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Write the table of measures of a cohort, and what else is made from it; everybody has a row.
+    """Write the table of measures of a cohort, and what else is made from it; every scan has a row.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ def take_measures(
     out : path
         Table as ``measures cohort`` writes it; what is unknown is empty.
     out_dictionary, out_reliability : path
-        What its columns mean; differences within persons.
+        What its columns mean; differences within participants.
     out_quality : path
-        Table of quality numbers, of which nothing is known: a row for each scan.
+        Table of image-quality metrics, of which nothing is known: a row for each scan.
     freesurfer : path, optional
         FreeSurfer or FastSurfer derivatives: scans found there take their rows from it.
     seed : int
@@ -98,7 +98,7 @@ def _release(index: pd.DataFrame, root: str | Path) -> pd.DataFrame:
 def _packed(index: pd.DataFrame, folder: Path) -> pd.DataFrame:
     file = folder / "measures.tsv"
     if not file.is_file():
-        log.warning("%s is not there: nothing is known of anybody's regions", file)
+        log.warning("%s is not there: there are no regional measures", file)
         return index[KEYS].sort_values("scan", ignore_index=True)
     found = read_tsv(file)
     if "scan" not in found or found["scan"].duplicated().any():

@@ -26,11 +26,14 @@ class ContrastiveModel(nn.Module):
     ----------
     flip : tuple of int
         Spatial axes (0, 1, 2) to mirror before the encoder, for networks that were trained on another axis direction.
+    architecture : str
+        Word of the encoder, where it has one (`anatcl.models.build_model`).
     """
 
     def __init__(self, encoder: nn.Module, head: str = "projection") -> None:
         super().__init__()
         self.flip: tuple[int, ...] = ()
+        self.architecture = ""
         self.encoder = encoder
         self.kind = head
         features = int(encoder.out_features)  # type: ignore[arg-type]

@@ -60,8 +60,11 @@ class DeterministicMaxPool3d(nn.MaxPool3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, X, Y, Z) to (N, C, ceil(X/2), ceil(Y/2), ceil(Z/2))."""
-        if x.device.type == "cpu" or torch.jit.is_tracing():
+        if torch.jit.is_tracing() or (x.device.type == "cpu" and x.requires_grad):
             return super().forward(x)
+        if x.device.type == "cpu":  # autocast would widen bfloat16 first: the same maxima of twice the memory
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x)
         return placed_max_pool(x) if torch.compiler.is_compiling() else sliced_max_pool(x)
 
 

@@ -1,4 +1,4 @@
-"""Encoders by the word that stands in the configuration."""
+"""Encoders by their names in the configuration."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ ENCODERS: dict[str, Callable[[int], nn.Module]] = {
     "resnet-tiny": lambda cells: ResNet3d(BasicBlock, (1, 1, 1, 1), width=8, cells=cells),
 }
 
+
+SMALLEST = {"densenet121": 29}  # voxels along an axis, so that something is left after five halvings
 
 # Cells along each axis of the last pool, by the word in the configuration.
 POOLINGS = {"average": 1, "grid": 2}
@@ -51,15 +53,33 @@ def build_encoder(name: str, pooling: str = "average") -> nn.Module:
     return guard_convolutions(ENCODERS[name](POOLINGS[pooling]))
 
 
+def check_fit(name: str, shape: tuple[int, int, int]) -> None:
+    """Refuse volumes (X, Y, Z) that are too small for one of our networks, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        A layer would have nothing left to work on.
+    """
+    least = SMALLEST.get(name, 1)
+    if min(shape) < least:
+        reason = (
+            f"volumes of {' x '.join(map(str, shape))} voxels are too small for {name}, which needs {least} an axis."
+        )
+        raise InputError(reason, remedy="Take smaller voxels, or another encoder such as resnet18.")
+
+
 def _foreign(name: str) -> nn.Module:
     """A network of the user's own: a class that takes no arguments and has ``out_features``."""
     made = call_named(name, {})
     if not isinstance(made, nn.Module) or not isinstance(getattr(made, "out_features", None), int):
-        reason = f"{name} is no torch module with an attribute out_features."
+        reason = f"{name} is not a torch module with an attribute out_features."
         raise InputError(reason, None, "It must map (N, 1, X, Y, Z) to (N, out_features).")
     return guard_convolutions(made)
 
 
 def build_model(name: str, head: str = "projection", pooling: str = "average") -> ContrastiveModel:
     """Return encoder `name` with a head (see `ContrastiveModel`)."""
-    return ContrastiveModel(build_encoder(name, pooling), head)
+    model = ContrastiveModel(build_encoder(name, pooling), head)
+    model.architecture = name
+    return model

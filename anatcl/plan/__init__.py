@@ -1,6 +1,6 @@
 """What the workflow needs to know before it plans jobs: resolved configuration, cohort, paths, tasks.
 
-The rules ask these classes; nothing here knows of Snakemake.
+The rules use these classes; nothing here depends on Snakemake.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Whether a configuration fits its dataset: columns, people, sites, scans; asked before the first job."""
+"""Whether a configuration fits its dataset: columns, participants, sites, scans; checked before the first job."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from anatcl.spec import layout
 from anatcl.spec.bids import matches
 from anatcl.spec.check import Found, Place, can_be_read, check_files_and_names, tasks_of
 from anatcl.spec.check_arrays import ARRAYS
+from anatcl.spec.check_seen import seen
 from anatcl.spec.config import Config, Evaluate
 from anatcl.spec.layers import Layers
 from anatcl.spec.mend import Mended
@@ -43,7 +44,7 @@ def checked_plan(layers: Layers, dataset: bool = True, scans_alone: bool = False
     Parameters
     ----------
     layers : Layers
-        What each file says.
+        Content of each file.
     dataset : bool
         Compare it with the dataset, too.
     scans_alone : bool
@@ -98,6 +99,7 @@ def _against_index(plan: Plan, scans_alone: bool) -> Found:
         return
     for check in (_maps,) if plan.cohort.source else (_decisions, _masks, _means):
         yield from check(plan, table)
+    _name_seen(plan)
     later = [one for check in (_folds, _ages, _columns, _protocols, _features) for one in check(plan, table)]
     later += _tasks(plan, table)
     if not scans_alone:
@@ -133,7 +135,7 @@ def _participants(config: Config) -> Found:
         if pattern.isdigit():
             same = [name for name in sorted(bare) if name.isdigit() and int(name) == int(pattern)]
             remedy = f"Write {same[0]!r} in quotes: YAML reads it as a number." if same else remedy
-        error = InputError(f"{pattern!r} fits no participant of {config.bids_dir}.", None, remedy)
+        error = InputError(f"{pattern!r} matches no participant of {config.bids_dir}.", None, remedy)
         yield (("participants", "include", number), error)
 
 
@@ -158,14 +160,21 @@ def _decisions(plan: Plan, table: pd.DataFrame) -> Found:
             if any((Path(plan.config.bids_dir) / f"{scan}_T1w{end}").exists() for end in (".nii.gz", ".nii")):
                 log.warning("preprocess.%s: %s is not among the scans of this run.", key, scan)
                 continue
-            error = InputError(f"{scan!r} is no scan of the dataset.", None, nearest(scan, table["scan"]))
+            error = InputError(f"{scan!r} is not a scan of the dataset.", None, nearest(scan, table["scan"]))
             yield (("preprocess", key), error)
+
+
+def _name_seen(plan: Plan) -> None:
+    """Name the encoders that have seen the cohort and are left out; where they are refused, that is said elsewhere."""
+    if plan.config.evaluate.unanswerable == "skip" and (left := sorted(seen(plan.config))):
+        log.warning("These encoders were pretrained on this cohort and are left out: %s.", ", ".join(left))
 
 
 def _maps(plan: Plan, table: pd.DataFrame) -> Found:
     """Maps of another program that belong to nobody; scans without one, and missing rivals, are only named."""
     asked = (*plan.config.evaluate.baselines, *plan.config.evaluate.rivals)
-    if left := [name for name in asked if name in plan.methods.unmeasured]:
+    left = [name for name in asked if name in plan.methods.unmeasured]
+    if left := [*left, *(name for name in plan.config.evaluate.own if name not in plan.methods.own)]:
         log.warning("There are no regional measures, so that these methods are left out: %s.", ", ".join(left))
     if not plan.config.pretrain.maps or not Path(plan.config.pretrain.maps).is_dir():
         return  # the latter is said already
@@ -195,7 +204,7 @@ def _masks(plan: Plan, table: pd.DataFrame) -> Found:
     if len(without) == len(table):
         yield (place, InputError(reason, pattern.replace("{scan}", without[0]), "Correct the path."))
     else:
-        log.warning("%s: %s Scans without one fail at this step, the others go on.", dotted(place), reason)
+        log.warning("%s: %s Scans without one fail at this step, the others continue.", dotted(place), reason)
 
 
 # -- pretraining --------------------------------------------------------------------------------------------------
@@ -207,7 +216,7 @@ def _means(plan: Plan, table: pd.DataFrame) -> Found:
         return
     place, method = ("measures", "longitudinal"), plan.config.preprocess.skullstrip.method
     if method in ("mask", "none"):
-        reason = f"the masks of a participant's mean scan are found, and preprocess: skullstrip: method is {method!r}."
+        reason = f"measures: longitudinal makes masks of mean scans, but preprocess: skullstrip: method is {method!r}."
         yield (place, InputError(reason, None, "Write method: auto, or longitudinal: false."))
     try:
         _ = plan.cohort.persons
@@ -226,7 +235,7 @@ def _folds(plan: Plan, table: pd.DataFrame) -> Found:
         groups = table.drop_duplicates("participant_id")[settings.group].fillna("n/a").astype(str).nunique()
         if groups < settings.folds:
             reason = f"{plural(groups, 'value')} of {settings.group!r} cannot fill {settings.folds} folds."
-            remedy = f"Lower pretrain: folds to {groups}." if groups > 1 else "Take more people."
+            remedy = f"Lower pretrain: folds to {groups}." if groups > 1 else "Include more participants."
             error = InputError(reason, None, remedy)
             yield (("pretrain", "folds"), error)
 
@@ -242,7 +251,7 @@ def _ages(plan: Plan, table: pd.DataFrame) -> Found:
         if any(part in known_methods() and needs_age(part, settings.alpha_age) for part in parts):
             who = f"{plural(int(known), 'scan')} of the dataset {does(known, 'has', 'have')} one"
             reason = f"{method!r} trains on ages, and {who}."
-            remedy = "Name the column by bids: columns: {age: ...}, take simclr, or AnatCL with alpha_age: 0."
+            remedy = "Name the column by bids: columns: {age: ...}, use simclr, or use AnatCL with alpha_age: 0."
             yield (("pretrain", "methods", number), InputError(reason, None, remedy))
 
 
@@ -280,7 +289,9 @@ def _protocols(plan: Plan, table: pd.DataFrame) -> Found:
             continue
         values = sorted(set(table[design.column].dropna().map(canonical)))
         if design.kind == "leave-site-out" and len(values) < 2:
-            error = InputError(f"the column {design.column!r} has one value, {values[0]!r}.", None, "Take another one.")
+            error = InputError(
+                f"the column {design.column!r} has one value, {values[0]!r}.", None, "Choose another one."
+            )
             yield ((*place, "column"), error)
         for side in ("train", "test") if design.kind == "transfer" else ():
             for value in getattr(design, side):

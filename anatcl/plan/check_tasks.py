@@ -1,4 +1,4 @@
-"""Whether a dataset has the columns, the values and the people that the tasks ask for."""
+"""Whether a dataset has the columns, the values and the participants that the tasks need."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _people(place: Place, task: Task, table: pd.DataFrame) -> Told:
     except Refused as error:
         asked = table[fits_query(table, task.query)] if task.query else table
         if asked[task.target].isna().all():
-            reason = f"task {task.name}: nobody takes part ({error.reason.rstrip('.')})."
+            reason = f"task {task.name}: no participant takes part ({error.reason.rstrip('.')})."
             yield (place, InputError(reason, None, "Correct its query or its values, or leave the task out."))
             return
         log.warning("%s: task %s will be skipped: %s", dotted(place), task.name, error.reason)
@@ -79,8 +79,8 @@ def _trained(place: Place, problem: Problem) -> Told:
     """Whether those whom `train_query` leaves to be trained on have a target to learn."""
     task, labels = problem.task, problem.y[problem.trainable]
     if task.harmonise and problem.rows[task.site][problem.trainable].nunique() < 2:
-        reason = f"task {task.name}: all who are trained on are of one {task.site}: there is nothing to harmonise."
-        yield (place, InputError(reason, None, "Leave harmonise out, or name another column by site."))
+        reason = f"task {task.name}: all training rows are of one {task.site}: there is nothing to harmonise."
+        yield (place, InputError(reason, None, "Remove harmonise, or name another column by site."))
     if len(np.unique(labels)) < 2:
         what = "nobody" if not len(labels) else "participants of one class only" if problem.classes else "one target"
         reason = f"task {task.name}: train_query {task.train_query!r} leaves {what} to train on."
@@ -116,6 +116,8 @@ def _gap_groups(place: Place, task: Task, table: pd.DataFrame) -> Told:
 
 def _nobody(what: str, column: str, side: tuple[str, ...], there: list[str]) -> InputError:
     listed = f"{', '.join(there[:SHOWN])}{' ...' if len(there) > SHOWN else ''}"
-    reason = f"{what}: nobody has {' or '.join(map(repr, side[:4]))} in the column {column!r} (there: {listed})."
+    reason = (
+        f"{what}: no participant has {' or '.join(map(repr, side[:4]))} in the column {column!r} (there: {listed})."
+    )
     truth = QUOTES if {"True", "False"} & set(side) else ""
     return InputError(reason, None, f"{truth}{nearest(side[0], there)}")

@@ -1,4 +1,4 @@
-"""Who is in the cohort: the index, what a person decided about single scans, and the chunks of the aggregation."""
+"""The cohort: the index, decisions by hand about single scans, and the chunks of the aggregation."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from anatcl.spec.bids import PACKED, Options
 from anatcl.spec.config import Config
 from anatcl.spec.corrections import Corrections, read_corrections
 from anatcl.spec.layout import COHORT_PAGE, EXCLUDED_TABLES, FAILURES, INDEX, PRETRAIN, person_stem, steps
+from anatcl.spec.measures_engine import measures_engine
 from anatcl.spec.openbhb import MAPS, RELEASE, measure_files
 
 log = logging.getLogger(__name__)
@@ -120,16 +121,21 @@ class Cohort:
 
     @property
     def page(self) -> list[str]:
-        """The cohort's page; none where the dataset brings maps and no scan is preprocessed."""
+        """The cohort's page; none where the dataset has maps of its own and no scan is preprocessed."""
         return [] if self.source else [str(COHORT_PAGE)]
+
+    @functools.cached_property
+    def engine(self) -> str:
+        """Engine of the measures: the configured one, or what recipe and atlas say."""
+        return measures_engine(self.config)
 
     @property
     def steps(self) -> list[str]:
-        """Rules that work on single scans, in the order of the data; none where the dataset brings maps."""
-        return [] if self.source else steps(self.config.measures.engine)
+        """Rules that work on single scans, in the order of the data; none where the dataset has maps of its own."""
+        return [] if self.source else steps(self.engine)
 
     def files(self) -> list[str]:
-        """Files that the arrays are packed from, where the dataset brings them."""
+        """Files that the arrays are packed from, where they come from the dataset."""
         if self.source == MAPS:
             return [str(path) for path in find_maps(self.taken, self.scans).values()]
         if self.source == PACKED:
@@ -137,7 +143,7 @@ class Cohort:
         return list(self.images.values())
 
     def measure_files(self) -> list[str]:
-        """Files that the measures are taken from, where the dataset brings them; those that are there."""
+        """Files that the measures are taken from, where they come from the dataset; those that are there."""
         if self.source == MAPS:
             return []
         root = Path(self.root)
@@ -159,7 +165,7 @@ class Cohort:
 
     @functools.cached_property
     def broken(self) -> list[str]:
-        """Stems of persons' templates that could not be made in an earlier pass."""
+        """Stems of participants' mean scans that could not be made in an earlier pass."""
         if not self.config.measures.longitudinal:
             return []
         ours = set(map(person_stem, self.index["scan"]))
@@ -193,12 +199,12 @@ class Cohort:
         scans = sorted(set(self.index["scan"]) - set(left_out))
         if not scans:
             remedy = f"Read {INDEX / 'excluded.tsv'} and {FAILURES}."
-            raise InputError("there is no scan to work on.", self.config.bids_dir, remedy)
+            raise InputError("there is no scan to process.", self.config.bids_dir, remedy)
         return scans
 
     @functools.cached_property
     def persons(self) -> dict[str, list[str]]:
-        """Scans by the stem of their person's template; empty without ``measures: longitudinal``.
+        """Scans by the stem of their participant's mean scan; empty without ``measures: longitudinal``.
 
         A person has one who has several scans, unless making it failed before: then each scan goes its own way.
 
@@ -214,7 +220,7 @@ class Cohort:
             found.setdefault(person_stem(scan), []).append(scan)
         if taken := sorted(set(found) & set(self.index["scan"])):
             raise InputError(
-                f"measures: longitudinal: true makes an image of the name {taken[0]}, and a raw scan has it.",
+                f"measures: longitudinal: true makes an image named {taken[0]}, and a raw scan has that name.",
                 self.image(taken[0]),
                 "Rename the scan, or exclude it (participants: exclude).",
             )
@@ -228,7 +234,7 @@ class Cohort:
 
     @functools.cached_property
     def chunks(self) -> dict[str, list[str]]:
-        """Scans by chunk. A participant's chunk depends on his name alone, so that a new one moves nobody else."""
+        """Scans by chunk. A participant's chunk depends on the name alone, so that a new one does not move others."""
         count = 2 ** max(0, math.ceil(math.log2(len(self.scans) / self.config.measures.chunk)))
         width = len(str(count - 1))
         found: dict[str, list[str]] = {}
@@ -261,7 +267,7 @@ class Cohort:
 
     @functools.cached_property
     def corrections(self) -> Corrections:
-        """What a person decided about single scans."""
+        """Decisions by hand about single scans."""
         return read_corrections(self.config.preprocess.corrections)
 
     def given_mask(self, scan: str) -> list[str]:

@@ -10,7 +10,7 @@ from anatcl.spec.check import Place
 
 
 def lacking(place: Place, column: str, table: pd.DataFrame, who: str = "") -> list[tuple[Place, InputError]]:
-    """What is wrong with a column that is needed: it is not there, or nobody has a value.
+    """What is wrong with a needed column: it does not exist, or no scan has a value.
 
     Parameters
     ----------

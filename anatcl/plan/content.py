@@ -20,7 +20,7 @@ from anatcl.spec.template import IMAGES, load_spec
 
 @functools.cache
 def atlas_content(name: str) -> str:
-    """Digest of an atlas: what its YAML says, its table of regions, its images."""
+    """Digest of an atlas: its YAML file, its table of regions, its images."""
     atlas, path = load_atlas_file(name)
     files = [image_file(image, path) or Path() for image in atlas.images()]
     files += [beside(path, atlas.regions)] if atlas.regions else []
@@ -31,7 +31,7 @@ def atlas_content(name: str) -> str:
 
 @functools.cache
 def template_content(name: str) -> str:
-    """Digest of a template: what its YAML says and the images that it names."""
+    """Digest of a template: its YAML file and the images that it names."""
     spec = load_spec(name)
     said = {key: value for key, value in spec.items() if key not in (*IMAGES, "citation")}
     return _digest([said, {key: file_content(Path(spec[key])) for key in IMAGES if spec.get(key)}])
@@ -43,7 +43,7 @@ def task_content(task: Any) -> str:
 
 
 def encoder_content(encoder: Encoder) -> str:
-    """Digest of the files of an encoder that the user brings: weights, list of people, files of classes."""
+    """Digest of the files of an outside encoder: weights, list of participants, files of classes."""
     files = [*_weights(encoder), *([encoder.participants] if encoder.participants else [])]
     files += [text.rpartition(":")[0] for text in (encoder.architecture, encoder.adapter) if ".py:" in text]
     return _digest([file_content(Path(file)) for file in files])

@@ -64,7 +64,8 @@ def linked(values: Mapping[str, Any]) -> dict[str, Any]:
     found = _changed(found, ("evaluate", "tasks"), lambda tasks: [_file(f"task-{_stem(t)}", t) for t in tasks])
     found = _changed(found, ("evaluate", "encoders"), _encoders)
     found = _changed(found, ("pretrain", "encoder"), lambda text: class_path(text, lambda f: _file("network", f)))
-    found = _changed(found, ("pretrain", "own"), _losses)
+    found = _changed(found, ("pretrain", "own"), lambda items: _own("loss", items))
+    found = _changed(found, ("evaluate", "own"), lambda items: _own("baseline", items))
     found = _changed(found, ("pretrain", "arrays"), lambda text: text if text == RELEASE else str(link("arrays", text)))
     return _changed(found, ("evaluate", "features"), _tables)
 
@@ -135,9 +136,9 @@ def _encoders(encoders: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _losses(losses: Mapping[str, Any]) -> Any:
-    """Losses of the user's own whose files are reached through links."""
-    return own_paths(losses, lambda file: _file(f"loss-{Path(file).stem}", file))
+def _own(kind: str, items: Mapping[str, Any]) -> Any:
+    """Losses or baselines of the user's own whose files are reached through links."""
+    return own_paths(items, lambda file: _file(f"{kind}-{Path(file).stem}", file))
 
 
 def _stem(task: Any) -> str:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+from pathlib import Path
 
+from anatcl.base.named import plugins
 from anatcl.plan.content import file_content
+from anatcl.spec.baselines import GROUP, OwnBaseline
 from anatcl.spec.check_arrays import unmeasured
+from anatcl.spec.check_seen import seen
 from anatcl.spec.config import Config
 from anatcl.spec.layout import ARRAYS, EVALUATE, MEASURES_TABLE, PERTURBED, PREPROCESS, PRETRAIN
 from anatcl.spec.names import TUNED, UNTRAINED
@@ -53,29 +57,39 @@ class Methods:
 
     @functools.cached_property
     def rivals(self) -> list[str]:
-        """Linear rivals of the encoders, fitted on the volumes of the same people."""
+        """Linear voxel baselines, fitted on the volumes of the encoders' training participants."""
         wanted = self.config.evaluate.rivals if self.encoders else ()
         return [name for name in wanted if name not in self.unmeasured]
 
     @functools.cached_property
     def unmeasured(self) -> frozenset[str]:
-        """Baselines and rivals that are left out, since nothing is measured and no measures are given."""
+        """Baselines that are left out, since nothing is measured and no measures are given."""
         return unmeasured(self.config)
 
     @property
     def baselines(self) -> list[str]:
-        """Simple methods whose features are measures."""
+        """Simple methods whose features are measures, shipped or of an installed package."""
         return [name for name in self.config.evaluate.baselines if name not in self.unmeasured]
+
+    @functools.cached_property
+    def own(self) -> dict[str, OwnBaseline]:
+        """Baselines of the user's own by name: those of installed packages that are asked for, and the configured."""
+        offered = plugins(GROUP)
+        asked = {n: OwnBaseline(baseline=offered[n]) for n in self.config.evaluate.baselines if n in offered}
+        every = asked | self.config.evaluate.own
+        return {name: one for name, one in every.items() if one.columns not in self.unmeasured}
 
     @functools.cached_property
     def tables(self) -> list[str]:
         """Methods without an encoder, whose features are a table: baselines, then other tools' features."""
-        return [*self.baselines, *self.config.evaluate.features]
+        shipped = [name for name in self.baselines if name not in plugins(GROUP)]
+        return [*shipped, *self.own, *self.config.evaluate.features]
 
-    @property
+    @functools.cached_property
     def brought(self) -> list[str]:
-        """Encoders that the user brings."""
-        return list(self.config.evaluate.encoders)
+        """Outside encoders, without those that were pretrained on this cohort."""
+        known = seen(self.config)
+        return [name for name in self.config.evaluate.encoders if name not in known]
 
     @functools.cached_property
     def tuned(self) -> list[str]:
@@ -94,7 +108,7 @@ class Methods:
         return [*self.probed, *self.tuned, *self.tables]
 
     def members(self, name: str) -> list[int]:
-        """Numbers of the encoders of a method that the user brings."""
+        """Numbers of the encoders of a method of outside encoders."""
         return list(range(self.config.evaluate.encoders[name].members))
 
     def embeddings(self, name: str) -> list[str]:
@@ -134,7 +148,7 @@ class Methods:
         )
 
     def encoder_files(self, name: str) -> list[str]:
-        """Files that say whom the encoders of a probed method have seen."""
+        """Files that list the training participants of a probed method's encoders."""
         if name in self.brought:
             return [str(EVALUATE / name / f"seed-{k}" / "model.json") for k in self.members(name)]
         home = EVALUATE if name in self.rivals else PRETRAIN
@@ -151,7 +165,7 @@ class Methods:
 
     @property
     def left_out(self) -> list[str]:
-        """Tables of the scans whose map an encoder that the user brings could not take."""
+        """Tables of the scans whose map an outside encoder could not take."""
         members = [(name, k) for name in self.brought for k in self.members(name)]
         return [str(EVALUATE / name / f"seed-{k}" / "excluded.tsv") for name, k in members]
 
@@ -161,18 +175,18 @@ class Methods:
 
     @property
     def final(self) -> list[str]:
-        """Encoders that are trained on everybody, for use elsewhere."""
+        """Encoders that are trained on all participants, for use elsewhere."""
         wanted = self.config.pretrain.final if self.encoders else ()
         return [str(PRETRAIN / name / "final" / "encoder.safetensors") for name in wanted]
 
     def maps_flags(self, template: str) -> list[str]:
-        """Where an encoder that the user brings finds the cohort's maps: files, or the packed arrays."""
+        """Where an outside encoder finds the cohort's maps: files, or the packed arrays."""
         if self.config.pretrain.arrays or self.config.pretrain.maps:
             return ["--arrays", str(ARRAYS)]
         return ["--maps-dir", str(PREPROCESS), "--template", template]
 
     def tuning_flags(self, name: str, template: str) -> list[str]:
-        """Which volumes, and which encoder where the user brings it, a fine-tuning starts from."""
+        """Which volumes, and which outside encoder, if any, a fine-tuning starts from."""
         given = self.config.evaluate.encoders.get(self.untuned(name))
         if given is None:
             return ["--arrays", str(ARRAYS)]
@@ -180,7 +194,7 @@ class Methods:
 
     @property
     def audited(self) -> list[str]:
-        """Files that say whom any encoder of the run has seen."""
+        """Files that list the training participants of every encoder of the run."""
         return [file for name in self.probed for file in self.encoder_files(name)]
 
     @property
@@ -189,7 +203,7 @@ class Methods:
         return [self.folder(name) for name in self.probed]
 
     def known_flag(self) -> list[str]:
-        """``--known-overlaps FILE`` where an encoder that the user brings has a cohort to look for."""
+        """``--known-overlaps FILE`` where an outside encoder has a cohort to look for."""
         name = self.config.evaluate.known_overlaps if self.brought else ""
         return ["--known-overlaps", name] if name else []  # by name: the path of a shipped file is this machine's
 
@@ -206,5 +220,15 @@ class Methods:
 
     def columns(self, name: str) -> str:
         """Which columns of its table are the features of a method without an encoder."""
-        given = self.config.evaluate.features.get(name)
+        given = self.own.get(name) or self.config.evaluate.features.get(name)
         return given.columns if given else name
+
+    def own_flag(self, name: str) -> list[str]:
+        """``--own JSON`` where a method is a baseline of the user's own."""
+        return ["--own", self.own[name].as_text()] if name in self.own else []
+
+    def table_content(self, name: str) -> str:
+        """Digest of what a user gives for a method without an encoder: a table of features, or the file of a class."""
+        if name in self.own:
+            return file_content(Path(self.own[name].baseline.rpartition(":")[0]))
+        return file_content(Path(self.table(name))) if name in self.config.evaluate.features else ""

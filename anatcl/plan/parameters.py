@@ -25,7 +25,7 @@ class Imaging:
     config : Config
         The configuration.
     cohort : Cohort
-        Whom a person decided about.
+        Decisions by hand about single scans.
     """
 
     def __init__(self, config: Config, cohort: Cohort) -> None:
@@ -34,7 +34,7 @@ class Imaging:
 
     @functools.cached_property
     def template(self) -> str:
-        """Name of the template, as it stands in file names."""
+        """Name of the template, as used in file names."""
         return str(load_spec(self.config.preprocess.template)["name"])
 
     @functools.cached_property
@@ -44,7 +44,7 @@ class Imaging:
 
     @functools.cached_property
     def atlas(self) -> str:
-        """Name of the atlas, as it stands in file names."""
+        """Name of the atlas, as used in file names."""
         return label(self.config.measures.atlas)
 
     @functools.cached_property
@@ -70,7 +70,7 @@ class Imaging:
         stem : str
             Pattern of the scan's folder and name.
         """
-        if self.config.measures.engine != "surface":
+        if self.cohort.engine != "surface":
             return []
         return [
             *(f"{stem}_hemi-{h}_{ending}.gii" for h in "LR" for ending in SURFACE_FILES),
@@ -79,19 +79,19 @@ class Imaging:
 
     def surface_pictures(self, stem: str) -> list[str]:
         """Numbers and picture of a scan's surfaces; none with the engine volume."""
-        if self.config.measures.engine != "surface":
+        if self.cohort.engine != "surface":
             return []
         return [f"{stem}_{SURFACE_NUMBERS}", f"{stem}_{SURFACE_PICTURE}"]
 
     def label_files(self, stem: str) -> list[str]:
         """The labels of the vertices that `measure` writes; none with the engine volume."""
-        if self.config.measures.engine != "surface":
+        if self.cohort.engine != "surface":
             return []
         return [f"{stem}_hemi-{h}_atlas-{self.atlas}_dseg.label.gii" for h in "LR"]
 
     def surface_flags(self, scan: str, stem: str) -> list[str]:
         """Flags of `measure` for the engine surface; none with the engine volume."""
-        if self.config.measures.engine != "surface":
+        if self.cohort.engine != "surface":
             return []
         accepted = scan in {*self.config.preprocess.accept, *self.cohort.corrections.accept}
         told = {"limits": self.config.measures.surface_qc, "accept": [scan] if accepted else []}
@@ -117,7 +117,7 @@ class Imaging:
         return [] if own else self._of_person(scan, ends)
 
     def transforms_of_person(self, scan: str) -> list[str]:
-        """What `register` takes over: alignment, affine, forward and inverse composite; or nothing."""
+        """Transforms that `register` reuses: alignment, affine, forward and inverse composite; or nothing."""
         there = f"from-T1w_to-{self.template}"
         ends = (f"{there}_desc-affine_xfm.mat", f"{there}_mode-image_xfm.h5")
         return self._of_person(scan, (*ends, f"from-{self.template}_to-T1w_mode-image_xfm.h5"))

@@ -1,1 +1,1 @@
-"""From a raw T1w scan to masks, tissue maps, transforms and quality numbers, through nipype and ANTs."""
+"""From a raw T1w scan to masks, tissue maps, transforms and image-quality metrics, through nipype and ANTs."""

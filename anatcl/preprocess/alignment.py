@@ -57,7 +57,7 @@ class Pose:
 
 
 def find_pose(scan: Volume, head: NDArray, template: Volume, icv: NDArray, scalp_mm: float = 0.0) -> NDArray:
-    """Find the matrix that carries template points to scan points (RAS, mm), shape (4, 4).
+    """Find the matrix from template points to scan points (RAS, mm), shape (4, 4).
 
     Parameters
     ----------
@@ -84,7 +84,9 @@ def find_pose(scan: Volume, head: NDArray, template: Volume, icv: NDArray, scalp
         score.turn(turn)
         pose = _descend(score, start)
         if score(pose) > best:
-            log.warning("the header seems to be wrong about the head's orientation; the image is believed")
+            log.warning(
+                "the head's orientation in the header seems to be wrong; the orientation found in the image is used"
+            )
             best, matrix = score(pose), np.linalg.inv(turn) @ pose.matrix(centre)
     return matrix
 
@@ -204,7 +206,7 @@ def _leave_room(score: _Score, pose: Pose, guess: tuple[float, float, float], ro
     found = _search(inside, guess, pitches=(-12, 0, 12), sizes=(0.84, 0.94))
     if room.lacks(found) > SCALP_SHARE:
         return pose
-    log.info("the cranium reached into the scalp; a smaller one fits")
+    log.info("the estimated cranium reached into the scalp; a smaller one is used")
     return found
 
 

@@ -108,7 +108,7 @@ class Workspace:
             try:
                 result = node.run(cwd=str(self.folder))
             except FileNotFoundError as error:  # nipype looks for the outputs before anybody saw the exit status
-                raise RuntimeError(f"{interface} made no result: {self._last_words()}") from error
+                raise RuntimeError(f"{interface} wrote no result: {self._last_words()}") from error
             if result.runtime.returncode != 0:
                 raise RuntimeError(f"{interface} ended with {result.runtime.returncode}: {self._last_words()}")
         self.calls.append({"interface": interface, "command": _readable(command), "seconds": time.monotonic() - start})
@@ -122,7 +122,7 @@ class Workspace:
         return "\n".join(words[-lines:])
 
     def apply(self, moving: str, reference: str, transforms: list[str], output: str, **options: Any) -> Volume:
-        """Carry `moving` onto the grid of `reference` in one interpolation (default: linear)."""
+        """Warp `moving` onto the grid of `reference` in one interpolation (default: linear)."""
         options = {"interpolation": "Linear", "invert_transform_flags": [False] * len(transforms)} | options
         self.run(
             "ApplyTransforms",
@@ -153,7 +153,7 @@ def apply_transforms(
     threads: int = 1,
     seed: int = 0,
 ) -> None:
-    """Carry an image file onto the grid of another one in one interpolation.
+    """Warp an image file onto the grid of another one in one interpolation.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from anatcl.preprocess.template import Template
 
 # Names of the nipreps convention that BIDS does not define, and tables of the cohort.
 IGNORED = ("template", "chunks", "qc.tsv", "excluded.tsv", "**/*_xfm.*", "**/*_desc-qc.*")
-TEXT = "Masks, transforms and tissue maps of T1-weighted scans. `qc.tsv` holds the quality numbers of all scans."
+TEXT = "Masks, transforms and tissue maps of T1-weighted scans. `qc.tsv` holds the image-quality metrics of all scans."
 
 
 def describe(template_dir: str | Path, out: str | Path) -> None:

@@ -78,7 +78,7 @@ def without_spikes(data: NDArray) -> NDArray:
 
 
 def refuse_lost_slices(scan: Volume, threshold: float, path: str | Path) -> None:
-    """Raise where slices amid the head are empty.
+    """Raise where slices inside the head are empty.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def refuse_lost_slices(scan: Volume, threshold: float, path: str | Path) -> None
         lost = np.flatnonzero((area < LOST * sides) & (sides > 0.25 * area.max()))
         if len(lost):
             where = f"slices {lost[0]} to {lost[-1]}" if len(lost) > 1 else f"slice {lost[0]}"
-            reason = f"slices amid the head are empty: {len(lost)} of {len(area)} along axis {axis + 1} ({where})."
+            reason = f"slices inside the head are empty: {len(lost)} of {len(area)} along axis {axis + 1} ({where})."
             raise InputError(reason, path, "Convert the scan again from its DICOM files, or leave it out.")
 
 

@@ -65,7 +65,7 @@ def fractions(
     Raises
     ------
     InputError
-        The scan holds values that are not finite, has no white or no grey matter, or is no T1w contrast.
+        The scan holds values that are not finite, has no white or no grey matter, or is not a T1w contrast.
     """
     spacing = np.asarray(spacing, float)
     level, noise = _check(image, brain, posteriors)
@@ -103,7 +103,7 @@ def _check(image: NDArray, brain: NDArray, posteriors: NDArray) -> tuple[float, 
             raise InputError(f"there is hardly any {name} matter in the brain mask.", remedy=cure)
     grey, white = (float(np.median(image[where])) for where in sure.values())
     if not 0 < grey < white:
-        raise InputError("grey matter is not darker than white matter: this is no T1w contrast.", remedy=cure)
+        raise InputError("grey matter is not darker than white matter: this is not a T1w contrast.", remedy=cure)
     return white, noise_level(image / white, ndimage.binary_erosion(posteriors[WHITE] > 0.5) & brain)
 
 

@@ -1,6 +1,6 @@
-"""Limits on quality numbers: who goes on to the cohort tables, and who is left out, with the number that failed.
+"""Limits on image-quality metrics: which scans enter the cohort tables, and which are left out and why.
 
-The gate stands at aggregation: a scan that fails keeps all its files, and one line of configuration takes it back.
+The limits apply at aggregation: a scan that fails keeps all its files, and one line of configuration keeps it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ SUFFIX = "_desc-qc.json"
 
 
 def decide(scan: str, numbers: Mapping[Any, Any], rules: Mapping[str, Any]) -> str:
-    """Why a scan is left out; an empty text when it stays. A person's word beats the numbers."""
+    """Why a scan is left out; an empty text when it stays. A decision by hand overrides the metrics."""
     if scan in rules["reject"]:
-        return "rejected by hand"
+        return "rejected after visual inspection"
     return "" if scan in rules["accept"] else "; ".join(broken_limits(numbers, rules["limits"]))
 
 
@@ -38,7 +38,7 @@ def join(inputs: Sequence[Path], root: Path) -> pd.DataFrame:
 
 
 def gate_cohort(chunks: Sequence[Path], rules: Mapping[str, Any], out: str | Path, out_excluded: str | Path) -> None:
-    """Join the chunks' numbers, and write who is left out.
+    """Join the chunks' metrics, and write which scans are left out.
 
     Parameters
     ----------
@@ -66,5 +66,5 @@ def _excluded(scan: str, reason: str, root: Path) -> dict[str, str]:
         "stage": "preprocess qc",
         "reason": reason,
         "file": str(root / f"{scan}_desc-qc.png"),
-        "remedy": f"Look at the picture; 'preprocess: accept: [{scan}]' takes the scan back.",
+        "remedy": f"Look at the picture; 'preprocess: accept: [{scan}]' keeps the scan.",
     }

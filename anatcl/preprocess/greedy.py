@@ -1,4 +1,4 @@
-"""Deformable registration by greedy (``picsl-greedy``), for those who need cross-correlation in less time than ANTs'.
+"""Deformable registration by greedy (``picsl-greedy``), for cross-correlation in less time than with ANTs.
 
 Same metric (NCC), one-sided instead of symmetric; the transforms are written as ITK composites, so that
 antsApplyTransforms and every later step read them as they read ANTs'. An optional package:
@@ -49,7 +49,7 @@ def version() -> str:
 def command(
     fixed: str, moving: str, settings: dict[str, Any], prefix: str, mask: str, threads: int = 1, seed: int = 0
 ) -> str:
-    """Words of greedy for one registration; the program beside it writes the affine as ``affine.mat``."""
+    """Arguments of greedy for one registration; the program beside it writes the affine as ``affine.mat``."""
     radius = "x".join([str(settings["radius"])] * 3)
     levels = "x".join(str(n) for n in settings["iterations"])
     update, total = settings["smoothing_vox"]

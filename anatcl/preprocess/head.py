@@ -2,7 +2,7 @@
 
 Templates packaged with libraries hold the brain alone, while a scan to be skull-stripped holds a head. The head made
 here gives an affine registration the surfaces it needs to hold on to: a dark skull, a bright scalp, eyes, air cavities,
-a face and a neck. Anatomy outside the brain is placed by landmarks in ICBM152 millimetres, carried to the given brain
+a face and a neck. Anatomy outside the brain is placed by landmarks in ICBM152 millimetres, mapped to the given brain
 by the two bounding boxes. Only numpy and scipy are needed (nibabel to read the packaged maps).
 """
 

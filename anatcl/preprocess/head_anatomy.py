@@ -1,6 +1,6 @@
 """Where the parts of a head lie around a brain: intracranial space, skull, scalp, face, neck.
 
-Landmarks are written in ICBM152 millimetres and carried to any brain by the two bounding boxes.
+Landmarks are written in ICBM152 millimetres and mapped to any brain by the two bounding boxes.
 """
 
 from __future__ import annotations

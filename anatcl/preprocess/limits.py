@@ -1,4 +1,4 @@
-"""Limits on quality numbers, as sentences about those that are broken."""
+"""Limits on image-quality metrics, as sentences about those that are broken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quality numbers that the masks alone give: the skull-strip looks at them before `qc` does."""
+"""Image-quality metrics that the masks alone give: the skull-strip looks at them before `qc` does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anatcl.preprocess.geometry import bounding_box
 
 
 def second_opinion(facts: Mapping[str, Any]) -> dict[str, float]:
-    """The quality number ``mask_dice`` out of what a mask's sidecar says; empty where there was no second opinion."""
+    """The image-quality metric ``mask_dice`` from a mask's sidecar; empty where there was no second mask."""
     return {"mask_dice": facts["SecondOpinion"]["Dice"]} if "SecondOpinion" in facts else {}
 
 

@@ -1,6 +1,6 @@
-"""An unbiased template of one person: the mean of the scans, halfway between them, and how each scan lies to it.
+"""An unbiased template of one participant: the mean of the scans, halfway between them, and their rigid transforms.
 
-Masks and registration are made once, on the template, and carried to every scan by a rigid transform: what then differs
+Masks and registration are made once, on the template, and moved to every scan by a rigid transform: what then differs
 between two scans is the scans, not two searches for the skull and two warps. No scan is the reference, and each is
 interpolated once, so none is smoother than the others (Reuter M et al., *Within-subject template estimation for
 unbiased longitudinal image analysis*, NeuroImage 61, 2012; the alignment here is by ANTs and mutual information).
@@ -42,7 +42,7 @@ def person_template(
     threads: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write the mean of a person's scans in the middle of their positions.
+    """Write the mean of a participant's scans in the middle of their positions.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def person_align(
     threads: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write how one scan lies to its person's template, by the brain alone.
+    """Write the rigid transform between a scan and its participant's template, from the brain alone.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def _first(scans: Sequence[Volume], masks: Sequence[NDArray], template: Template
 
 
 def _rigid_part(matrix: NDArray) -> NDArray:
-    """The nearest rotation of a matrix; the middle of the head (RAS origin's image) stays where it was carried."""
+    """The nearest rotation of a matrix; the middle of the head (RAS origin's image) stays where it was moved."""
     u, _, v = np.linalg.svd(matrix[:3, :3])
     found = matrix.copy()
     found[:3, :3] = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ v))]) @ v
@@ -147,9 +147,9 @@ def _to_middle(moves: Sequence[NDArray], images: Sequence[str | Path]) -> list[N
         relative = move[:3, :3] @ moves[0][:3, :3].T
         if np.degrees(np.arccos(np.clip((np.trace(relative) - 1) / 2, -1, 1))) > TURNED:
             raise InputError(
-                f"its head is turned by more than {TURNED:g} degrees against another scan of the same participant.",
+                f"its head is turned by more than {TURNED:g} degrees relative to another scan of the same participant.",
                 image,
-                "Mend the header of that scan, or write measures: longitudinal: false.",
+                "Correct the header of that scan, or write measures: longitudinal: false.",
             )
     moves = [move @ np.linalg.inv(moves[0]) for move in moves]
     for _ in range(10):

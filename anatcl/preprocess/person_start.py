@@ -1,4 +1,4 @@
-"""What a scan takes from its person's template: masks and a pose, then transforms."""
+"""What a scan takes from its participant's mean scan: masks and a pose, then transforms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anatcl.preprocess.ants import Workspace
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What a scan begins with where it has a person's template.
+    """What a scan begins with where its participant has a mean scan.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Start:
 
 @dataclasses.dataclass(frozen=True)
 class Carried:
-    """Transforms of a person's template, which its scans take over.
+    """Transforms of a participant's mean scan, which its scans reuse.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Is what lies inside a mask a brain: does the template's tissue explain its intensities.
+"""Plausibility of a brain mask: whether the template's tissues explain its intensities.
 
 A bottle of water, an empty shell or noise can be given a mask of a brain's size and place. What they lack is a brain's
 inside: ventricles, deep grey and white matter where the template, by its affine alone, has them. So intensities are
@@ -103,5 +103,5 @@ def refuse_phantom(
     """
     share = tissue_share(scan, mask, matrix, template)
     if share < LEAST:
-        reason = f"no plausible brain was found (the template's tissues explain {share:.0%} of what is in its place)."
+        reason = f"no plausible brain was found (the template's tissues explain {share:.0%} of its intensities)."
         raise InputError(reason, path, remedy)

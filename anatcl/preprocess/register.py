@@ -16,7 +16,7 @@ from anatcl.preprocess.person_start import Carried
 from anatcl.preprocess.template import Template
 from anatcl.spec.recipe import load_recipe
 
-FROM_PERSON = "the person's template"
+FROM_PERSON = "the participant's template"
 METRIC_MM = 8.0  # the metric is computed this far around the template's brain
 
 
@@ -43,7 +43,7 @@ def register(
     start : path
         Affine (template to scan) found by the skull-strip.
     out_affine : path
-        ITK affine that carries the scan to the template (``.mat``).
+        ITK affine from scan to template (``.mat``).
     out_forward, out_inverse : path
         Composite transforms ``.h5``: scan to template, template to scan.
     settings : dict
@@ -101,14 +101,14 @@ def carry_over(
     threads: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write the transforms of a scan whose person's template is registered: those, and how the scan lies to it.
+    """Write the transforms of a scan from those of its participant's mean scan and its rigid transform.
 
     Parameters
     ----------
     image : path
         Bias-corrected scan.
     person : Carried
-        Transforms of the person's template.
+        Transforms of the participant's template.
     out_affine, out_forward, out_inverse : path
         As :func:`register` writes them.
     """

@@ -21,7 +21,7 @@ class Ask:
     Attributes
     ----------
     compare : str
-        ``deepbet``: the overlap of both intracranial masks becomes a quality number; ``none``.
+        ``deepbet``: the overlap of both intracranial masks becomes an image-quality metric; ``none``.
     retry : str
         ``deepbet``: it makes the masks where no plausible brain was found, or `limits` are broken; ``none``.
     limits : mapping
@@ -54,7 +54,7 @@ def broken(brain: NDArray, icv: NDArray, scan: Volume, facts: Mapping[str, Any],
     facts : mapping
         With ``SecondOpinion`` where there was one.
     limits : mapping
-        Name of a quality number to (lowest, highest).
+        Name of an image-quality metric to (lowest, highest).
     """
     millilitres = scan.voxel_volume / 1000
     numbers = {

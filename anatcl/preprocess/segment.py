@@ -151,7 +151,7 @@ def tissue_maps(
     template: Template,
     settings: dict[str, Any],
 ) -> tuple[dict[str, NDArray], dict[str, Any]]:
-    """The maps that ``method`` asks for, and what the sidecar says of them."""
+    """The maps for ``method``, and their sidecar entries."""
     if settings.get("method", "fractions") == "posterior":
         return posteriors, {"TissueMethod": "posterior"}
     if settings["rounds"] == 1 and settings.get("n4"):
@@ -219,7 +219,7 @@ def jacobian_map(room: Workspace, moving: str, grid: str, transform: str) -> NDA
     ----------
     room : Workspace
     moving, grid, transform : str
-        Names in the workspace: an image that is carried, the grid it is carried to, the transform.
+        Names in the workspace: an image to warp, the grid to warp it to, the transform.
     """
     room.run(
         "ApplyTransforms",

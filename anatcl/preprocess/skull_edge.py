@@ -1,10 +1,10 @@
-"""Where the skull begins in the very scan: the carried masks' edges moved to what the intensities say.
+"""Where the skull begins in the scan itself: the edges of the warped masks, moved to the edges seen in the intensities.
 
 A template's intracranial mask lands within a few millimetres of the inner table of the skull; the scan itself shows
 where CSF meets bone. Every level is taken from the scan, none is a constant of a scanner:
 
-- The shell around the carried mask holds bone, fluid and brighter things (`shell_levels`).
-- CSF that lies outside the carried mask, thick as it is over the vertex of older people, is joined to it; marrow and
+- The shell around the warped mask holds bone, fluid and brighter things (`shell_levels`).
+- CSF that lies outside the warped mask, thick as it is over the vertex of older people, is joined to it; marrow and
   scalp are not, since they are brighter and have bone before them (`with_fluid`).
 - The edge then moves to where the intensity is `EDGE` of the way from bone to what lies inside, both measured nearby;
   distance to the edge is weighed against it (`moved`).
@@ -23,7 +23,7 @@ from scipy import ndimage
 from anatcl.images import Volume
 from anatcl.preprocess.geometry import close_mm, dilate_mm, erode_mm, largest_component
 
-# The carried edge is that far off at most where fluid lies beyond it; what is joined is thicker than `SKIN_MM`.
+# The warped edge is that far off at most where fluid lies beyond it; what is joined is thicker than `SKIN_MM`.
 FLUID_MM, SKIN_MM, OPEN_MM = 8.0, 3.0, 4.0
 AWAY_MM = 2.5  # from what is brighter than fluid: between bone and marrow a voxel looks like fluid
 LOW = 0.3  # share of the way from bone to fluid at which fluid begins
@@ -42,19 +42,19 @@ PEEL_MM, RIM_MM, CLOSE_MM = 2.0, 2.0, 6.0
 
 
 def to_inner_table(scan: Volume, icv: NDArray) -> NDArray:
-    """Move the edge of a carried intracranial mask to the inner table of the skull.
+    """Move the edge of a warped intracranial mask to the inner table of the skull.
 
     Parameters
     ----------
     scan : Volume
         Bias-corrected scan; a factor on its intensities changes nothing.
     icv : ndarray of bool, shape (X, Y, Z)
-        Carried mask.
+        Warped mask.
 
     Returns
     -------
     ndarray of bool, shape (X, Y, Z)
-        One component without holes; the carried mask where nothing lies inside or outside of it.
+        One component without holes; the warped mask where nothing lies inside or outside of it.
     """
     distance = signed_distance(icv, scan)
     levels = shell_levels(scan.data, distance)
@@ -72,12 +72,12 @@ class Levels:
 
 
 def shell_levels(data: NDArray, distance: NDArray) -> Levels | None:
-    """Levels in the shell around the carried edge, from the scan alone.
+    """Levels in the shell around the warped edge, from the scan alone.
 
     Parameters
     ----------
     data, distance : ndarray of shape (X, Y, Z)
-        Intensities; signed distance (mm) to the carried edge, negative inside.
+        Intensities; signed distance (mm) to the warped edge, negative inside.
     """
     brain = means_of_three(data[distance < -3])
     if brain is None:

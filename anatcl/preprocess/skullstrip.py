@@ -1,10 +1,10 @@
 """Brain mask and intracranial mask of one scan.
 
 ``ants``: a robust start, affine and a coarse SyN on the template's head inside the dilated intracranial region; the
-template's two masks carried to the scan in one interpolation; the intracranial mask moved to the inner table of the
+template's two masks warped to the scan in one interpolation; the intracranial mask moved to the inner table of the
 skull by intensity, the brain mask to the tissue classes (Atropos) and the CSF around them, by largest component and
 closing in the manner of antsBrainExtraction. ``deepbet``: the intracranial mask by a network, the brain mask as there.
-``mask``: a mask that somebody else made. ``none``: the scan is already stripped.
+``mask``: a mask made elsewhere. ``none``: the scan is already stripped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from anatcl.preprocess.template import Template
 
 # Linear scale between two adult heads; outside it the affine has collapsed.
 SCALE_LIMITS = (0.6, 1.6)
-CORE_MM = 3.0  # so deep in the carried brain mask all is brain, dark lesions too
+CORE_MM = 3.0  # so deep in the warped brain mask all is brain, dark lesions too
 SPACE = 50_000_000  # bytes free, below which a program may have failed for want of it
 
 
@@ -202,7 +202,7 @@ def _found(room: Workspace, scan: Volume, template: Template, settings: dict[str
 
 
 def by_template(room: Workspace, scan: Volume, template: Template, settings: dict[str, Any]) -> Masks:
-    """Masks carried from the template by registration, then refined."""
+    """Masks warped from the template by registration, then refined."""
     head, icv = template.volume("head"), template.volume("icv_mask")
     matrix = find_pose(scan, head_mask(scan), head, icv.data > 0.5, SCALP_MM)
     near = dilate_mm(icv.data > 0.5, icv, 12.0).astype(np.float32)
@@ -239,7 +239,7 @@ def refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iteratio
     Parameters
     ----------
     brain, icv : ndarray of bool, shape (X, Y, Z)
-        Carried masks.
+        Warped masks.
     iterations : int
         Atropos iterations.
 
@@ -252,7 +252,7 @@ def refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iteratio
     cut = crop(scan, box)
     cranium = to_inner_table(cut, icv[box])
     classes = tissue_classes(room, cut, icv[box], iterations)
-    # The core of the carried mask is brain, whatever the classes say.
+    # The core of the warped mask is brain, whatever the classes say.
     core = erode_mm(brain[box], cut, CORE_MM) & cranium
     found = brain_within(np.where(core, 3, classes), cranium, cut), cranium
     masks = np.zeros((2, *icv.shape), bool)

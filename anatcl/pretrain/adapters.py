@@ -32,7 +32,7 @@ def sample_of(image: Path, mask: Path | None, affine: Path | None) -> dict[str, 
         loaded.get_fdata(dtype=np.float32)  # a damaged file is found here, not in the model
         brain = nib.load(mask) if mask is not None and mask.is_file() else None
     except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise InputError(f"the map cannot be read ({error}).", file=image, remedy="Make it anew.") from error
+        raise InputError(f"the map cannot be read ({error}).", file=image, remedy="Make it again.") from error
     known = affine is not None and affine.is_file()
     return {"image": loaded, "brain_mask": brain, "mni_affine": read_affine(affine) if known and affine else None}
 

@@ -15,6 +15,7 @@ from anatcl.base.files import atomic_path, read_json, read_tsv, sha256, write_js
 from anatcl.base.words import plural
 
 FORMAT = 1
+DTYPES = ("float16", "float32", "uint8")  # that volumes are stored in
 # Keys of arrays.json that an encoder's input must agree with.
 CONTRACT = ("shape", "axes", "affine", "map", "intensity")
 MISSING = "Run `python -m anatcl pretrain pack` (or `simulate --arrays`) first."
@@ -57,6 +58,11 @@ class PackedArrays:
         changed = file.stat().st_mtime_ns > (self.folder / "arrays.json").stat().st_mtime_ns
         return sha256(file) if noted is None or changed else str(noted)
 
+    def not_finite(self, rows: np.ndarray) -> list[str]:
+        """Scans of `rows` (numbers of volumes) whose volume holds NaN or an infinity; reads all of them."""
+        bad = [int(row) for row in rows if not np.isfinite(self.volumes[row]).all()]
+        return self.rows["scan"].iloc[bad].astype(str).tolist()
+
     def true(self, index: int) -> np.ndarray:
         """Return volume `index` as float32 true values, shape (X, Y, Z)."""
         return self.volumes[index].astype(np.float32) * np.float32(self.scale)
@@ -79,7 +85,14 @@ def open_arrays(folder: str | Path) -> PackedArrays:
     try:
         volumes = np.load(folder / "volumes.npy", mmap_mode="r")
     except ValueError as error:
-        raise InputError(f"is no complete .npy file ({error}).", file=folder / "volumes.npy", remedy=MISSING) from error
+        raise InputError(
+            f"is not a complete .npy file ({error}).", file=folder / "volumes.npy", remedy=MISSING
+        ) from error
+    if volumes.dtype.name not in DTYPES:
+        reason = f"holds numbers of type {volumes.dtype.name}; allowed are {', '.join(DTYPES)}."
+        raise InputError(
+            reason, folder / "volumes.npy", "Store it as one of these, with the factor to true values as scale."
+        )
     expected = (int(meta["n"]), *meta["shape"])
     if volumes.shape != expected or len(rows) != expected[0]:
         raise InputError(
@@ -172,5 +185,5 @@ def check_contract(expected: Mapping[str, Any], found: Mapping[str, Any], where:
             raise InputError(
                 f"the encoder was trained on {key} {want}, but these volumes have {have}.",
                 file=where,
-                remedy="Pack the maps as the encoder's model.json says (map, voxel size, crop), or train anew.",
+                remedy="Pack the maps as the encoder's model.json says (map, voxel size, crop), or train again.",
             )

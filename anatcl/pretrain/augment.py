@@ -20,7 +20,7 @@ Parameters = dict[str, Tensor]
 
 
 class Transform(spec.Transform):
-    """Base of all transforms; what each may be told, with defaults: :mod:`anatcl.spec.augmentation`."""
+    """Base of all transforms; options, with defaults: :mod:`anatcl.spec.augmentation`."""
 
     def draw(self, n: int, random: torch.Generator) -> Parameters:
         """Return the random parameters of n volumes, on the CPU."""

@@ -17,7 +17,6 @@ from anatcl.pretrain.arrays import PackedArrays
 log = logging.getLogger(__name__)
 AHEAD = 2
 RESIDENT_SHARE = 0.5  # of the GPU's free memory that volumes may take for good
-DTYPES = {"float16": torch.float16, "uint8": torch.uint8, "float32": torch.float32}
 
 # Volumes, on a GPU with the event after which they are there.
 Upload = tuple[Tensor, torch.cuda.Event | None]
@@ -61,7 +60,7 @@ class Reader:
     ) -> None:
         self.arrays = arrays
         self.device = device
-        self.dtype = DTYPES[arrays.volumes.dtype.name]
+        self.dtype: torch.dtype = getattr(torch, arrays.volumes.dtype.name)
         self.copiers = ThreadPoolExecutor(max(1, workers))
         self.ahead = ThreadPoolExecutor(1)
         self.copies = torch.cuda.Stream(device) if device.type == "cuda" else None

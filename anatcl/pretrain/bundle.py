@@ -11,6 +11,7 @@ import torch
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import atomic_path, read_json, write_json
+from anatcl.base.words import plural
 from anatcl.models import ContrastiveModel
 from anatcl.pretrain.arrays import CONTRACT, PackedArrays, check_contract
 from anatcl.pretrain.wrapped import described, save_script
@@ -95,9 +96,9 @@ def embed_arrays(
     rows : sequence of int, optional
         Which volumes; all by default.
     device : anatcl.pretrain.device.Device, optional
-        Default: ``resolve()``.
+        Default: `anatcl.pretrain.device.for_embedding` of the model's architecture.
     batch_size : int
-        0: what suits the device.
+        0: what suits the device. Never more than kernels can count.
 
     Returns
     -------
@@ -106,13 +107,13 @@ def embed_arrays(
     import numpy as np
 
     from anatcl.pretrain.batches import Reader
-    from anatcl.pretrain.device import resolve
+    from anatcl.pretrain.device import for_embedding
 
-    device = device or resolve()
+    device = device or for_embedding(getattr(model, "architecture", ""))
     model = model.to(device.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
     rows = np.arange(len(arrays.rows)) if rows is None else np.asarray(rows)
     reader = Reader(arrays, device.device, workers=4)
-    batch_size = batch_size or embedding_batch(device.device.type, arrays.shape)
+    batch_size = embedding_batch(device.device.type, arrays.shape, batch_size)
     parts = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     found = embed_batches(model, reader.batches(parts), device)
     reader.close()
@@ -132,12 +133,29 @@ def embed_batches(model: torch.nn.Module, batches: Iterable[torch.Tensor], devic
     return torch.cat(found).cpu()
 
 
-def embedding_batch(kind: str, shape: tuple[int, int, int]) -> int:
+def embedding_batch(kind: str, shape: tuple[int, int, int], wanted: int = 0) -> int:
     """Volumes embedded at a time on a kind of device ("cuda", "cpu"): as many as keep it busy and indices in 32 bits.
 
-    The largest tensor of every encoder here is the output of its first convolution: 64 channels at half the resolution.
+    `wanted` stands for what keeps it busy unless it is 0. The largest tensor of every encoder here is the output of its
+    first convolution: 64 channels at half the resolution.
     """
-    return max(1, min(EMBEDDED[kind], most_volumes(shape)))
+    return max(1, min(wanted or EMBEDDED[kind], most_volumes(shape)))
+
+
+def check_countable(at_once: int, most: int, shape: tuple[int, int, int], remedy: str) -> None:
+    """Refuse so many volumes at once in a network on a GPU.
+
+    Raises
+    ------
+    InputError
+        There are more than `most`: a tensor would have more elements than kernels count.
+    """
+    if at_once > most:
+        raise InputError(
+            f"{plural(at_once, 'volume')} at once in the network: with volumes of {shape} "
+            f"a tensor would have more than 2^31 elements, more than GPU kernels can index.",
+            remedy=remedy,
+        )
 
 
 def most_volumes(shape: tuple[int, int, int]) -> int:

@@ -78,7 +78,7 @@ def load(folder: Path, identity: dict[str, str], epochs: int, main: bool = True)
     for path in sorted(folder.glob(f"last.{word}*.ckpt")):
         state = read(path)
         if state and misfits(state, identity, epochs) == []:
-            log.info("%s fits this run and is taken up again", path)
+            log.info("%s fits this run and is resumed", path)
             return state
     return None
 
@@ -92,7 +92,7 @@ def misfits(state: dict[str, Any], identity: dict[str, str], epochs: int) -> lis
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The content of a checkpoint; None when it cannot be read or is no checkpoint of ours."""
+    """The content of a checkpoint; None when it cannot be read or is not a checkpoint of ours."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
@@ -114,12 +114,12 @@ def set_aside(path: Path, state: dict[str, Any] | None, reasons: list[str]) -> P
     target = next(path.with_name(name) for name in names if not path.with_name(name).exists())
     path.rename(target)
     if state is None:
-        log.warning("%s cannot be used and is kept as %s. The training starts anew.", path, target.name)
+        log.warning("%s cannot be used and is kept as %s. The training starts from the beginning.", path, target.name)
         return target
     done = state.get("progress", {})
     log.warning(
-        "%s (epoch %s, step %s) is of another training and is kept as %s. Different in this run: %s. The training "
-        "starts anew. To go on from the old checkpoint, put these back as they were and run again: it is then found.",
+        "%s (epoch %s, step %s) belongs to another training and is kept as %s. Different in this run: %s. The training "
+        "starts from the beginning. To continue from the old checkpoint, restore these values and run again.",
         *(path, done.get("epoch", "?"), done.get("step", "?"), target.name, "; ".join(reasons)),
     )
     return target
@@ -128,7 +128,7 @@ def set_aside(path: Path, state: dict[str, Any] | None, reasons: list[str]) -> P
 def differences(old: Any, new: dict[str, str]) -> list[str]:
     """What two identities do not share, as phrases; digests are not shown."""
     if not isinstance(old, dict):
-        return ["the version of this program (the checkpoint does not say what it was made of)"]
+        return ["the version of this program (not recorded in the checkpoint)"]
     found = []
     for key in sorted({*old, *new}):
         before, after = old.get(key, "nothing"), new.get(key, "nothing")

@@ -16,7 +16,7 @@ from anatcl.base.errors import InputError
 
 log = logging.getLogger(__name__)
 KEYS = ("model", "state_dict", "model_state_dict", "network")
-UNSAFE = "Trust no such file: ask its author for safetensors."
+UNSAFE = "Do not load such a file: ask its author for safetensors."
 
 
 class Inert:
@@ -44,15 +44,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     Raises
     ------
     InputError
-        When the file is no checkpoint, holds no tensors, or needs something that is refused.
+        When the file is not a checkpoint, holds no tensors, or needs something that is refused.
     """
     path = Path(path)
     if not zipfile.is_zipfile(path):
-        raise InputError("the file is no checkpoint of torch 1.6 or later.", file=path, remedy=UNSAFE)
+        raise InputError("the file is not a checkpoint of torch 1.6 or later.", file=path, remedy=UNSAFE)
     try:
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         if foreign:
-            log.info("%s names foreign classes, replaced by empty ones: %s", path.name, ", ".join(foreign))
+            log.info("%s names unknown classes, replaced by empty ones: %s", path.name, ", ".join(foreign))
         with torch.serialization.safe_globals([(Inert, name) for name in foreign]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:

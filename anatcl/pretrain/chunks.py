@@ -20,10 +20,14 @@ from anatcl.pretrain.outputs import Outputs, mapped
 def pieces(n: int, chunk: int) -> list[slice]:
     """Consecutive chunks of at most `chunk` of n subjects, as equal as can be.
 
+    Nobody stands alone, since BatchNorm takes its statistics over a chunk: an odd batch in pairs ends in one of three.
+
     >>> pieces(7, 3)
     [slice(0, 3, None), slice(3, 5, None), slice(5, 7, None)]
+    >>> pieces(5, 2)
+    [slice(0, 3, None), slice(3, 5, None)]
     """
-    count = -(-n // chunk)
+    count = max(1, min(-(-n // chunk), n // 2))
     sizes = [n // count + (k < n % count) for k in range(count)]
     ends = [sum(sizes[: k + 1]) for k in range(count)]
     return [slice(stop - size, stop) for stop, size in zip(ends, sizes, strict=True)]

@@ -1,4 +1,4 @@
-"""Who trains: rows of the packed arrays that a method can use, with their labels."""
+"""The training rows: rows of the packed arrays that a method can use, with their labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import pandas as pd
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
 from anatcl.base.words import plural
+from anatcl.bids.values import AGE_RANGE
 from anatcl.pretrain.arrays import PackedArrays
+from anatcl.pretrain.folds import fold_of
 
 log = logging.getLogger(__name__)
 KINDS = ("thickness", "volume", "area")
@@ -59,7 +61,7 @@ class Cohort:
 
     @property
     def participants(self) -> list[str]:
-        """Sorted identifiers of the people."""
+        """Sorted identifiers of the participants."""
         return sorted(set(self.rows["participant_id"].astype(str)))
 
     @property
@@ -96,7 +98,6 @@ def load_cohort(arrays: PackedArrays, measures: str | Path | None = None, query:
         pandas query on the columns of rows.tsv (``"age > 18 and site == 'A'"``).
     """
     rows = arrays.rows.reset_index(drop=True)
-    age = pd.to_numeric(rows["age"], errors="coerce") if "age" in rows else pd.Series(np.nan, rows.index)
     table = pd.DataFrame(index=rows.index)
     if measures:
         found = read_tsv(measures)
@@ -107,7 +108,7 @@ def load_cohort(arrays: PackedArrays, measures: str | Path | None = None, query:
     cohort = Cohort(
         index=np.arange(len(rows)),
         rows=rows,
-        age=age.to_numpy(np.float32),
+        age=_ages(rows),
         measures=values,
         regions=regions,
         kinds=kinds,
@@ -122,10 +123,24 @@ def load_cohort(arrays: PackedArrays, measures: str | Path | None = None, query:
     return cohort
 
 
+def _ages(rows: pd.DataFrame) -> np.ndarray:
+    """Ages in years, shape (n,), float32; what is no age of a person is missing, and said."""
+    if "age" not in rows:
+        return np.full(len(rows), np.nan, np.float32)
+    age = pd.to_numeric(rows["age"], errors="coerce")
+    wrong = rows["age"].notna() & ~age.between(*AGE_RANGE)
+    if wrong.any():
+        low, high = AGE_RANGE
+        told = ", ".join(f"{who} ({what})" for who, what in rows.loc[wrong, ["scan", "age"]].head(3).to_numpy())
+        log.warning("no age from %g to %g years, counted as missing: %s (%d in all)", low, high, told, wrong.sum())
+    return age.mask(wrong).to_numpy(np.float32)
+
+
 def measure_array(table: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]]:
     """Arrange thickness, volume and area of the cortical regions.
 
-    Cortical regions are those with a thickness column. A measure or region that nobody has is left out with a warning.
+    Cortical regions are those with a thickness column. A measure or region that no scan has is left out with a warning.
+    Thickness, volume and area are above 0: anything else (0 of a failed region, -999) is missing, with a warning.
 
     Returns
     -------
@@ -141,10 +156,18 @@ def measure_array(table: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]
     names = [[f"{kind}_{region}" for kind in KINDS] for region in regions]
     flat = table.reindex(columns=[n for row in names for n in row]).apply(pd.to_numeric, errors="coerce")
     values = flat.to_numpy(np.float32).reshape(len(table), len(regions), len(KINDS))
+    impossible = ~np.isnan(values) & ~((values > 0) & np.isfinite(values))
+    if impossible.any():
+        what = f"{plural(int(impossible.sum()), 'measure')} of {plural(int(impossible.any((1, 2)).sum()), 'scan')}"
+        log.warning("not above 0 or not finite, and counted as missing: %s", what)
+    values[impossible] = np.nan
     nobody = np.isnan(values).all(0)
     kinds = [k for k, gone in zip(KINDS, nobody.all(0), strict=True) if not gone]
+    if not kinds:
+        log.warning("the measures table has no cortical measure of these scans")
+        return empty, [], []
     if len(kinds) < len(KINDS):
-        log.warning("the measures table has only %s", ", ".join(kinds) or "no cortical measure")
+        log.warning("the measures table has only %s", ", ".join(kinds))
     values = values[:, :, ~nobody.all(0)]
     lacking = np.isnan(values).all(0).any(1)
     if lacking.any():
@@ -153,7 +176,7 @@ def measure_array(table: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]
 
 
 def covariates(cohort: Cohort) -> np.ndarray:
-    """Age (years), sex (M 1, F 0) and intracranial volume (mm3) of each scan; NaN where unknown.
+    """Age (years), sex (M 1, F 0) and intracranial volume (mm3) of each scan; NaN where unknown, or no volume above 0.
 
     Returns
     -------
@@ -162,6 +185,7 @@ def covariates(cohort: Cohort) -> np.ndarray:
     rows, table = cohort.rows, cohort.table
     sex = rows["sex"].astype(str).str.upper().str[:1].map({"M": 1.0, "F": 0.0}) if "sex" in rows else None
     tiv = pd.to_numeric(table["tiv_mm3"], errors="coerce") if "tiv_mm3" in table else None
+    tiv = None if tiv is None else tiv.where(tiv > 0)
     unknown = np.full(len(rows), np.nan, dtype=np.float32)
     columns = [cohort.age, *(unknown if c is None else c.to_numpy(np.float32) for c in (sex, tiv))]
     return np.stack(columns, axis=1)
@@ -170,10 +194,10 @@ def covariates(cohort: Cohort) -> np.ndarray:
 def training_part(
     cohort: Cohort, folds: pd.DataFrame, fold: int, needs: Sequence[str], complete: bool = False
 ) -> Cohort:
-    """Keep the scans of people outside `fold` that have what a method needs.
+    """Keep the scans of participants outside `fold` that have what a method needs.
 
     Where the cohort has measures, a scan without any (or, with `complete`, a scan that lacks one of them) is left out
-    for every method, also for one that reads none: methods are compared on the same people.
+    for every method, also for one that reads none: methods are compared on the same participants.
 
     Parameters
     ----------
@@ -181,17 +205,19 @@ def training_part(
     folds : DataFrame
         Columns ``participant_id``, ``fold``.
     fold : int
-        Held-out fold; -1 holds out nobody.
+        Held-out fold; -1 holds out no participant.
     needs : sequence of str
         ``"age"``, ``"features"`` (measures).
     complete : bool
         Leave out scans that lack any measure; else their gaps are for `anatcl.pretrain.labels.imputed`.
     """
-    of_person = dict(zip(folds["participant_id"].astype(str), folds["fold"].astype(int), strict=True))
+    of_person = fold_of(folds)
     if fold != HELD_OUT_OF_NOTHING and fold not in of_person.values():
         there = len(set(of_person.values()))
-        reason = f"fold {fold} holds nobody out: the cohort fills {plural(there, 'fold')}."
-        raise InputError(reason, remedy=f"Lower pretrain: folds to {there}." if there > 1 else "Take more people.")
+        reason = f"fold {fold} holds no participant out: the cohort fills {plural(there, 'fold')}."
+        raise InputError(
+            reason, remedy=f"Lower pretrain: folds to {there}." if there > 1 else "Include more participants."
+        )
     member = cohort.rows["participant_id"].astype(str).map(of_person)
     known = member.notna().to_numpy() | (fold == HELD_OUT_OF_NOTHING)
     cohort = cohort.subset(known, "participant not in folds.tsv")
@@ -206,6 +232,6 @@ def training_part(
 
 
 def held_out_part(cohort: Cohort, folds: pd.DataFrame, fold: int) -> Cohort:
-    """Keep the scans of people in `fold`."""
-    people = set(folds.loc[folds["fold"].astype(int) == fold, "participant_id"].astype(str))
+    """Keep the scans of participants in `fold`."""
+    people = {person for person, number in fold_of(folds).items() if number == fold}
     return cohort.subset(cohort.rows["participant_id"].astype(str).isin(people).to_numpy())

@@ -63,7 +63,7 @@ def conform(volume: np.ndarray, affine: np.ndarray, contract: Mapping[str, Any],
         raise InputError("the map is empty.", file=path, remedy="Look at the scan's QC picture.")
     if contract["map"] == "vbm" and volume.max() > MOST:
         raise InputError(
-            f"the map reaches {volume.max():.3g}, which is no modulated tissue fraction.",
+            f"the map reaches {volume.max():.3g}, which cannot be a modulated tissue fraction.",
             file=path,
             remedy="Give the VBM map, not the T1w image itself (that one goes through preprocess first).",
         )

@@ -1,4 +1,4 @@
-"""What a trained encoder says of itself: the content of ``model.json``, and the history for TensorBoard."""
+"""The description of a trained encoder: the content of ``model.json``, and the history for TensorBoard."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def description(run: Run) -> dict[str, Any]:
         "permuted": train.permuted,
         "train_participants_sha256": train.participants_sha256,
         "train_participants": train.participants,
-        "licence": "as of the training data",
+        "licence": "that of the training data",
         "versions": versions(("torch", "numpy")),
     }
 

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,40 +96,82 @@ def resolve(
 def applied(place: Device) -> Iterator[Device]:
     """Set torch's threads, determinism and kernels as a device asks for; afterwards all is as the caller had it.
 
+    So are torch's random states: what a training draws is no matter of the caller's.
+
     Deterministic matrix products on CUDA need ``CUBLAS_WORKSPACE_CONFIG`` in the environment, which `prepare_process`
     sets.
     """
-    before = _state()
+    cuda = place.device.type == "cuda"
+    before = _state(cuda)
     if place.threads:
         torch.set_num_threads(place.threads)
-    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    cudnn = torch.backends.cudnn
     torch.use_deterministic_algorithms(place.deterministic, warn_only=True)
     # Nothing here reads memory that it has not written, and filling it costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if place.device.type == "cuda":
+    if cuda:
         cudnn.benchmark, cudnn.deterministic = not place.deterministic, place.deterministic
-        # TensorFloat-32 keeps 10 bits, fewer than kernels over cortical measures need: float32 means float32.
-        cuda.allow_tf32 = cudnn.allow_tf32 = False
+    _exact_float32(cuda)
+    gpus = [place.device] if cuda and torch.cuda.is_available() else []
     try:
-        yield place
+        with torch.random.fork_rng(gpus):
+            yield place
     finally:
-        _restore(before)
+        _restore(before, cuda)
 
 
-def _state() -> tuple[Any, ...]:
+def _exact_float32(cuda: bool) -> None:
+    """Let float32 mean float32: TensorFloat-32 and bfloat16 keep fewer bits than kernels over measures need."""
+    if cuda:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    for layer in _float32_layers(cuda):
+        if layer.fp32_precision in ("tf32", "bf16"):
+            layer.fp32_precision = "ieee"
+
+
+def _float32_layers(cuda: bool) -> list[Any]:
+    """Kinds of layers whose float32 may be less, by torch's newer interface (2.9); none before."""
+    gpu, cudnn, cpu = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
+    if not hasattr(gpu.matmul, "fp32_precision"):
+        return []
+    return [cpu.matmul, cpu.conv, cpu.rnn, *([gpu.matmul, cudnn.conv, cudnn.rnn] if cuda else [])]  # type: ignore[attr-defined]
+
+
+def _state(cuda: bool) -> tuple[Any, ...]:
     cudnn, fill = torch.backends.cudnn, torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    flags = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     modes = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    return torch.get_num_threads(), modes, fill, flags
+    older = [_or_none(get) for get, _ in OLDER] if cuda else []
+    newer = [layer.fp32_precision for layer in _float32_layers(cuda)]
+    return torch.get_num_threads(), modes, fill, (cudnn.benchmark, cudnn.deterministic), older, newer
 
 
-def _restore(state: tuple[Any, ...]) -> None:
-    threads, (deterministic, warn_only), fill, flags = state
-    cudnn = torch.backends.cudnn
+# TensorFloat-32 by torch's older interface, in the order in which it is put back: the last one decides for matrices.
+OLDER: tuple[tuple[Callable[[], Any], Callable[[Any], None]], ...] = (
+    (lambda: torch.backends.cudnn.allow_tf32, lambda value: setattr(torch.backends.cudnn, "allow_tf32", value)),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+)
+
+
+def _or_none(get: Callable[[], Any]) -> Any:
+    """A setting; None where torch will not say it, because the caller set it by the newer interface."""
+    try:
+        return get()
+    except RuntimeError:
+        return None
+
+
+def _restore(state: tuple[Any, ...], cuda: bool) -> None:
+    threads, (deterministic, warn_only), fill, flags, older, newer = state
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
     torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
-    cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = flags
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = flags
+    for (_, put), value in zip(OLDER, older, strict=False):
+        if value is not None:
+            put(value)
+    for layer, precision in zip(_float32_layers(cuda), newer, strict=True):
+        if layer.fp32_precision != precision:
+            layer.fp32_precision = precision
 
 
 def prepare_process() -> None:
@@ -160,7 +202,7 @@ def cpu_has_bf16() -> bool:
 def keep_memory() -> None:
     """Let glibc keep what large tensors free, for this process.
 
-    By default every tensor above 32 MB is mapped anew from the kernel and cleared page by page: a fifth of a CPU
+    By default every tensor above 32 MB is mapped again from the kernel and cleared page by page: a fifth of a CPU
     training step (measured at 121 x 128 x 121, batch 2). Elsewhere than on glibc nothing happens.
     """
     trim_threshold, mmap_max = -1, -4

@@ -1,4 +1,4 @@
-"""Several processes on one batch: who am I, and how embeddings come together."""
+"""Several processes on one batch: ranks, and gathered embeddings."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def rendezvous(nodes: int) -> list[str]:
         listed = os.environ.get("SLURM_JOB_NODELIST", "")
         if not listed:
             remedy = "Start it in a SLURM job, or set MASTER_ADDR and MASTER_PORT."
-            raise InputError(f"{nodes} nodes are asked for, but this is no SLURM job.", remedy=remedy)
+            raise InputError(f"{nodes} nodes are asked for, but this is not a SLURM job.", remedy=remedy)
         command = ["scontrol", "show", "hostnames", listed]
         host = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0]
     port = os.environ.get("MASTER_PORT", str(20_000 + int(job) % 10_000))

@@ -77,7 +77,7 @@ def _check(found: torch.Tensor, expected: torch.Tensor, out: str | Path) -> None
     gap = float((found - expected).abs().max() / expected.std().clamp_min(1e-12))
     log.info("exported and own output differ by at most %.2g SD", gap)
     if not gap < CLOSE:
-        reason = f"the exported encoder differs from ours by {gap:.3g} SD."
+        reason = f"the exported encoder differs from the original by {gap:.3g} SD."
         raise InputError(reason, out, "Do not use the file; report the versions of torch and onnx.")
 
 
@@ -90,7 +90,7 @@ def _safetensors(model: torch.nn.Module, told: Mapping[str, Any], out: Path) -> 
 
 
 def _again(bundle: str | Path, file: Path, x: torch.Tensor) -> torch.Tensor:
-    """What the written weights give in a network made anew."""
+    """What the written weights give in a network made again."""
     from safetensors.torch import load_file
 
     fresh, _ = load_encoder(bundle)
@@ -152,9 +152,9 @@ license: other
 
 # {method}, {architecture}
 
-An encoder of T1-weighted MRI, pretrained with {method} on {n} people{hashes}.
+An encoder of T1-weighted MRI, pretrained with {method} on {n} participants{hashes}.
 
-- Input: `{map}` map, shape {shape}, axes RAS, {voxel} mm voxels, intensity: {intensity}. All of it: `config.json`.
+- Input: `{map}` map, shape {shape}, axes RAS, {voxel} mm voxels, intensity: {intensity}. All details: `config.json`.
 - Output: {dim} features per volume.
 - Flipped axes before the network: {flip}.
 - Licence: {licence}.

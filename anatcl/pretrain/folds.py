@@ -35,12 +35,39 @@ def make_folds(scans: pd.DataFrame, folds: int, seed: int = 0, group: str = "par
         participants, not on the order of the rows.
     """
     if folds < 2:
-        raise InputError(f"{folds} folds leave nothing to hold out.", remedy="Set pretrain: folds to 2 or more.")
+        raise InputError(f"{folds} folds leave no participant to hold out.", remedy="Set pretrain: folds to 2 or more.")
     people = _people(scans, group)
     random = np.random.default_rng(seed)
     fold = _by_age(people, folds, random) if group == "participant_id" else _by_group(people, folds, random, group)
     table = pd.DataFrame({"participant_id": people.index, "fold": fold})
     return table.sort_values("participant_id", ignore_index=True)
+
+
+def fold_of(folds: pd.DataFrame) -> dict[str, int]:
+    """Fold of each participant of a folds table.
+
+    Raises
+    ------
+    InputError
+        A column is missing, a fold is not a whole number, or a participant has two folds: one would be tested by
+        an encoder that has seen them.
+    """
+    missing = {"participant_id", "fold"} - set(folds.columns)
+    if missing:
+        reason = f"the folds table lacks the columns {sorted(missing)}."
+        raise InputError(reason, remedy="Write one row for each participant: participant_id, fold.")
+    people, numbers = folds["participant_id"].astype(str), pd.to_numeric(folds["fold"], errors="coerce")
+    wrong = ~(numbers % 1 == 0)
+    if wrong.any():
+        reason = f"the fold of participant {people[wrong].iloc[0]} is not a whole number."
+        raise InputError(
+            reason, remedy="Number the folds 0, 1, 2 ...; leave participants without a fold out of the table."
+        )
+    twice = people[people.duplicated()]
+    if len(twice):
+        reason = f"participant {twice.iloc[0]} occurs in the folds table more than once."
+        raise InputError(reason, remedy="Keep one row for each participant.")
+    return dict(zip(people, numbers.astype(int), strict=True))
 
 
 def _people(scans: pd.DataFrame, group: str) -> pd.DataFrame:

@@ -16,8 +16,9 @@ from anatcl.pretrain.bundle import input_contract
 if TYPE_CHECKING:
     from anatcl.pretrain.session import Run
 
-# The epochs say when to end, not what to do on the way: a run with more of them goes on from one with fewer.
-NOT_SHAPING = ("augment", "compile", "epochs", "tensorboard")
+# The epochs say when to end, not what to do on the way: a run with more of them goes on from one with fewer. What a run
+# looks at, writes for others to look at, or offers to other methods changes no weight.
+NOT_SHAPING = ("augment", "compile", "epochs", "tensorboard", "probe_every", "joint", "own")
 LOOP = tuple(
     f"anatcl.pretrain.{name}"
     for name in (
@@ -34,7 +35,7 @@ def identity(run: Run) -> dict[str, Any]:
         "method": run.data.method,
         "views": run.views,
         "augmentation": run.transforms,
-        "option": {k: v for k, v in run.options.as_dict().items() if k not in _not_shaping(run)},
+        "option": _options(run),
         "precision": run.place.precision,
         "device": run.place.device.type,
         "compiled": run.compiled,
@@ -48,9 +49,13 @@ def identity(run: Run) -> dict[str, Any]:
     }
 
 
-def _not_shaping(run: Run) -> tuple[str, ...]:
-    """Options that stand elsewhere in the identity, or say only when to end; a cosine ends with the last epoch."""
-    return tuple(name for name in NOT_SHAPING if (name, run.options.schedule) != ("epochs", "cosine"))
+def _options(run: Run) -> dict[str, Any]:
+    """Options that shape the weights; of objectives, the method's own. A cosine ends with the last epoch."""
+    told, method = run.options.as_dict(), run.data.method
+    found = {k: v for k, v in told.items() if k not in NOT_SHAPING}
+    found |= {k: {method: told[k][method]} for k in ("joint", "own") if method in told[k]}
+    cosine = {"epochs": told["epochs"]} if run.options.schedule == "cosine" else {}
+    return found | cosine
 
 
 def _code(run: Run) -> dict[str, str]:

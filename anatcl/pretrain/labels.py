@@ -1,4 +1,4 @@
-"""What the training people's measures go through before a loss sees them: gaps are filled, or people exchange them."""
+"""Changes of the training measures before a loss uses them: missing ones are filled, or they are permuted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from anatcl.base.errors import InputError
 from anatcl.base.words import plural
 from anatcl.pretrain.cohort import Cohort, covariates
 
 log = logging.getLogger(__name__)
 DECADE = 10.0  # years
+MANY_ALONE = 0.2  # share of people who keep their own measures above which the control is weak
 STREAM = 0x9E37  # keeps the exchange apart from other draws of the same seed
 
 
@@ -69,10 +71,12 @@ def _age_and_sex(cohort: Cohort) -> np.ndarray:
 
 
 def permuted(cohort: Cohort, seed: int) -> Cohort:
-    """Exchange the measures among people of equal sex and age decade: what a kernel gains by *who* has which anatomy.
+    """Exchange the measures among participants of equal sex and age decade.
+
+    A control: it shows what a kernel gains from each participant's own anatomy.
 
     Within each cell the people stand in a random circle and each takes the measures, and the intracranial volume that
-    belongs to them, of the next; so nobody keeps their own unless they are alone in their cell. A person's k-th scan
+    belongs to them, of the next; so no participant keeps their own unless alone in their cell. A person's k-th scan
     takes the giver's k-th (from the first again when the giver has fewer). Age and sex stay with the person.
 
     Parameters
@@ -86,6 +90,11 @@ def permuted(cohort: Cohort, seed: int) -> Cohort:
     -------
     Cohort
         ``permuted`` counts people, cells and people who kept theirs.
+
+    Raises
+    ------
+    InputError
+        Everybody would keep their own.
     """
     giver = np.arange(len(cohort))
     cells = list(_cells(cohort))
@@ -96,11 +105,18 @@ def permuted(cohort: Cohort, seed: int) -> Cohort:
             giver[taker] = np.resize(source, len(taker))
     alone = sum(len(people) == 1 for people in cells)
     found = {"people": len(cohort.participants), "cells": len(cells), "kept_their_own": alone}
-    log.info(
-        "permuted: the measures of %s are exchanged within %s of sex and age decade; alone there, with their own: %s",
-        plural(found["people"], "person"),
+    if alone == len(cohort.participants):
+        raise InputError(
+            "permuted: no measures can be exchanged: each participant is alone with their sex and age decade.",
+            remedy="Include more participants, or leave permuted off: this control would equal the method itself.",
+        )
+    log.log(
+        logging.WARNING if alone > MANY_ALONE * len(cohort.participants) else logging.INFO,
+        "permuted: the measures of %s are exchanged within %s of sex and age decade; alone in their cell, with "
+        "their own measures: %s",
+        plural(found["people"], "participant"),
         plural(found["cells"], "cell"),
-        plural(found["kept_their_own"], "person"),
+        plural(found["kept_their_own"], "participant"),
     )
     table = cohort.table.copy()
     if "tiv_mm3" in table:
@@ -109,7 +125,7 @@ def permuted(cohort: Cohort, seed: int) -> Cohort:
 
 
 def _cells(cohort: Cohort) -> Iterator[list[np.ndarray]]:
-    """People of one sex and age decade (of their first scan; unknown is a value like others), each as rows of scans."""
+    """Participants of one sex and age decade (at the first scan; unknown is a value, too), each as rows of scans."""
     age, sex, _ = covariates(cohort).T
     rows = pd.DataFrame({"person": cohort.rows["participant_id"].astype(str), "sex": sex, "decade": age // DECADE})
     first = rows.groupby("person", sort=True)[["sex", "decade"]].transform("first")

@@ -1,4 +1,4 @@
-"""Pretraining methods by the word that stands in the configuration."""
+"""Pretraining methods by their names in the configuration."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def make_loss(declared: Declaration, options: Options) -> Loss:
     kind = getattr(module, declared.loss, None)
     if not (isinstance(kind, type) and issubclass(kind, Loss)):
         raise InputError(
-            f"METHOD names the loss {declared.loss!r}, which is no Loss of this file.",
+            f"METHOD names the loss {declared.loss!r}, which is not a Loss in this file.",
             module.__file__,
             "Correct the name.",
         )
     unknown = sorted(set(declared.options.values()) - set(Options.names()))
     if unknown:
         raise InputError(
-            f"METHOD takes the pretraining option {unknown[0]!r}, which there is not.",
+            f"METHOD takes the pretraining option {unknown[0]!r}, which does not exist.",
             module.__file__,
             f"Known: {', '.join(Options.names())}.",
         )
@@ -88,7 +88,7 @@ def _own(told: Own) -> Method:
         made = call_named(told.loss, told.arguments)
         if not isinstance(made, Loss):
             remedy = "Derive it from anatcl.losses.base.Loss, or see extend.md."
-            raise InputError(f"{told.loss} makes no loss of this package.", None, remedy)
+            raise InputError(f"{told.loss} is not a Loss of this package.", None, remedy)
         return made
 
     return Method(loss, told.views, told.augment)

@@ -115,7 +115,7 @@ def _download(source: str, digest: str, path: Path) -> None:
                 out.write(block)
             if digest and found.hexdigest() != digest.lower():
                 raise InputError(
-                    f"the download's SHA-256 is {found.hexdigest()}, not {digest.lower()}; it was thrown away.",
+                    f"the download's SHA-256 is {found.hexdigest()}, not {digest.lower()}; it was deleted.",
                     file=source,
                     remedy="Correct the digest, or do not trust the source.",
                 )

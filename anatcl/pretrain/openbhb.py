@@ -169,8 +169,15 @@ def read_map(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"the array cannot be read ({error})", file=path, remedy="Fetch it again.") from error
+    return volume_of(array, path)
+
+
+def volume_of(array: np.ndarray, path: Path) -> np.ndarray:
+    """An array (1, 1, X, Y, Z), (X, Y, Z, 1) or (X, Y, Z) as (X, Y, Z)."""
     if array.ndim > 3 and all(n == 1 for n in array.shape[:-3]):
         array = array.reshape(array.shape[-3:])
+    if array.ndim == 4 and array.shape[3] == 1:
+        array = array[..., 0]
     if array.ndim != 3:
         raise InputError(f"the map has shape {array.shape}.", file=path, remedy="Expected (1, 1, X, Y, Z).")
     return array

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from anatcl.base.words import plural
 from anatcl.spec.training import Options
 
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -24,6 +25,22 @@ def total_steps(options: Options, scans: int) -> int:
     batches = scans // min(options.batch_size, scans)
     steps = options.epochs * math.ceil(batches / options.accumulate)
     return min(steps, options.max_steps) if options.max_steps else steps
+
+
+def too_slow(options: Options, total: int) -> list[str]:
+    """Sentences on options that look back or ahead on more steps than a training of `total` steps has."""
+    found = []
+    if options.warmup_steps >= total:
+        found.append(
+            f"warmup_steps is {options.warmup_steps} and the training has {plural(total, 'step')}: its learning rate "
+            f"never reaches {options.learning_rate:g}."
+        )
+    if options.ema and 1 / (1 - options.ema) > total:
+        found.append(
+            f"ema {options.ema:g} averages over some {1 / (1 - options.ema):.0f} steps and the training has {total}: "
+            "what is written stays close to the weights of the first step."
+        )
+    return found
 
 
 def learning_rate(options: Options, step: int, epoch: int, total: int) -> float:

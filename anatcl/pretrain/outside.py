@@ -1,4 +1,4 @@
-"""Encoders that somebody else made, behind the interface of ours: ``embed`` maps (N, 1, X, Y, Z) to (N, D)."""
+"""Outside encoders, with the interface of this package's encoders: ``embed`` maps (N, 1, X, Y, Z) to (N, D)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Onnx(nn.Module):
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
         except Exception as error:  # onnxruntime raises classes of its own, none of them public
-            raise InputError(f"is no model that onnxruntime reads ({error}).", path, "Export it again.") from error
+            raise InputError(f"is not a model that onnxruntime reads ({error}).", path, "Export it again.") from error
         self.input = self.session.get_inputs()[0]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ def _seen(given: Encoder, described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_people(path: str | Path) -> list[str]:
-    """Names or hashes of people, a line each."""
+    """Names or hashes of participants, one per line."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
@@ -140,7 +140,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:
-        raise InputError(f"is no safetensors file ({first_line(error)}).", path, "Fetch it again.") from error
+        raise InputError(f"is not a safetensors file ({first_line(error)}).", path, "Fetch it again.") from error
 
 
 def load_state(body: nn.Module, state: Mapping[str, Tensor], prefix: str, path: Path, may_lack: str = "") -> nn.Module:

@@ -77,13 +77,15 @@ def read_ras(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         image = nib.as_closest_canonical(nib.load(path))
         volume = np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise InputError(f"the map cannot be read ({error}).", file=path, remedy="Make it anew.") from error
+        raise InputError(f"the map cannot be read ({error}).", file=path, remedy="Make it again.") from error
     if volume.ndim == 4 and volume.shape[3] == 1:
         volume = volume[..., 0]
     if volume.ndim != 3:
-        raise InputError(f"the map has {volume.ndim} dimensions, not 3.", file=path, remedy="Give one 3-D map a scan.")
+        raise InputError(
+            f"the map has {volume.ndim} dimensions, not 3.", file=path, remedy="Give one 3-D map per scan."
+        )
     if not np.isfinite(volume).all():
-        raise InputError("the map holds values that are not finite.", file=path, remedy="Make it anew.")
+        raise InputError("the map holds values that are not finite.", file=path, remedy="Make it again.")
     return volume, np.asarray(image.affine, dtype=float)
 
 

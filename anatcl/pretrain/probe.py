@@ -16,14 +16,16 @@ MOST = 2000  # scans embedded per part, so that a probe stays cheap on large coh
 def early_probe(
     model: ContrastiveModel, arrays: PackedArrays, train: Cohort, held_out: Cohort, place: Device
 ) -> dict[str, float]:
-    """Fit ridge (age) and logistic (site) probes on training people and score them on the held-out fold.
+    """Fit ridge (age) and logistic (site) probes on training participants and score them on the held-out fold.
 
     Returns
     -------
     dict
-        ``probe_age_mae`` (years) and ``probe_site_bacc``; NaN where labels do not allow it. The model is left in the
-        mode it had.
+        ``probe_age_mae`` (years) and ``probe_site_bacc``; NaN where labels do not allow it, nothing where nobody is
+        held out. The model is left in the mode it had.
     """
+    if len(held_out) == 0:
+        return {}
     training = model.training
     parts = [cohort.subset(np.arange(len(cohort)) < MOST) for cohort in (train, held_out)]
     features = [embed_arrays(model, arrays, part.index, place).numpy() for part in parts]

@@ -73,7 +73,7 @@ class FromRaw:
         ITK threads; 1 gives equal bytes on every run.
     seed : int
     gate : bool
-        Refuse a scan whose quality numbers break the workflow's usual limits.
+        Refuse a scan whose image-quality metrics break the workflow's usual limits.
     """
 
     def __init__(
@@ -187,4 +187,4 @@ class FromRaw:
             except FileExistsError:
                 continue
             return here
-        raise InputError("too many scans of one name.", file=image, remedy="Empty the working folder.")
+        raise InputError("too many scans have the same name.", file=image, remedy="Empty the working folder.")

@@ -18,12 +18,13 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import write_tsv
 from anatcl.base.words import plural
 from anatcl.losses.base import Loss
-from anatcl.losses.kernels import perplexity
+from anatcl.losses.kernels import perplexity, without_weight
 from anatcl.models import ContrastiveModel, build_model
+from anatcl.models.registry import check_fit
 from anatcl.pretrain import checkpoint
 from anatcl.pretrain.arrays import PackedArrays
 from anatcl.pretrain.augment import Augment
-from anatcl.pretrain.bundle import most_volumes, save_encoder
+from anatcl.pretrain.bundle import check_countable, most_volumes, save_encoder
 from anatcl.pretrain.chunks import chunked_backward
 from anatcl.pretrain.cohort import Cohort, covariates
 from anatcl.pretrain.compiling import compiled
@@ -32,7 +33,7 @@ from anatcl.pretrain.device import SMALL_ENCODER, Device, seed_everything
 from anatcl.pretrain.distributed import World
 from anatcl.pretrain.identity import identity
 from anatcl.pretrain.methods import Method
-from anatcl.pretrain.optimise import learning_rate, make_average, make_optimizer, total_steps
+from anatcl.pretrain.optimise import learning_rate, make_average, make_optimizer, too_slow, total_steps
 from anatcl.pretrain.outputs import Outputs, mapped
 from anatcl.pretrain.probe import early_probe
 from anatcl.spec.augmentation import DEFAULT
@@ -40,6 +41,10 @@ from anatcl.spec.training import Options
 
 log = logging.getLogger(__name__)
 PERPLEXITY_ROWS = 1000
+EMPTY_ROWS = (
+    "weights of %s: %.1f %% of the training scans have zero weight with all others and learn nothing from them; "
+    "the kernel is too narrow, or their labels carry no information"
+)
 AGREE_EVERY = 10  # steps between two questions to the other ranks whether to stop
 
 
@@ -96,10 +101,17 @@ class Run:
         self.transforms = _transforms(options, method, data.arrays.meta["map"])
         self.augment = Augment.parse(self.transforms) if self.transforms else None
         self.views = 2 if self.augment else method.views
+        if method.augment and not self.augment:
+            log.warning(
+                "%s compares views of a participant, and without augmentation these are the same volume", data.method
+            )
         self._check_size()
+        check_fit(options.encoder, data.arrays.shape)
         self.optimizer = make_optimizer(self.model, options)
         self.average = make_average(self.model, options)
         self.total = total_steps(options, len(data.train))
+        for sentence in too_slow(options, self.total):
+            log.warning(sentence)
         self.scaler = place.scaler()
         self.epoch = self.done = self.step = 0
         self.sums: Tensor | None = None
@@ -118,12 +130,9 @@ class Run:
         views = self.views if self.augment else 1
         most = most_volumes(self.data.arrays.shape) // views * self.world.size
         at_once = min(self.options.chunk or self.options.batch_size, self.options.batch_size)
-        if self.place.device.type == "cuda" and at_once > most:
-            raise InputError(
-                f"{plural(at_once, 'volume')} at once in the network: with volumes of {self.data.arrays.shape} "
-                f"a tensor would have more than 2^31 elements, which GPU kernels cannot count.",
-                remedy=f"Set chunk (options) or batch_size to at most {most}, or share the batch (pretrain: gpus).",
-            )
+        if self.place.device.type == "cuda":
+            remedy = f"Set chunk (options) or batch_size to at most {most}, or share the batch (pretrain: gpus)."
+            check_countable(at_once, most, self.data.arrays.shape, remedy)
 
     def _targets(self, loss: Loss) -> dict[str, Tensor]:
         """Labels of the training scans on the device, checked once; says how sharp the kernels are."""
@@ -137,9 +146,11 @@ class Run:
         if loss.reading():
             log.info("%s: %s", self.data.method, loss.reading())
         some = {name: t[:PERPLEXITY_ROWS] for name, t in targets.items()}
-        self.kernels = {name: round(perplexity(w), 6) for name, w in loss.weights(some).items()}
-        for name, value in self.kernels.items():
-            log.info("weights of %s: perplexity %.3f %% of uniform", name, 100 * value)
+        for name, w in loss.weights(some).items():
+            self.kernels[name] = round(perplexity(w), 6)
+            log.info("weights of %s: perplexity %.3f %% of uniform", name, 100 * self.kernels[name])
+            if lone := without_weight(w):
+                log.warning(EMPTY_ROWS, name, 100 * lone)
         return {name: t.to(self.place.device) for name, t in targets.items()}
 
     @property
@@ -220,9 +231,7 @@ class Run:
         assert self.sums is not None
         means = (self.sums / self.done).tolist()
         if not np.isfinite(means[0]):
-            raise InputError(
-                f"the loss is {means[0]} in epoch {self.epoch + 1}.", file=self.out, remedy="Lower the learning rate."
-            )
+            self._refuse_loss(means[0])
         row = {"epoch": self.epoch + 1, "step": self.step, **dict(zip(self.term_names, means, strict=True))}
         row["lr"] = self.optimizer.param_groups[0]["lr"]
         self.epoch, self.done, self.sums = self.epoch + 1, 0, None
@@ -239,6 +248,15 @@ class Run:
         if self.options.tensorboard:
             to_tensorboard(self.out / "tensorboard", row)
 
+    def _refuse_loss(self, loss: float) -> None:
+        """Say why a loss may not be finite: a volume that holds such numbers, else too large steps."""
+        spoilt = self.data.arrays.not_finite(self.data.train.index)
+        if spoilt:
+            held = f"{plural(len(spoilt), 'volume')} with NaN or infinite voxels, that of {spoilt[0]} first"
+            remedy = "Pack them again, or leave these scans out."
+            raise InputError(f"the loss is {loss}: the arrays hold {held}.", self.data.arrays.folder, remedy)
+        raise InputError(f"the loss is {loss} in epoch {self.epoch + 1}.", self.out, "Lower the learning rate.")
+
     def time_left(self) -> str:
         """Time that the steps to come will take at the pace of those since the start, as hours:minutes:seconds."""
         start, first = self.begun
@@ -247,7 +265,8 @@ class Run:
 
     def _probe(self) -> dict[str, float]:
         found = early_probe(self.exported, self.data.arrays, self.data.train, self.data.held_out, self.place)
-        log.info("epoch %d: %s", self.epoch, ", ".join(f"{k} {v:.3f}" for k, v in found.items()))
+        if found:
+            log.info("epoch %d: %s", self.epoch, ", ".join(f"{k} {v:.3f}" for k, v in found.items()))
         return found
 
     def must_stop(self, stop: checkpoint.StopSignal) -> bool:

@@ -77,7 +77,7 @@ def pack_release(
         if not np.isfinite(volume).all():
             raise InputError("the map holds values that are not finite.", path, "Fetch it again.")
         if not volume.any():
-            raise InputError("the map is empty.", path, "Fetch it again, or leave the person out.")
+            raise InputError("the map is empty.", path, "Fetch it again, or leave the participant out.")
         return to_grid(normalise(turn(volume), intensity), grid)
 
     meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, default_scale(dtype), intensity)
@@ -172,7 +172,7 @@ def take_packed(scans: pd.DataFrame, folder: str | Path, out_dir: str | Path, ma
     unknown = [scan for scan in scans["scan"].astype(str) if scan not in place]
     if unknown:
         reason = f"the arrays have no row of {unknown[0]} ({plural(len(unknown), 'scan')} in all)."
-        raise InputError(reason, Path(folder) / "rows.tsv", "Start the run again, so that it reads the table anew.")
+        raise InputError(reason, Path(folder) / "rows.tsv", "Start the run again, so that it reads the table again.")
     rows = scans.assign(_place=scans["scan"].astype(str).map(place)).sort_values("_place", ignore_index=True)
     chosen = rows.pop("_place").tolist()
     out.mkdir(parents=True, exist_ok=True)

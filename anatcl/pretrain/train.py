@@ -41,7 +41,7 @@ class Inputs:
     folds : path
         folds.tsv.
     fold : int
-        Held-out fold; -1 holds out nobody.
+        Held-out fold; -1 holds out no participant.
     method : str
     out_dir : path
     measures : path, optional
@@ -97,10 +97,11 @@ def _train(inputs: Inputs, options: Options, place: Device, world: distributed.W
     needs = loss.needs if loss else ()
     part = training_part(cohort, folds, inputs.fold, needs, options.missing_measures == "drop")
     if len(part) < 2:
+        lost = ", ".join(f"{reason}: {count}" for reason, count in part.dropped.items()) or "there are no other scans"
         raise InputError(
-            f"{plural(len(part), 'scan')} {does(len(part), 'is', 'are')} left to train on.",
+            f"{plural(len(part), 'scan')} {does(len(part), 'is', 'are')} left to train on ({lost}).",
             file=inputs.arrays,
-            remedy="See the log above.",
+            remedy="Complete the labels, include more participants, or choose a method that needs none of these.",
         )
     if "features" in needs:
         part = imputed(part)
@@ -139,12 +140,12 @@ def loop(run: Run, record: dict[str, Any]) -> int:
                 if run.done % options.accumulate and run.done < len(order):
                     continue
                 run.update()
+                if run.finished():  # before signals: what ends here writes its last epoch
+                    break
                 if run.must_stop(stop):
                     run.save()
                     log.warning("signal %d: saved after step %d, to be continued", stop.received, run.step)
                     return 128 + stop.received
-                if run.finished():
-                    break
                 if time.monotonic() - saved > SAVE_EVERY:
                     run.save()
                     saved = time.monotonic()

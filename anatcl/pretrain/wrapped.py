@@ -1,4 +1,4 @@
-"""Networks that somebody else made, behind the interface of ours: ``embed`` maps (N, 1, X, Y, Z) to (N, D)."""
+"""Outside networks, with the interface of this package's encoders: ``embed`` maps (N, 1, X, Y, Z) to (N, D)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOUCHING = (b"torch.save", b"torch.load", b"from_file", b"aten.save")
 
 
 class Outside(nn.Module):
-    """A network of somebody else's.
+    """An outside network.
 
     Parameters
     ----------
@@ -68,12 +68,12 @@ def load_script(path: Path) -> nn.Module:
         with zipfile.ZipFile(path) as file:
             code = b"".join(file.read(name) for name in file.namelist() if "/code/" in name and name.endswith(".py"))
         if any(word in code for word in TOUCHING):
-            raise InputError("the TorchScript reads or writes files.", path, "Trust no such file.")
+            raise InputError("the TorchScript reads or writes files.", path, "Do not use such a file.")
         script: nn.Module = torch.jit.load(str(path), map_location="cpu")
         return script
     except (RuntimeError, OSError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"is no TorchScript that torch reads ({first_line(error)}).", path, "Export it again."
+            f"is not a TorchScript that torch reads ({first_line(error)}).", path, "Export it again."
         ) from error
 
 
@@ -102,7 +102,7 @@ def described(about: Mapping[str, Any], folder: Path) -> ContrastiveModel:
 
 
 def save_script(folder: Path, model: ContrastiveModel) -> None:
-    """Write the program of a network that is TorchScript; nothing for others, which are made anew by their name."""
+    """Write the program of a network that is TorchScript; nothing for others, which are made again by their name."""
     inner = getattr(model.encoder, "encoder", None)
     if isinstance(inner, torch.jit.ScriptModule):
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +110,6 @@ def save_script(folder: Path, model: ContrastiveModel) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what a library says, without its full stop."""
+    """The first line of a library's message, without its full stop."""
     text = str(error).strip().splitlines()
     return text[0][:200].rstrip(".") if text else type(error).__name__

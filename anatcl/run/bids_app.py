@@ -35,7 +35,7 @@ def options(
     out_dir : path
         Folder to work in; made where it is absent. Results are in its ``results``.
     level : {"participant", "group"}
-        ``participant``: maps, measures and quality numbers of each scan. ``group``: everything up to the report.
+        ``participant``: maps, measures and image-quality metrics of each scan. ``group``: everything up to the report.
     participants, sessions : sequence of str
         Labels to take, with or without ``sub-`` and ``ses-``; all when empty.
     cores : int, optional
@@ -48,7 +48,7 @@ def options(
     Raises
     ------
     InputError
-        There is no such dataset, or the memory is no amount.
+        There is no such dataset, or the memory is not an amount.
     """
     if not Path(bids_dir).expanduser().is_dir():
         raise InputError("there is no such folder.", bids_dir, "BIDS_DIR is the folder that holds sub-* folders.")
@@ -71,12 +71,12 @@ def megabytes(text: str) -> int:
     Raises
     ------
     InputError
-        It is no amount, or less than 1 MB.
+        It is not an amount, or less than 1 MB.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)B?", text.strip().upper())
     amount = int(float(found[1]) * 1000.0 ** ("KMGT".index(found[2] or "M") - 1)) if found else 0
     if amount < 1:
-        raise InputError(f"--mem: {text!r} is no amount of memory.", remedy="Write MB, as 8000, or a unit, as 8G.")
+        raise InputError(f"--mem: {text!r} is not an amount of memory.", remedy="Write MB, as 8000, or a unit, as 8G.")
     return amount
 
 

@@ -1,4 +1,4 @@
-"""Last words of a run: what was made, who is missing, what to look at; of a dry run: jobs, hours, gigabytes."""
+"""Last lines of a run: results, exclusions, files to look at; for a dry run: jobs, hours, gigabytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from anatcl.base.errors import InputError
 from anatcl.base.words import plural
 from anatcl.plan.plan import Plan
-from anatcl.run.costs import check_disk, durations, expected, in_words
+from anatcl.run.costs import check_disk, durations, expected, in_words, not_counted
 from anatcl.run.places import Inside
 from anatcl.run.progress import Progress
 from anatcl.run.status import TABLES, status
@@ -37,7 +37,7 @@ def closing(folder: Path, since: float) -> str:
         lines.append(f"Page of the cohort, with one for each participant: {folder / COHORT_PAGE}")
     if not found.report and (folder / MEASURES_TABLE).exists():
         lines.append(f"Table: {folder / MEASURES_TABLE}")
-    lines.append(f"How far everything is: anatcl status {folder}".removesuffix(" ."))
+    lines.append(f"Progress of the run: anatcl status {folder}".removesuffix(" ."))
     return "\n".join(lines) + "\n"
 
 
@@ -60,5 +60,7 @@ def planned(progress: Progress, cores: int, folder: Path) -> str:
         except (InputError, OSError) as error:
             space = str(error)
     hours = f"Expected: {in_words(found.seconds / max(1, cores))} with {plural(cores, 'job')} at a time"
-    hours += f", without {', '.join(found.unknown)}" if found.unknown else ""
-    return "\n".join([*lines, f"{hours}{'; ' if space else '.'}{space}", "Each job with its reason: snakemake -n."])
+    hours += f", without {not_counted(found)}" if found.unknown else ""
+    return "\n".join(
+        [*lines, f"{hours}{'; ' if space else '.'}{space}", "To see each job with its reason: snakemake -n."]
+    )

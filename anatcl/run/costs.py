@@ -25,6 +25,9 @@ from anatcl.spec.recipe import load_recipe
 SHARES = {"template": 8.0, "bias_correct": 7.0, "skullstrip": 13.0, "register": 62.0, "segment": 23.0, "qc": 3.0,
           "measure": 9.0, "surfaces": 190.0, "person_template": 60.0, "person_align": 10.0}  # fmt: skip
 COHORT_S = 3.0  # a rule that joins tables
+JOINING = (*OF_SCANS, "folds", "take_arrays", "take_measures", "pretrain", "audit", "confounds", "excluded", "runtime",
+           "methods_text", "tables", "report", "all")  # fmt: skip
+TRAINING = ("pack", "train", "train_final", "finetune")  # of unknown length before the first; other rules: evaluation
 FEW = 3  # recorded jobs of a rule below which its time is a guess
 # Bytes that a scan leaves: of each voxel of the scan, of each voxel of the template's grid (two warps), of the two maps
 # on fixed grids. Measured with `fast` at 1 and 2 mm, all compressed.
@@ -79,7 +82,7 @@ def expected(left: Mapping[str, int], recorded: pd.DataFrame) -> Expected:
             off = off if jobs >= FEW else max(off, 0.3)
         elif rule in SHARES:
             one, off = SHARES[rule] * scale, 0.5
-        elif rule in OF_SCANS or rule in ("tables", "report", "all"):
+        elif rule in JOINING:
             one, off = COHORT_S, 0.5
         else:
             if count:
@@ -98,7 +101,7 @@ def _scale(recorded: pd.DataFrame) -> float:
 def gigabytes(plan: Plan) -> float:
     """Gigabytes that the scans without measures will take, by what finished scans take if there are any.
 
-    Where the dataset brings maps, what their packed volumes will take.
+    Where the dataset has maps of its own, what their packed volumes will take.
     """
     if plan.cohort.source:
         return 0.0 if (ARRAYS / "volumes.npy").exists() else _packed(plan) / 1e9
@@ -166,7 +169,7 @@ def check_disk(plan: Plan, folder: Path = Path()) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """A time as people say it: ``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    """A time in words: ``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
     if seconds < 90:
         return f"{max(1, math.ceil(seconds / 10) * 10):.0f} s"
     if seconds < 5400:
@@ -174,12 +177,18 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} days"
 
 
+def not_counted(found: Expected) -> str:
+    """The stages of the rules whose time is not known: ``training and evaluation``."""
+    training = {"training" for rule in found.unknown if rule in TRAINING}
+    return " and ".join([*training, *{"evaluation" for rule in found.unknown if rule not in TRAINING}])
+
+
 def left_in_words(found: Expected, at_a_time: float) -> str:
     """Time left, with its doubt: ``12 to 16 min left``; ``at least`` where the time of some rules is not known."""
     seconds = found.seconds / max(at_a_time, 0.1)
     low, high = in_words(seconds * (1 - found.spread)), in_words(seconds * (1 + found.spread))
     if found.unknown:
-        return f"at least {in_words(seconds)} left, without {', '.join(found.unknown)}"
+        return f"at least {in_words(seconds)} left, without {not_counted(found)}"
     if low == high:
         return f"about {low} left"
     same = low.split()[1] == high.split()[1]

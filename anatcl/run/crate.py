@@ -1,7 +1,7 @@
 """A finished run as an RO-Crate: the workflow, its configuration and its tables, described for other programs.
 
-By default nothing in it names a participant: tables of people and scans stay out, lists of names in the configuration
-are left out, and every file is searched for the participants' names before the crate is kept.
+By default nothing in it names a participant: tables of participants and scans stay out, lists of names in the
+configuration are left out, and every file is searched for the participants' names before the crate is kept.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from anatcl.base.files import read_json, read_tsv
 from anatcl.run.places import snakefile
 from anatcl.spec.layout import BENCHMARKS, EVALUATE, INDEX, MEASURES, PAGE, PREPROCESS, RECORD, REPORT
 
-# What a crate holds of a run, with what it is; tables of whole cohorts, without a row per person or scan.
+# What a crate holds of a run, with what it is; tables of whole cohorts, without a row per participant or scan.
 TABLES = {
     REPORT / "benchmark.tsv": "Benchmark: metrics of every method in every task, with their intervals",
-    REPORT / "tables": "The same as tables to read and to print",
-    REPORT / "methods.md": "What was done, as text for a paper",
+    REPORT / "tables": "The same figures as tables for reading and printing",
+    REPORT / "methods.md": "Methods text for a paper",
     REPORT / "runtime.tsv": "Time and memory of each rule",
     EVALUATE / "scores.tsv": "Metrics as the evaluation wrote them",
     EVALUATE / "comparisons.tsv": "Paired comparisons of methods",
     EVALUATE / "added.tsv": "What each method adds to the confounds",
-    EVALUATE / "confounds.tsv": "How targets depend on site, age, sex, head size and image quality",
+    EVALUATE / "confounds.tsv": "Association of targets with site, age, sex, head size and image quality",
     EVALUATE / "subgroups.tsv": "Metrics by subgroup",
-    MEASURES / "measures.json": "What the columns of the measures are",
+    MEASURES / "measures.json": "Description of the columns of the measures",
 }
 # With the names of participants.
 OF_PEOPLE = {
     PAGE: "The report, with a picture of every scan",
     REPORT / "excluded.tsv": "Scans that were left out, with the reason",
     INDEX / "scans.tsv": "Scans of the dataset",
-    INDEX / "participants.tsv": "People of the dataset, with ages, sexes, sites and diagnoses",
+    INDEX / "participants.tsv": "Participants of the dataset, with ages, sexes, sites and diagnoses",
     PREPROCESS / "qc.tsv": "Image quality of each scan",
     MEASURES / "measures.tsv": "Regional measures of each scan",
 }
 NAMING = {"participants": ("include", "exclude", "query"), "preprocess": ("accept", "reject")}
 MIT = "https://spdx.org/licenses/MIT"
-NO_LICENCE = "None is stated: ask who shares this crate."
+NO_LICENCE = "No licence is stated: ask the person who shares this crate."
 
 
 def write(folder: Path, out: Path, name: str = "", licence: str = "", people: bool = False) -> Path:
@@ -75,7 +75,7 @@ def write(folder: Path, out: Path, name: str = "", licence: str = "", people: bo
         if not (folder / needed).is_file():
             raise InputError("there is no finished run here.", folder / needed, "Name the folder that holds `results`.")
     if out.exists():
-        raise InputError("the crate is there already.", out, "Remove it, or name another place.")
+        raise InputError("the crate exists already.", out, "Remove it, or give another path.")
     about = _dataset(folder)
     crate = ROCrate()
     crate.name = name or f"AnatCL benchmark of {about['name']}"
@@ -195,7 +195,7 @@ def _refuse_names(place: Path, names: Iterable[str]) -> None:
     pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(words)})(?![A-Za-z0-9])")
     for file in (path for part in ("results", "config.json", "run.json") for path in _files(place / part)):
         if found := pattern.search(file.read_text(encoding="utf-8", errors="replace")):
-            remedy = "Take the name out of it, or say --with-participants if the crate may name them."
+            remedy = "Take the name out of it, or give --with-participants if the crate may name them."
             raise InputError(f"it names the participant {found[0]}.", file.relative_to(place), remedy)
 
 

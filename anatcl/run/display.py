@@ -55,6 +55,7 @@ class Display:
         self.start = self.spoke = time.monotonic()
         self.said_failures = self._markers()
         self.part = self.failures = 0
+        self.ended = False  # that all jobs are done was said
         self.recorded = pd.DataFrame()
         self.look_again = 0.0
         self.still = still
@@ -93,7 +94,7 @@ class Display:
         if self.live:
             self.live.stop()
             self.live = None
-        if self.progress.known and self.progress.finished:
+        if self.progress.known and self.progress.finished and not self.ended:
             self.say(self.line())
 
     # -- what is shown --------------------------------------------------------------------------------------------
@@ -102,6 +103,7 @@ class Display:
         """The state in one line: ``21:16  preprocess 12 of 60, measures 1 of 10; 3 min so far, 8 to 10 min left``."""
         stages = self.stages()
         if all(done >= of for _, done, of in stages):
+            self.ended = True
             how_far = f"all {sum(of for _, _, of in stages)} jobs are done"
         else:
             how_far = ", ".join(f"{stage} {done} of {of}" for stage, done, of in stages if done < of or of > 1)

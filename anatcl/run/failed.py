@@ -14,7 +14,7 @@ from anatcl.plan.plan import Plan
 from anatcl.spec.layout import FAILURES, LOGS, OF_PERSONS, STEPS, result
 
 log = logging.getLogger(__name__)
-STOPPED = "Stopped. Nothing that was finished is lost: the same command goes on from here."
+STOPPED = "Stopped. Finished results are kept: the same command continues from here."
 ECHO_S = 2.0  # seconds within which a second Ctrl-C is the first one's echo
 _asked_to_stop = threading.Event()
 _started = time.time()
@@ -39,7 +39,7 @@ def mark_missing(plan: Plan, since: float) -> list[str]:
     for scan in [*plan.cohort.persons, *plan.cohort.scans]:
         step = "" if scan in known else _unfinished(plan, scan, since)
         if step:
-            reason = "the step ended without a result and without a word (killed, or out of memory)."
+            reason = "the step ended without a result or an error message (killed, or out of memory)."
             failures.mark(FAILURES, scan, f"workflow {step}", reason, str(LOGS / step / f"{scan}.log"))
             marked.append(scan)
     return marked
@@ -65,7 +65,7 @@ def _steps(plan: Plan, scan: str) -> list[str]:
 
 
 def watch_for_stop() -> None:
-    """Remember that somebody pressed Ctrl-C; what follows stays as it was.
+    """Record that Ctrl-C was pressed; what follows stays as it was.
 
     A terminal sends the signal to this process and to `anatcl run` above it, which hands it on: one of the two counts.
     """
@@ -103,13 +103,20 @@ def stopped_steps(since: float) -> list[tuple[str, str]]:
     return found
 
 
-def report_failed(plan: Plan) -> str:
-    """What to tell the user after a run with failures: how many scans, why, and what to type next."""
+def report_failed(plan: Plan, finished: bool = False) -> str:
+    """What to tell the user after a run with failures: how many scans, why, and what to type next.
+
+    Parameters
+    ----------
+    plan : Plan
+    finished : bool
+        A second pass has finished the cohort without these scans.
+    """
     if _asked_to_stop.is_set():
         return STOPPED
     table = plan.cohort.failed
     means = [
-        f"The mean of the scans of {stem.split('/')[0]} could not be made; each of its scans goes its own way. "
+        f"The mean of the scans of {stem.split('/')[0]} could not be made; its scans are processed separately. "
         f"Why: {failures.marker_path(FAILURES, stem)}"
         for stem in plan.cohort.broken
     ]
@@ -125,8 +132,12 @@ def report_failed(plan: Plan) -> str:
     ]
     if len(table) > 20:
         lines.append(f"  ... and {len(table) - 20} more, in {FAILURES}")
-    lines.append("Run the same command again to finish the cohort without them (`anatcl run` does so by itself),")
-    lines.append("or with --config 'failures={retry: true}' to try them again.")
+    again = "with --config 'failures={retry: true}' to try them again."
+    if finished:
+        lines.append(f"The cohort is finished without them. Run the same command {again}")
+    else:
+        lines.append("Run the same command again to finish the cohort without them (`anatcl run` does so by itself),")
+        lines.append(f"or {again}")
     return "\n".join([*means, *lines])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import write_text
 from anatcl.base.words import plural
 from anatcl.bids.index import Index, build_index
+from anatcl.run.init_release import index_release, is_release, release_sections
 from anatcl.spec.config import parse
 from anatcl.spec.layout import RAW
 
@@ -22,11 +24,16 @@ NAMED = {"scan", "path", "participant_id", "session_id"}
 MOST_CLASSES = 6
 FEWEST_VALUES = 12
 FEWEST_TRAINED = 6  # participants; with fewer, a fold leaves nothing to compare
-NO_TASK = "neither age nor sex is known for enough participants"
+NO_TASK = "skipped at present: neither age nor sex is known for enough participants"
 
 
-def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False) -> None:
+def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False) -> str:
     """Look at a dataset and write a configuration for it.
+
+    Returns
+    -------
+    str
+        What was found, what was written, and what to type next, in lines.
 
     Raises
     ------
@@ -34,44 +41,68 @@ def write_starter(bids_dir: str | Path, out: str | Path, overwrite: bool = False
         There is no such dataset, or `out` exists and is not to be replaced.
     """
     if Path(out).exists() and not overwrite:
-        raise InputError("the file is there already.", out, "Give another name with --out, or --overwrite.")
-    index = build_index(bids_dir)
+        raise InputError("the file exists already.", out, "Give another name with --out, or --overwrite.")
     root = Path(os.path.abspath(Path(bids_dir).expanduser()))  # noqa: PTH100 - keeps the user's name of a link
-    text = starter(root, index)
+    found, text = release_starter(root) if is_release(root) else starter(root, build_index(bids_dir))
     import yaml
 
-    parse(yaml.safe_load(text), out)  # what is written is what the workflow reads
+    config = parse(yaml.safe_load(text), out)  # what is written is what the workflow reads
     write_text(out, text)
+    name = shlex.quote(str(out))
+    alone = f"Measures and quality control only: anatcl run -- --configfile {name} --until measures"
+    return "\n".join([
+        *found,
+        f"Written: {out}",
+        f"What would be done: anatcl run -- -n --configfile {name}",
+        *([] if config.pretrain.arrays else [alone]),
+        f"Everything: anatcl run -- --configfile {name}",
+    ])  # fmt: skip
 
 
-def starter(root: Path, index: Index) -> str:
-    """The configuration as YAML text."""
-    scans = index.scans
-    tasks = [name for name in ("age", "sex") if _answerable(scans, name)]
-    people = scans["participant_id"].nunique()
-    lines = [
-        "# Written by `anatcl init` after a look at the dataset. Every key: config.yaml and docs/config.md.",
-        *_comment(_found(index)),
-        "# See what would be done: snakemake -n --configfile this-file. Do it: anatcl run -- --configfile this-file",
+def release_starter(root: Path) -> tuple[list[str], str]:
+    """What was found in OpenBHB's public release, and the configuration for it as YAML text."""
+    kind, index, images = index_release(root)
+    found = ["The public OpenBHB release.", *images, *_found(index)]
+    lines = [*_head(root, found), *release_sections(root, kind, index, _methods(index.scans))]
+    return found, "\n".join(lines).rstrip() + "\n"
+
+
+def _head(root: Path, found: list[str]) -> list[str]:
+    return [
+        "# Written by `anatcl init` after reading the dataset. Every key: config.yaml and docs/config.md.",
+        *_comment(found),
+        "# To see what would be done: anatcl run -- -n --configfile this-file. To do it: the same without -n.",
         "",
         f"bids_dir: {json.dumps(str(root), ensure_ascii=False)}",
         "",
+    ]
+
+
+def starter(root: Path, index: Index) -> tuple[list[str], str]:
+    """What was found in a BIDS dataset, and the configuration for it as YAML text."""
+    scans, found = index.scans, _found(index)
+    tasks = [name for name in ("age", "sex") if _answerable(scans, name)]
+    people = scans["participant_id"].nunique()
+    lines = [
+        *_head(root, found),
         "preprocess:",
-        "  recipe: fast # testing: minutes, to see that all is well; precise: at 1 mm, for few scans",
+        "  recipe: fast # testing: takes minutes, to check that all steps work; precise: at 1 mm, for few scans",
         "",
         *_several(scans),
         *_columns(scans),
         "pretrain:",
         *_methods(scans),
         f"  folds: {max(2, min(5, people))} # by participant",
-        "  epochs: 300 # a few on a processor alone, or --config 'pretrain={encoder: resnet-tiny, voxel_mm: 4}'",
+        "  epochs: 300 # use few without a GPU, or --config 'pretrain={encoder: resnet-tiny, voxel_mm: 4}'",
         "",
         "evaluate:",
         *(["  untrained: false"] if people < FEWEST_TRAINED else []),
-        *(["  tasks:", *(f"    - {name}" for name in tasks)] if tasks else [f"  tasks: [] # {NO_TASK}"]),
+        *([] if tasks else [f"  unanswerable: skip # {NO_TASK}"]),
+        "  tasks:",
+        *(f"    - {name}" for name in tasks or KNOWN[:2]),
         *_suggested(scans),
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    return found, "\n".join(lines).rstrip() + "\n"
 
 
 def _people_with(scans: pd.DataFrame, name: str) -> pd.Series:
@@ -144,7 +175,9 @@ def _several(scans: pd.DataFrame) -> list[str]:
     if "run" in choices:
         lines.append("  runs: all # several runs of one session are there; first: the first usable one")
     shown = {name: values[:8] for name, values in choices.items() if name != "run"}
-    lines += [f"  # entities: {{{name}: {json.dumps(values)}}} # take only some" for name, values in shown.items()]
+    lines += [
+        f"  # entities: {{{name}: {json.dumps(values)}}} # select some values only" for name, values in shown.items()
+    ]
     return [*(lines if len(lines) > 1 and "run" in choices else ["bids: {}", *lines[1:]]), ""]
 
 
@@ -154,7 +187,7 @@ def _columns(scans: pd.DataFrame) -> list[str]:
     for name in (name for name in KNOWN if not _share(scans, name)):
         close = [str(column) for column in scans if name in str(column).lower() and column not in NAMED | {name}]
         lines += [f"#   columns: {{{name}: {json.dumps(column)}}}" for column in close[:3]]
-    return ["# Is one of these what is missing? Then put it under `bids:`.", *lines, ""] if lines else []
+    return ["# If one of these columns holds the missing values, put it under `bids:`.", *lines, ""] if lines else []
 
 
 def _suggested(scans: pd.DataFrame) -> list[str]:

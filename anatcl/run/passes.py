@@ -117,13 +117,13 @@ def _conclude(display: Display, options: Sequence[str], folder: Path, status: in
     if status and progress.known and not display.failures:
         display.say("\n".join(progress.complaints))
     if status and progress.known:
-        display.say(f"All that was printed is in {folder / PRINTED}.")
+        display.say(f"The full output is in {folder / PRINTED}.")
 
 
 def with_pages(options: Sequence[str]) -> list[str]:
     """The same options; a run until ``measures`` makes the pages of the cohort and of its participants, too.
 
-    The page stands in for the measures, which it needs: Snakemake passes over what follows a rule named by ``--until``.
+    The page replaces the measures, which it needs: Snakemake skips what follows a rule named by ``--until``.
     """
     found: list[str] = []
     until = False

@@ -56,4 +56,6 @@ def _there(path: Path) -> bool:
 
 def _remedy(name: str) -> str:
     near = (difflib.get_close_matches(name, names(), 1, 0.5) or ["slurm"])[0]
-    return f"Shipped ones: {', '.join(names())}. Write one: mkdir {near}; anatcl profile {near} > {near}/config.yaml."
+    return (
+        f"Shipped profiles: {', '.join(names())}. Write one: mkdir {near}; anatcl profile {near} > {near}/config.yaml."
+    )

@@ -1,4 +1,4 @@
-"""What Snakemake says while it runs, read line by line: jobs planned and finished by rule, and what went wrong."""
+"""Snakemake's output, read line by line while it runs: jobs planned and finished by rule, and what went wrong."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Progress:
         return {rule: max(0, n - self.finished.get(rule, 0)) for rule, n in self.planned.items()}
 
     def feed(self, line: str) -> str:
-        """Take one line in; give back what of it a person should see at once, which is mostly nothing."""
+        """Read one line; return what should be shown at once, which is mostly nothing."""
         line = line.rstrip()
         if self._table(line) or self._of_a_job(line):
             return ""

@@ -67,7 +67,7 @@ def run(options: Sequence[str], temporary: str | None = None, show_all: bool = F
             return abs(status)
         left_out: dict[str, str] = {}
         if _mark(folder, start):
-            log.warning("Second pass: the cohort goes on without the scans that failed.")
+            log.warning("Second pass: the run continues without the scans that failed.")
             left_out = {LEAVE_OUT: "1"}
             status = one_pass(options, around | left_out)
         if status > 0 and (reason := _training_failed(folder, start)):
@@ -77,7 +77,7 @@ def run(options: Sequence[str], temporary: str | None = None, show_all: bool = F
             status = status if made >= 0 else made
         if left_out or (shown and _scans_failed(folder, start)):
             with Inside(folder):
-                log.warning("%s", report_failed(Plan.of_job()))
+                log.warning("%s", report_failed(Plan.of_job(), bool(left_out) and not status))
         if shown and not status:
             sys.stdout.write(closing(folder, start))
         return abs(status)
@@ -117,7 +117,7 @@ def alone(folder: Path) -> Iterator[float]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.warning("Another run is at work in %s; waiting for it to end.", folder)
+            log.warning("Another run is active in %s; waiting for it to end.", folder)
             fcntl.flock(stream, fcntl.LOCK_EX)
         except OSError as error:
             log.warning("%s cannot be locked (%s); start one run at a time.", folder, error.strerror)
@@ -131,11 +131,11 @@ def wait_for_others(folder: Path) -> None:
     told = False
     while other := at_work(folder):
         if not told:
-            log.warning("Another run (process %d) is at work in %s; waiting for it to end.", other, folder)
+            log.warning("Another run (process %d) is active in %s; waiting for it to end.", other, folder)
             told = True
         time.sleep(2)
     if any((folder / ".snakemake" / "locks").glob("*")):
-        log.warning("The run that locked %s is dead; unlocking.", folder)
+        log.warning("The run that locked %s has ended; unlocking.", folder)
         for lock in (folder / ".snakemake" / "locks").glob("*.lock"):
             lock.unlink(missing_ok=True)
 

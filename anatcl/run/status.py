@@ -189,7 +189,7 @@ def running(process: int | None) -> list[str]:
 
 def text(found: Status) -> str:
     """The state in words."""
-    now = f"running (process {found.process})" if found.process else "no run is at work"
+    now = f"running (process {found.process})" if found.process else "no run is active"
     lines = [now + ("; a dead run left its lock, `anatcl run` removes it" if found.locked else "")]
     lines += [f"  {rule:<14}{done:>6} of {of}  {bar(done, of)}" for rule, done, of in found.steps]
     lines += [f"time: {found.times}"] if found.times else []

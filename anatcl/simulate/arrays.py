@@ -1,4 +1,4 @@
-"""Packed training arrays of many simulated people, straight from the truth: no image, no registration.
+"""Packed training arrays of many simulated participants, directly from the ground truth: no image, no registration.
 
 The volumes look like modulated grey-matter maps on a 4 mm ICBM152 grid; the measures beside them have the columns of
 ``measures.tsv``. Grey matter as a function of each region's factor is tabulated once, and a person is a look-up in that
@@ -117,7 +117,9 @@ def simulate_arrays(
         Number of volumes.
     """
     if not 2 <= people <= 100_000:
-        raise InputError(f"Arrays of {plural(people, 'person')} cannot be simulated.", remedy="Choose 2 to 100000.")
+        raise InputError(
+            f"Arrays of {plural(people, 'participant')} cannot be simulated.", remedy="Choose 2 to 100000."
+        )
     if seed < 0:
         raise InputError(f"The seed {seed} is negative.", remedy="Choose 0 or more.")
     if not 0 <= severity <= 1:
@@ -248,7 +250,7 @@ def _jacobian(rng: np.random.Generator, size: NDArray[np.floating]) -> Array:
 def _visit(
     table: Table, site: SiteEffect, who: Person, session: int
 ) -> tuple[dict[str, Any], Array, dict[str, Any], dict[str, Any]]:
-    """Row, volume, measures and truth of one person at one session."""
+    """Row, volume, measures and truth of one participant at one session."""
     years = 0.0 if session == 1 else round(float(who.rng(ARRAYS, 9).uniform(1, 3)), 2)
     effects = who.factors(years)
     jacobian = _jacobian(who.rng(ARRAYS, 0), who.size).ravel()

@@ -21,7 +21,7 @@ SCALES = ((30.0, 2.6), (15.0, 0.9))  # (smoothness, standard deviation), mm
 
 @dataclass(frozen=True)
 class Shape:
-    """A person's shape: from head coordinates (mm, origin in the middle of the brain) to the template.
+    """A participant's shape: from head coordinates (mm, origin in the middle of the brain) to the template.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Shape:
     scalp: float
 
     def to_template(self, points: NDArray[np.floating], head: HeadFields) -> NDArray[np.float64]:
-        """Carry points of shape (3, ...) from head coordinates to template mm."""
+        """Map points of shape (3, ...) from head coordinates to template mm."""
         flat = points.reshape(3, -1)
         nodes = (flat + REACH[:, None]) / NODE_MM
         moved = np.stack([ndimage.map_coordinates(f, nodes, order=1, mode="nearest") for f in self.field])
@@ -65,12 +65,12 @@ class Pose:
     shift: NDArray[np.float64]
 
     def to_head(self, world: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Carry points of shape (3, ...) from scanner to head coordinates."""
+        """Map points of shape (3, ...) from scanner to head coordinates."""
         return np.einsum("ij,i...->j...", self.rotation, world - self.shift.reshape(3, *[1] * (world.ndim - 1)))
 
 
 def random_shape(rng: np.random.Generator, size: NDArray[np.floating]) -> Shape:
-    """Draw a person's shape: smooth displacements at two scales, skull and scalp."""
+    """Draw a participant's shape: smooth displacements at two scales, skull and scalp."""
     shape = tuple(np.ceil(2 * REACH / NODE_MM).astype(int) + 1)
     field = np.zeros((3, *shape), dtype=np.float32)
     for smoothness, amplitude in SCALES:
@@ -101,7 +101,7 @@ def template_points(
 ) -> Array:
     """Template coordinates (mm), shape (3, X, Y, Z), of every voxel of a scan.
 
-    They are found on nodes `NODE_MM` apart and carried to the voxels by cubic B-splines, which keep straight lines
+    They are found on nodes `NODE_MM` apart and interpolated to the voxels by cubic B-splines, which keep straight lines
     straight and the map smooth.
     """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)

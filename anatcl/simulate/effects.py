@@ -1,4 +1,4 @@
-"""What age, diagnosis, sex and person do to the anatomy, as numbers per region.
+"""Effects of age, diagnosis, sex and participant on the anatomy, per region.
 
 Cortical effects are factors of thickness; subcortical ones are factors of volume; ventricles grow by millimetres. The
 numbers are chosen to be plausible and clearly measurable, not to be those of a particular disease or cohort.
@@ -20,8 +20,8 @@ from anatcl.base.packages import package_folder
 REFERENCE_AGE = 45.0  # years; the template's cortex is left as it is at this age
 AGE_SLOPE = 0.004  # thinning per year, times the weight of the lobe
 SUBCORTICAL_AGE_SLOPE = 0.003  # loss of volume per year after 20
-PERSON_SD = 0.03  # between people, per region
-GLOBAL_SD = 0.03  # between people, whole cortex
+PERSON_SD = 0.03  # between participants, per region
+GLOBAL_SD = 0.03  # between participants, whole cortex
 
 # Thinning (hippocampus, amygdala: loss of volume) of a patient of severity 1, both hemispheres.
 DIAGNOSIS_EFFECT = {
@@ -88,7 +88,7 @@ def regions() -> tuple[Region, ...]:
 
 @dataclass(frozen=True)
 class Factors:
-    """Effects on one person at one time, one entry per region in the order of `regions`.
+    """Effects on one participant at one time, one entry per region in the order of `regions`.
 
     Attributes
     ----------

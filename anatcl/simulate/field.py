@@ -25,7 +25,7 @@ def write_field(path: Path, points: Array, affine: NDArray[np.float64]) -> None:
     Parameters
     ----------
     path : Path
-        NIfTI displacement field: applied by ``antsApplyTransforms`` with the scan as reference it carries images from
+        NIfTI displacement field: applied by ``antsApplyTransforms`` with the scan as reference it warps images from
         the template to the scan. Its grid reaches from the scan's first voxel to its last.
     points : ndarray of shape (3, X, Y, Z)
         Template coordinates (RAS+ mm) of the scan's voxels.

@@ -1,4 +1,4 @@
-"""Who is in the simulated cohort: a pure function of the seed and of a person's number."""
+"""The simulated cohort: a pure function of the seed and of a person's number."""
 
 from __future__ import annotations
 

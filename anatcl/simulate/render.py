@@ -1,4 +1,4 @@
-"""One scan of one person: truth on the scan's own grid, and the image that a scanner would make of it."""
+"""One scan of one participant: truth on the scan's own grid, and the image that a scanner would make of it."""
 
 from __future__ import annotations
 

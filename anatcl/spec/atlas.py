@@ -59,7 +59,9 @@ class AtlasFile(Section):
 
     name: str = Field(description="name of the atlas")
     space: str | None = Field(None, description="template that the image was drawn in")
-    compatible: Texts = Field((), description="further templates that it may be used with as it is; say why")
+    compatible: Texts = Field(
+        (), description="further templates that it fits without resampling; give the reason in a comment"
+    )
     image: Image | None = Field(None, description="integer labels: a path beside the file, or {package, file}")
     extra: Image | None = Field(None, description="a second image on the same grid, used where the first has no label")
     regions: str | None = Field(
@@ -70,9 +72,9 @@ class AtlasFile(Section):
     annotation: Annotation | None = Field(
         None,
         description="for measures: engine: surface: {left, right}, labels of the vertices of fsaverage, GIfTI or "
-        ".annot; without an image, what lies outside the cortex comes from desikan-killiany",
+        ".annot; without an image, subcortical regions come from desikan-killiany",
     )
-    citation: str = Field("", description="whom to cite")
+    citation: str = Field("", description="citation")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -85,7 +87,7 @@ class AtlasFile(Section):
         return self
 
     def volume(self) -> tuple[AtlasFile, Path | None]:
-        """The atlas that has the image, and where its file lies where that is another one's."""
+        """The atlas that has the image, and the path of its file."""
         return (self, None) if self.image is not None else load_atlas_file(FALLBACK)
 
     def images(self) -> list[Image]:
@@ -132,12 +134,12 @@ def find_atlas(name: str | Path) -> Path:
 
 
 def label(name: str | Path) -> str:
-    """The atlas as it stands in file names."""
+    """The atlas as used in file names."""
     return Path(name).stem.replace("-", "").replace("_", "")
 
 
 def load_atlas_file(name: str | Path) -> tuple[AtlasFile, Path]:
-    """What an atlas's YAML says, and where it lies.
+    """Content and path of an atlas's YAML file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Augmentations and what each may be told; the transforms themselves are in :mod:`anatcl.pretrain.augment`."""
+"""Augmentations and their options; the transforms themselves are in :mod:`anatcl.pretrain.augment`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Share = Annotated[Real, Field(ge=0, le=1)]
 
 
 class Transform(Section):
-    """What every transform may be told."""
+    """Options of every transform."""
 
     p: Share = Field(0.5, description="probability that a volume is transformed")
 

@@ -1,4 +1,4 @@
-"""Which scans are asked for, and how the tables beside them are read."""
+"""Which scans to use, and how their tables are read."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def _interval(value: Any) -> Any:
 
 
 class Participants(Section):
-    """Who takes part."""
+    """Which participants take part."""
 
-    include: Texts = Field((), description="participants to take, as names or glob patterns; all when empty")
-    exclude: Texts = Field((), description="participants to leave out; they are named in excluded.tsv")
+    include: Texts = Field((), description="participants to include, as names or glob patterns; empty: all")
+    exclude: Texts = Field((), description="participants to exclude; they are listed in excluded.tsv")
     query: str = Field("", description="pandas query over scans.tsv, e.g. \"age >= 18 and site == 'HH'\"")
 
 
@@ -76,22 +76,26 @@ class Bids(Section):
     """How the dataset is read."""
 
     layout: Literal["bids", "openbhb"] = Field(
-        "bids", description="how the dataset lies in its folder: as BIDS asks, or the public OpenBHB release"
+        "bids", description="layout of the dataset's folder: BIDS, or the public OpenBHB release"
     )
     entities: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_entities)] = Field(
-        {}, description="values to take of an entity (session, acq, run ...), glob patterns; n/a is a scan without it"
+        {},
+        description="values of an entity (session, acq, run ...) to include, glob patterns; n/a: scans without the "
+        "entity",
     )
-    runs: Literal["all", "first"] = Field("all", description="several runs of one session: all, or the first usable")
-    columns: Named = Field({}, description="our name (age, sex, site ...) to the name in the dataset's tables")
+    runs: Literal["all", "first"] = Field("all", description="which runs of one session: all, or the first usable one")
+    columns: Named = Field(
+        {}, description="maps names of this workflow (age, sex, site ...) to those in the dataset's tables"
+    )
     sex_levels: Annotated[Named, AfterValidator(_sexes)] = Field(
         {}, description="codes of the sex column to M or F, e.g. {'1': M, '2': F}"
     )
-    units: Named = Field({}, description="unit of a column where its JSON file does not say, e.g. {age: months}")
+    units: Named = Field({}, description="unit of a column whose JSON file gives none, e.g. {age: months}")
     missing: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_codes)] = Field(
-        {}, description="codes for missing of a column ('*': of all), e.g. {age: [-9, 999]}"
+        {}, description="codes for missing values in a column ('*': in all columns), e.g. {age: [-9, 999]}"
     )
     unoriented: Literal["exclude", "accept"] = Field(
-        "exclude", description="scans whose header does not say how they are oriented: left and right are a guess"
+        "exclude", description="scans whose header gives no orientation, so that left and right are a guess"
     )
     verify: Literal["quick", "full"] = Field("quick", description="compare lengths, or decompress every file")
     voxel_mm: Annotated[tuple[float, float], BeforeValidator(_interval)] = Field(

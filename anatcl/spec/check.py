@@ -14,11 +14,14 @@ from anatcl.base.errors import InputError
 from anatcl.base.words import nearest, plural
 from anatcl.spec.atlas import check_files, load_atlas_file
 from anatcl.spec.check_arrays import check_arrays, unmeasured
-from anatcl.spec.config import Config, FeatureTable
+from anatcl.spec.check_seen import check_seen
+from anatcl.spec.config import Config, FeatureTable, Pretrain
 from anatcl.spec.corrections import read_corrections
 from anatcl.spec.encoders import check_encoder, class_errors
 from anatcl.spec.engines import check_surface_engine
 from anatcl.spec.layout import METHOD_PATTERN
+from anatcl.spec.measures_engine import measures_engine
+from anatcl.spec.methods import declared_methods
 from anatcl.spec.names import BASELINES, REGIONAL, RIVALS, TUNED, UNTRAINED, methods
 from anatcl.spec.overlaps import overlaps_file
 from anatcl.spec.recipe import load_recipe
@@ -33,18 +36,30 @@ JOINED_BY = frozenset({"scan", "participant_id"})  # columns of a table of featu
 
 
 def check_files_and_names(config: Config, environments: bool = False) -> Found:
-    """Everything that can be said of a configuration without its dataset.
+    """All errors of a configuration that can be found without its dataset.
 
     Parameters
     ----------
     config : Config
     environments : bool
-        Jobs run in environments of their own, so that what is installed here says nothing of them.
+        Jobs run in environments of their own, so that packages installed here do not matter.
     """
-    for check in (_imaging, _measures, _training, check_arrays, _features, _encoders, _finetune, _held, _tasks):
+    for check in (
+        _imaging,
+        _measures,
+        _training,
+        check_arrays,
+        _features,
+        _own,
+        _encoders,
+        check_seen,
+        _finetune,
+        _held,
+        _tasks,
+    ):
         yield from check(config)
-    if config.measures.engine == "surface" and not environments:
-        yield from _tried(("measures", "engine"), check_surface_engine)
+    if measures_engine(config) == "surface" and not environments:
+        yield from _tried(("measures", "engine"), lambda: check_surface_engine(_who_asks(config)))
 
 
 def _tried(place: Place, call: Callable[[], object]) -> Found:
@@ -61,7 +76,7 @@ def _imaging(config: Config) -> Found:
     yield from _tried(("preprocess", "corrections"), lambda: read_corrections(settings.corrections))
     yield from _tried(("preprocess", "skullstrip"), lambda: _second_look(config))
     for scan in sorted({*settings.accept} & {*settings.reject}):
-        reason = f"{scan!r} is accepted and rejected at once."
+        reason = f"{scan!r} is both accepted and rejected."
         yield (("preprocess", "reject"), InputError(reason, None, "Name it once."))
 
 
@@ -91,7 +106,7 @@ def _measures(config: Config) -> Found:
         yield (("measures", "freesurfer"), error)
     elif settings.freesurfer and next(stats_files(folder), None) is None:
         remedy = "Give the folder that holds the subjects' folders, each with stats/aparc.stats files."
-        yield (("measures", "freesurfer"), InputError("no stats/*.stats file lies in it.", folder, remedy))
+        yield (("measures", "freesurfer"), InputError("it has no stats/*.stats file.", folder, remedy))
 
 
 def stats_files(root: Path) -> Iterator[Path]:
@@ -116,12 +131,20 @@ def _fits_engine(config: Config) -> None:
         atlas, path = load_atlas_file(config.measures.atlas)
     except InputError:
         return
-    if config.measures.engine == "volume" and atlas.image is None:
-        remedy = "Set measures: engine: surface, or take an atlas with an image."
+    engine = measures_engine(config)
+    if engine == "volume" and atlas.image is None:
+        remedy = "Set measures: engine: surface, or choose an atlas with an image."
         raise InputError(f"atlas {atlas.name} has no image, only labels of fsaverage.", path, remedy)
-    if config.measures.engine == "surface" and atlas.annotation is None:
+    if engine == "surface" and atlas.annotation is None:
         remedy = "Name two label files of fsaverage under `annotation`, or set measures: engine: volume."
         raise InputError(f"atlas {atlas.name} has no annotation of fsaverage for surfaces.", path, remedy)
+
+
+def _who_asks(config: Config) -> str:
+    """Where it stands that surfaces are to be made."""
+    if config.measures.engine == "surface":
+        return "the engine surface was asked for"
+    return f"the recipe {config.preprocess.recipe} (or the atlas) measures on surfaces"
 
 
 def _thickness(config: Config) -> str:
@@ -139,7 +162,7 @@ def _training(config: Config) -> Found:
     processes = settings.nodes * (settings.processes or max(1, settings.gpus // settings.nodes))
     if settings.batch_size % processes:
         reason = f"{plural(settings.batch_size, 'subject')} cannot be shared by {processes} processes."
-        remedy = f"Take a multiple of {processes}, or change processes, gpus or nodes."
+        remedy = f"Use a multiple of {processes}, or change processes, gpus or nodes."
         yield (("pretrain", "batch_size"), InputError(reason, None, remedy))
     for name, parts in settings.joint.items():
         if not parts:
@@ -156,12 +179,22 @@ def _training(config: Config) -> Found:
         *((f"own.{n}.loss", one.loss) for n, one in settings.own.items()),
     ):
         yield from ((("pretrain", *key.split(".")), error) for error in class_errors(named))
+    weighed = [name for name in _asked(settings) if "lambda_" in declared_methods()[name].options]
+    if weighed and not settings.lambda_ and not settings.alpha_age:
+        reason = f"lambda and alpha_age are both 0: {weighed[0]} has nothing left to learn."
+        yield (("pretrain", "lambda"), InputError(reason, None, "Raise one of them."))
     if settings.options.chunk and processes > 1:
         reason = f"chunks work in one process, and {processes} are to share each batch."
         yield (("pretrain", "options", "chunk"), InputError(reason, None, "Set chunk: 0, or gpus and processes to 1."))
     if settings.precision == "fp16" and config.device == "cpu":
         reason = "'fp16' needs a GPU, and device is 'cpu'."
-        yield (("pretrain", "precision"), InputError(reason, None, "Take auto, fp32 or bf16."))
+        yield (("pretrain", "precision"), InputError(reason, None, "Use auto, fp32 or bf16."))
+
+
+def _asked(settings: Pretrain) -> list[str]:
+    """Declared methods that are trained, alone or as a part of a joint objective."""
+    asked = {*settings.methods, *(part for name in settings.methods for part in settings.joint.get(name, {}))}
+    return sorted(asked & declared_methods().keys())
 
 
 def _name(place: Place, name: str, taken: Container[str]) -> Found:
@@ -170,12 +203,20 @@ def _name(place: Place, name: str, taken: Container[str]) -> Found:
         yield (place, InputError(f"{name!r} is another method's name.", None, "Rename it."))
     elif not re.fullmatch(METHOD_PATTERN, name):
         remedy = f"Write {re.sub('[^A-Za-z0-9]+', '-', name).strip('-')!r}."
-        yield (place, InputError(f"{name!r} has other characters than letters, digits and -.", None, remedy))
+        yield (place, InputError(f"{name!r} has characters other than letters, digits and -.", None, remedy))
 
 
 def _encoders(config: Config) -> Found:
     tuned = {f"{name}{TUNED}" for name in config.evaluate.finetune.methods}
-    taken = {*methods(), *config.pretrain.methods, *BASELINES, *RIVALS, *config.evaluate.features, *tuned}
+    taken = {
+        *methods(),
+        *config.pretrain.methods,
+        *BASELINES,
+        *RIVALS,
+        *config.evaluate.features,
+        *config.evaluate.own,
+        *tuned,
+    }
     for name, given in config.evaluate.encoders.items():
         place: Place = ("evaluate", "encoders", name)
         yield from _name(place, name, taken)
@@ -200,9 +241,9 @@ def _finetune(config: Config) -> Found:
     for number, name in enumerate(config.evaluate.finetune.methods):
         place: Place = ("evaluate", "finetune", "methods", number)
         if name not in (*ours, *brought):
-            yield (place, InputError(f"{name!r} is no method of this run.", None, nearest(name, [*ours, *brought])))
+            yield (place, InputError(f"{name!r} is not a method of this run.", None, nearest(name, [*ours, *brought])))
         elif name in brought and not brought[name].trainable:
-            reason = f"{name!r} cannot be trained on: an ONNX model and an adapter have no gradient."
+            reason = f"{name!r} cannot be fine-tuned: an ONNX model and an adapter have no gradient."
             yield (place, InputError(reason, None, "Give its weights as safetensors, a state dict or TorchScript."))
 
 
@@ -215,6 +256,16 @@ def _features(config: Config) -> Found:
         yield from _tried((*place, "columns"), lambda given=given: _pattern(given.columns, Path(given.table)))  # type: ignore[misc]
 
 
+def _own(config: Config) -> Found:
+    taken = {*methods(), *config.pretrain.methods, *BASELINES, *RIVALS, *config.evaluate.features, UNTRAINED}
+    for name, one in config.evaluate.own.items():
+        place: Place = ("evaluate", "own", name)
+        yield from _name(place, name, taken)
+        yield from (((*place, "baseline"), error) for error in class_errors(one.baseline))
+        if one.columns not in ("all", *BASELINES):
+            yield from _tried((*place, "columns"), lambda one=one: _expression(one.columns))  # type: ignore[misc]
+
+
 def _table(path: Path) -> None:
     """Raise unless a table of features has a header by which it can be joined."""
     if not path.is_file():
@@ -224,13 +275,17 @@ def _table(path: Path) -> None:
 
 
 def _pattern(pattern: str, path: Path) -> None:
-    """Raise where a regular expression is none, or fits no column."""
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"{pattern!r} is no regular expression ({error}).", None, "Write 'f.*', or all.") from None
+    """Raise where a regular expression is none, or matches no column."""
+    expression = _expression(pattern)
     if header(path) and not any(pattern in ("all", *BASELINES) or expression.fullmatch(c) for c in header(path)):
-        raise InputError(f"{pattern!r} fits no column.", path, f"Columns: {', '.join(header(path)[:20])}.")
+        raise InputError(f"{pattern!r} matches no column.", path, f"Columns: {', '.join(header(path)[:20])}.")
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"{pattern!r} is not a regular expression ({error}).", None, "Write 'f.*', or all.") from None
 
 
 def can_be_read(given: FeatureTable) -> bool:
@@ -254,7 +309,7 @@ def header(path: Path) -> list[str]:
 def _tasks(config: Config) -> Found:
     seen: dict[str, int] = {}
     if not config.evaluate.tasks:
-        yield (("evaluate", "tasks"), InputError("there is no task.", None, "Name one: age, sex, or your own."))
+        yield (("evaluate", "tasks"), InputError("no task is given.", None, "Name one: age, sex, or your own."))
     for number, told in enumerate(config.evaluate.tasks):
         place: Place = ("evaluate", "tasks", number)
         try:
@@ -263,7 +318,7 @@ def _tasks(config: Config) -> Found:
             yield (place, error)
             continue
         if task.name in seen:
-            reason = f"the task {task.name!r} stands there twice."
+            reason = f"the task {task.name!r} is listed twice."
             yield (place, InputError(reason, None, "Rename or remove one."))
         seen[task.name] = number
 

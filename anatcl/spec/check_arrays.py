@@ -19,7 +19,7 @@ PACKED_FILES = ("arrays.json", "rows.tsv", "volumes.npy")
 # What is said of scans that are processed; nothing reads it where none is.
 OF_SCANS = (*(("preprocess", key) for key in ("corrections", "accept", "reject")), ("measures", "longitudinal"))
 ARRAYS = ("pretrain", "arrays")
-MEASURES = "Fetch them, give a folder of FreeSurfer's (measures: freesurfer), or take y-aware or simclr."
+MEASURES = "Fetch them, give a folder of FreeSurfer's (measures: freesurfer), or use y-aware or simclr."
 
 
 def check_arrays(config: Config) -> Found:
@@ -33,7 +33,7 @@ def check_arrays(config: Config) -> Found:
         return
     for place in OF_SCANS:
         if getattr(getattr(config, place[0]), place[1]):
-            reason = "it says something of scans, and with pretrain: arrays or maps none is preprocessed."
+            reason = "it concerns scans, and with pretrain: arrays or maps no scan is preprocessed."
             yield (place, InputError(reason, None, "Remove it, or pretrain: arrays and maps."))
     if settings.maps:
         yield from _of_maps(config)
@@ -46,19 +46,19 @@ def _of_maps(config: Config) -> Found:
     settings = config.pretrain
     place = ("pretrain", "maps")
     if settings.arrays:
-        yield (place, InputError("maps and arrays are given at once.", None, "Remove one of the two."))
+        yield (place, InputError("both maps and arrays are given.", None, "Remove one of the two."))
     if not Path(settings.maps).is_dir():
         yield (place, InputError("the folder of maps does not exist.", Path(settings.maps), "Correct its path."))
         return
     if settings.map != "vbm":
         reason = f"the maps of pretrain: maps are modulated grey matter, not {settings.map}."
         yield (("pretrain", "map"), InputError(reason, None, "Set map: vbm."))
-    yield from _without_measures(config, "pretrain: maps brings none")
+    yield from _without_measures(config, "pretrain: maps gives none")
 
 
 def _of_release(config: Config) -> Found:
     if config.bids.layout != LAYOUT:
-        reason = f"'{RELEASE}' means the maps that the dataset brings, and a BIDS dataset brings none."
+        reason = f"'{RELEASE}' means the maps of the dataset itself, and a BIDS dataset has none."
         remedy = f"Set bids: {{layout: {LAYOUT}}}, give a folder of packed arrays, or leave it empty."
         yield (ARRAYS, InputError(reason, None, remedy))
         return
@@ -87,21 +87,21 @@ def _of_folder(config: Config) -> Found:
         yield (("pretrain", "crop"), InputError(packed, folder, "Remove it, or pack them again."))
     for name, field in Bids.model_fields.items():
         if getattr(config.bids, name) != field.default:
-            reason = "the people of packed arrays are those of their rows.tsv, which is read as it is."
+            reason = "the participants of packed arrays are those of their rows.tsv, which is read as it is."
             yield (("bids", name), InputError(reason, folder, "Remove it, or write it into that table."))
     if not (folder / "measures.tsv").is_file():
         yield from _without_measures(config, f"{folder} has no measures.tsv")
 
 
 def unmeasured(config: Config) -> frozenset[str]:
-    """Baselines and rivals that read measures which a run without a step of measures does not have."""
+    """Baselines that need measures which a run without the measures stage does not have."""
     settings = config.pretrain
     every = frozenset((REGIONAL, TISSUE, VOXEL_RIDGE))
     if not (settings.arrays or settings.maps) or config.measures.freesurfer:
         return frozenset()
     if settings.maps:
         return every
-    if settings.arrays == RELEASE:  # its table of people has the volumes
+    if settings.arrays == RELEASE:  # its table of participants has the volumes
         return every - {TISSUE} if _no_measures(Path(config.bids_dir)) else frozenset()
     file = Path(settings.arrays) / "measures.tsv"
     if not file.is_file():

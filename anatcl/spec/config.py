@@ -24,6 +24,7 @@ from pydantic import (
 
 from anatcl.base.errors import InputError
 from anatcl.base.named import plugins
+from anatcl.spec.baselines import OwnBaseline, baseline_name
 from anatcl.spec.bids import Bids, Participants
 from anatcl.spec.encoders import Encoder, FineTuning
 from anatcl.spec.imaging import Measures, Preprocess
@@ -66,15 +67,15 @@ def _span(span: tuple[int, int]) -> tuple[int, int]:
 def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     twice = sorted({str(v) for v in values if values.count(v) > 1})
     if twice:
-        raise ValueError(f"{', '.join(map(repr, twice))} stands there twice")
+        raise ValueError(f"{', '.join(map(repr, twice))} is listed twice")
     return values
 
 
 class Failures(Section):
-    """What happens after a scan failed."""
+    """What happens after a scan fails."""
 
     retry: bool = Field(False, description="try again the scans that failed before")
-    fatal: bool = Field(False, description="let any failed scan stop the cohort instead of going on without it")
+    fatal: bool = Field(False, description="stop the run when a scan fails, instead of continuing without it")
     check_disk: bool = Field(True, description="refuse to start when the disk cannot hold the results of all scans")
 
 
@@ -86,7 +87,7 @@ def _method(name: str, info: ValidationInfo) -> str:
 
 
 class Packed(Section):
-    """What is trained on."""
+    """Data and methods of the training."""
 
     joint: Joint = Field(
         {},
@@ -99,32 +100,35 @@ class Packed(Section):
     )
     methods: Annotated[
         tuple[Annotated[str, AfterValidator(_method)], ...], BeforeValidator(several), AfterValidator(_once)
-    ] = Field(("anatcl-global", "anatcl-local", "y-aware"), description="what to pretrain")
+    ] = Field(("anatcl-global", "anatcl-local", "y-aware"), description="methods to pretrain")
     final: Annotated[tuple[str, ...], BeforeValidator(several), AfterValidator(_once)] = Field(
         (),
-        description="methods of which one more encoder is trained, on everybody: for use elsewhere, in no table here",
+        description="methods of which one more encoder is trained on all participants, for use elsewhere; it is in "
+        "no table",
     )
     arrays: str = Field(
         "",
-        description="what is trained on: the maps that preprocess makes (empty); the maps that the dataset brings "
+        description="maps to train on: those that preprocess makes (empty); those of the dataset itself "
         "(release, with bids: layout: openbhb); or a folder of packed arrays, whose rows are then the cohort",
     )
     maps: str = Field(
         "",
-        description="folder of modulated grey-matter maps that another program made of the dataset's scans (CAT12, "
-        "brainprep, T1Prep: mwp1sub-*.nii; or BIDS names): they are trained on, and nothing is preprocessed",
+        description="folder of modulated grey-matter maps that another program made from the dataset's scans (CAT12, "
+        "brainprep, T1Prep: mwp1sub-*.nii; or BIDS names): encoders are trained on them, and nothing is preprocessed",
     )
-    map: Annotated[str, known_word(MAPS)] = Field("vbm", description="which map the encoder sees")
-    voxel_mm: NotNegative = Field(0.0, description="voxel size of the packed volumes, in mm; 0: as the maps")
-    crop: tuple[Span, Span, Span] | None = Field(None, description="[[x0, x1], [y0, y1], [z0, z1]]; null: automatic")
+    map: Annotated[str, known_word(MAPS)] = Field("vbm", description="map that the encoder takes")
+    voxel_mm: NotNegative = Field(0.0, description="voxel size of the packed volumes, in mm; 0: that of the maps")
+    crop: tuple[Span, Span, Span] | None = Field(
+        None, description="voxels to keep, [[x0, x1], [y0, y1], [z0, z1]]; null: automatic"
+    )
     dtype: Literal["float16", "uint8", "float32"] = Field("float16", description="stored type of the packed volumes")
     folds: Annotated[Whole, Field(ge=2)] = Field(5, description="folds of the cross-validation, by participant")
     group: str = Field("participant_id", description="column kept whole within a fold, e.g. site")
-    seeds: Count = Field(1, description="trainings of each method and fold that differ in their seed alone")
+    seeds: Count = Field(1, description="trainings of each method and fold that differ only in their seed")
 
 
 class Resources(Section):
-    """What a training job asks for."""
+    """Resources of a training job."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="number type of the forward pass")
     threads: Count = Field(2, description="processor threads of a training job")
@@ -142,7 +146,7 @@ class Resources(Section):
         if isinstance(value, Mapping):
             for name in value:
                 if name in Common.model_fields or name in ("lambda", "seed"):
-                    raise ValueError(f"{name!r} stands one level up: write it as {_up(str(name))}")
+                    raise ValueError(f"{name!r} belongs one level up: write it as {_up(str(name))}")
         return value
 
 
@@ -173,7 +177,7 @@ def _apart(protocols: tuple[Any, ...]) -> tuple[Any, ...]:
     for told in protocols:
         names = (Design(kind=told) if isinstance(told, str) else told).names()
         if seen & names:
-            raise ValueError(f"two protocols of the kind {next(iter(names))[0]} would give results of one name")
+            raise ValueError(f"two protocols of the kind {next(iter(names))[0]} would give results with the same name")
         seen |= names
     return protocols
 
@@ -197,33 +201,38 @@ class Evaluate(Section):
     """Probes and scores."""
 
     tasks: Annotated[tuple[Written, ...], BeforeValidator(several)] = Field(
-        ("age", "sex"), description="shipped task names, paths of YAML files, or tasks written out"
+        ("age", "sex"), description="shipped task names, paths of YAML files, or tasks written in place"
     )
     unanswerable: Literal["refuse", "skip"] = Field(
         "refuse",
         description="a task whose columns or classes the dataset lacks: refuse it before the first job, or skip it "
-        "with a sentence and list it under skipped tasks",
+        "with a warning and list it under skipped tasks",
     )
     baselines: Annotated[
-        tuple[Annotated[str, known_word(BASELINES)], ...], BeforeValidator(several), AfterValidator(_once)
-    ] = Field(BASELINES, description="methods without an encoder that stand in every table")
+        tuple[Annotated[str, AfterValidator(baseline_name)], ...], BeforeValidator(several), AfterValidator(_once)
+    ] = Field(BASELINES, description="baselines without an encoder, shown in every table")
+    own: dict[str, OwnBaseline] = Field(
+        {},
+        description="baselines of your own, also shown in every table: name to "
+        "{baseline: module:Class, arguments, columns}",
+    )
     rivals: Annotated[
         tuple[Annotated[str, known_word(RIVALS)], ...], BeforeValidator(several), AfterValidator(_once)
     ] = Field(
         RIVALS,
-        description="linear models of the voxels, fitted on the pretraining people of each fold: principal "
+        description="linear baselines from the voxels, fitted on the pretraining participants of each fold: principal "
         "components, and ridge regression to the regional measures",
     )
     features: dict[str, FeatureTable] = Field(
         {}, description="further methods: name to a table of features, e.g. another foundation model's"
     )
     encoders: dict[str, Encoder] = Field(
-        {}, description="further methods: name to an encoder that somebody else made, see below and encoders.md"
+        {}, description="further methods: name to an outside encoder, see below and encoders.md"
     )
     finetune: FineTuning = FineTuning()
     known_overlaps: str = Field(
         "",
-        description="shipped cohort (abide1, ...) or YAML file that says which of the tested people are known to be in "
+        description="shipped cohort (abide1, ...) or YAML file that says which tested participants are known to be in "
         "public pretraining cohorts",
     )
     protocols: Annotated[
@@ -253,30 +262,31 @@ class Evaluate(Section):
         "scans: gain, blur, noise, resample, contrast",
     )
     subgroups: Annotated[Texts, AfterValidator(_once)] = Field(
-        ("sex", "age", "site"), description="columns within whose values scores are given"
+        ("sex", "age", "site"), description="columns whose values define the subgroups that scores are given for"
     )
-    untrained: bool = Field(True, description="show the untrained encoder beside every method")
+    untrained: bool = Field(True, description="evaluate the untrained encoder, too")
     confounds: Annotated[Texts, AfterValidator(_once)] = Field(
         (),
-        description="columns of the scans table that may explain a target (motion), beside site, age, sex, head size "
+        description="columns of the scans table that may explain a target (motion), besides site, age, sex, head size "
         "and the workflow's image-quality metrics",
     )
     shuffles: Annotated[Whole, Field(ge=-1)] = Field(
         -1,
-        description="repetitions with shuffled labels; from 99 on a p value against chance; -1: by the cohort's size",
+        description="repetitions with shuffled labels; with 99 or more there is a p value against chance; -1: by "
+        "the cohort's size",
     )
     shuffle_within: str = Field(
         "",
-        description="column within whose values labels are shuffled (site): the scores that remain are then explained "
-        "by that column",
+        description="column within whose values labels are shuffled (site): what a method still scores is then "
+        "explained by that column",
     )
     untrained_seeds: Count = Field(
-        5, description="initialisations of the untrained encoder: one says little of another"
+        5, description="random initialisations of the untrained encoder; their scores differ"
     )
     bootstrap: Annotated[Whole, Field(ge=0)] = Field(1500, description="resamples of participants for the intervals")
     site_column: str = Field("site", description="column that names the site")
     interpret: bool = Field(True, description="show where predictions come from (gradient maps, regional importances)")
-    interpret_people: Count = Field(6, description="unseen scans that a gradient map is the mean of")
+    interpret_people: Count = Field(6, description="unseen scans over which a gradient map is averaged")
     interpret_steps: Count = Field(8, description="points on the path of integrated gradients, per scan")
 
 
@@ -291,9 +301,9 @@ class Config(Section):
 
     bids_dir: Annotated[str, Field(min_length=1)] = Field("demo/bids", description="BIDS dataset of T1-weighted scans")
     participants: Participants = Participants()
-    seed: Annotated[Whole, Field(ge=0)] = Field(0, description="seed of everything random")
+    seed: Annotated[Whole, Field(ge=0)] = Field(0, description="seed of all random numbers")
     deterministic: bool = Field(True, description="equal bytes on every run; needs preprocess: threads: 1")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="device on which networks run")
     failures: Failures = Failures()
     bids: Bids = Bids()
     preprocess: Preprocess = Preprocess()

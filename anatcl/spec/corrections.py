@@ -20,15 +20,15 @@ class Correction(Section):
 
     scan: Annotated[str, Field(min_length=1)] = Field(description="BIDS stem of the scan, sub-01/anat/sub-01")
     decision: Literal["accept", "reject"] | None = Field(
-        None, description="take the scan back although a quality number failed, or leave it out"
+        None, description="keep the scan although an image-quality metric is beyond its limit, or leave it out"
     )
-    mask: str | None = Field(None, description="a corrected brain mask; relative paths are relative to the table")
-    note: str | None = Field(None, description="why; not used")
+    mask: str | None = Field(None, description="a manually edited brain mask; relative paths are relative to the table")
+    note: str | None = Field(None, description="reason; not used by the workflow")
 
 
 @dataclasses.dataclass(frozen=True)
 class Corrections:
-    """What somebody decided after looking at the pictures.
+    """Decisions made after looking at the pictures.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Corrections:
 
     @property
     def scans(self) -> set[str]:
-        """All scans that somebody decided about."""
+        """All scans with a decision by hand."""
         return {*self.accept, *self.reject, *self.masks}
 
 
@@ -87,7 +87,7 @@ def _rows(path: Path) -> list[Correction]:
         raise InputError(f"the table has {wrong}.", path, f"Its columns are {', '.join(known)}.")
     twice = sorted(table["scan"][table["scan"].duplicated()].dropna())
     if twice or table["scan"].isna().any():
-        told = f"the scan {twice[0]!r} stands twice" if twice else "a row has no scan"
+        told = f"the scan {twice[0]!r} occurs twice" if twice else "a row has no scan"
         raise InputError(f"{told}.", path, "Give every scan one row.")
     return [Correction.parse(_texts(row), f"line {n}", path) for n, row in enumerate(table.to_dict("records"), 2)]
 

@@ -1,4 +1,4 @@
-"""Encoders that a user brings: where the weights are, what network they belong to, and what it takes as input."""
+"""Outside encoders: where the weights are, what network they belong to, and what it takes as input."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _percentiles(span: tuple[float, float]) -> tuple[float, float]:
 
 
 class Input(Section):
-    """What a network takes: which map of a scan, and how it is brought to one grid and one scale."""
+    """Input of a network: the map of a scan, its grid and its intensity scale."""
 
     map: Literal["vbm", "quasi-raw", "stripped", "head"] = Field(
         "vbm",
@@ -62,8 +62,8 @@ class Input(Section):
     shape: tuple[Count, Count, Count] | None = Field(
         None, description="voxels of the volume that the network takes; an adapter takes the map as it is"
     )
-    voxel_mm: NotNegative = Field(0.0, description="voxel size in mm; 0: as the map")
-    axes: Annotated[str, AfterValidator(_axes)] = Field("RAS", description="where the axes lead: RAS, LAS, LPI, ...")
+    voxel_mm: NotNegative = Field(0.0, description="voxel size in mm; 0: that of the map")
+    axes: Annotated[str, AfterValidator(_axes)] = Field("RAS", description="directions of the axes: RAS, LAS, LPI, ...")
     fit: Literal["pad", "resize"] = Field(
         "pad", description="pad: crop or pad about the centre; resize: the whole map is resized to the shape"
     )
@@ -76,15 +76,16 @@ class Input(Section):
     percentiles: Annotated[tuple[Real, Real], AfterValidator(_percentiles)] = Field(
         (1.0, 99.0), description="for intensity: percentiles"
     )
-    channels: Count = Field(1, description="channels, all the same volume")
+    channels: Count = Field(1, description="number of channels; all hold the same volume")
 
 
 class Encoder(Section):
-    """An encoder beside ours."""
+    """An outside encoder."""
 
     like: str = Field(
         "",
-        description=f"a known encoder, whose keys you then need not write: {', '.join(shipped_names(KNOWN, '.yaml'))}",
+        description="a known encoder, which sets the keys that you do not write: "
+        f"{', '.join(shipped_names(KNOWN, '.yaml'))}",
     )
     weights: Texts = Field(
         (),
@@ -94,26 +95,32 @@ class Encoder(Section):
     )
     sha256: Texts = Field((), description="digests that the files must have, in the same order")
     architecture: str = Field(
-        "", description="network of a state dict: one of ours, or module:Class (or file.py:Class) with arguments"
+        "",
+        description="network of a state dict: one of this package, or module:Class (or file.py:Class) with arguments",
     )
     arguments: dict[str, Any] = Field({}, description="keyword arguments of that class, or of the adapter")
-    prefix: str = Field("", description="what the names of the weights begin with, and the network's do not: backbone.")
-    may_lack: str = Field("", description="regular expression of parameters of the network that the file may lack")
-    adapter: Annotated[str, AfterValidator(named)] = Field(
-        "", description="module:Class (or file.py:Class) with transform and forward_embeddings, as brainmarks-smri has"
+    prefix: str = Field("", description="prefix that the weights' names have and the network's do not, e.g. backbone.")
+    may_lack: str = Field(
+        "", description="regular expression: parameters of the network that may be missing from the file"
     )
-    input: Input | None = Field(None, description="what the network takes, see below; a folder of ours says it itself")
+    adapter: Annotated[str, AfterValidator(named)] = Field(
+        "", description="module:Class (or file.py:Class) with transform and forward_embeddings, as in brainmarks-smri"
+    )
+    input: Input | None = Field(
+        None, description="input of the network, see below; not needed for a folder that this project wrote"
+    )
     pooling: Literal["", "average", "grid", "mean", "tokens", "first"] = Field(
         "",
-        description="of our networks: average or grid; of the output of others: mean (over voxels), tokens (mean over "
-        "tokens), first (the first token); empty: it is one vector already",
+        description="for networks of this package: average or grid; for the output of others: mean (over voxels), "
+        "tokens (mean over tokens), first (the first token); empty: the output is one vector already",
     )
     pretrained_on: Texts = Field(
         (),
-        description="cohorts whose people the encoder has seen, or unknown; must be said unless a folder of ours does",
+        description="pretraining cohorts of the encoder, or unknown; required except for a folder that this "
+        "project wrote",
     )
     participants: str = Field(
-        "", description="text file of the people that it has seen, a name or SHA-256 of a name a line, for the audit"
+        "", description="text file of its training participants, one name or SHA-256 of a name per line, for the audit"
     )
 
     @model_validator(mode="before")
@@ -160,25 +167,27 @@ class Encoder(Section):
         return self.model_copy(update=chosen)
 
     def as_text(self) -> str:
-        """JSON text of what was said, as the step ``evaluate embed-given`` takes it."""
+        """JSON text of the given options, as the step ``evaluate embed-given`` takes it."""
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
 
 
 class FineTuning(Section):
-    """Encoders that are trained on, task by task; each becomes a method of its own, named ``<method>-finetuned``."""
+    """Encoders to fine-tune, task by task; each becomes a method of its own, named ``<method>-finetuned``."""
 
     methods: Texts = Field(
-        (), description="pretrained methods and encoders to fine-tune on every task, a training per task and fold"
+        (), description="pretrained methods and encoders to fine-tune on every task; one training per task and fold"
     )
     epochs: Count = Field(10, description="passes over the training rows")
     batch_size: Count = Field(8, description="volumes per step")
-    learning_rate: Positive = Field(1e-4, description="of the encoder; the new output layer learns ten times faster")
+    learning_rate: Positive = Field(
+        1e-4, description="learning rate of the encoder; that of the new output layer is ten times as large"
+    )
 
 
 def _lacking(one: Encoder) -> Iterator[str]:
     """What does not fit together, in sentences that say what to write."""
     if bool(one.weights) == bool(one.adapter):
-        both = "weights and adapter exclude each other" if one.weights else "nothing says where the encoder is"
+        both = "weights and adapter exclude each other" if one.weights else "no encoder is given"
         yield f"{both}: give weights (a file), or adapter (module:Class)"
     if one.sha256 and len(one.sha256) != len(one.weights):
         yield f"sha256 must have one digest per file, {len(one.weights)}, not {len(one.sha256)}"
@@ -191,11 +200,11 @@ def _lacking(one: Encoder) -> Iterator[str]:
     if one.architecture and one.architecture not in encoders() and not NAMED.fullmatch(one.architecture):
         yield f"architecture is {one.architecture!r}, which is unknown ({nearest(one.architecture, encoders())})"
     if one.pooling in OURS and one.architecture not in encoders():
-        yield f"pooling: {one.pooling} is of our networks; of others it is mean, tokens or first"
+        yield f"pooling: {one.pooling} is for networks of this package; for others it is mean, tokens or first"
     if kinds == {"official"}:
         return
     if one.input is None and one.weights and kinds != {"bundle"}:
-        yield "input is missing: say what the network takes, e.g. input: {map: vbm, shape: [121, 128, 121]}"
+        yield "input is missing: describe what the network takes, e.g. input: {map: vbm, shape: [121, 128, 121]}"
     elif one.weights and one.input is not None and one.input.shape is None:
         yield "input.shape is missing: the voxels of the volume that the network takes, e.g. [121, 128, 121]"
     if not one.pretrained_on and not one.participants and kinds != {"bundle"}:
@@ -258,7 +267,7 @@ def _file(path: Path) -> Iterator[InputError]:
     elif not path.exists():
         yield InputError("the weights do not exist.", path, "Correct the path.")
     elif path.is_file() and path.suffix.lower() not in WEIGHTS:
-        yield InputError(f"{path.suffix!r} is no kind of weights.", path, f"Known: {', '.join(WEIGHTS)}.")
+        yield InputError(f"{path.suffix!r} is not a known kind of weights.", path, f"Known: {', '.join(WEIGHTS)}.")
 
 
 def class_errors(text: str) -> Iterator[InputError]:

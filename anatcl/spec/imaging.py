@@ -24,7 +24,7 @@ def _number(value: Any) -> int | float:
 
 
 def _limits(value: Any) -> Any:
-    """Lowest and highest value of a quality number; null is no limit."""
+    """Lowest and highest value of an image-quality metric; null is no limit."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError(f"it must be [lowest, highest], null where there is no limit, not {shown(value)}")
     try:
@@ -45,14 +45,15 @@ class Skullstrip(Section):
     method: Literal["auto", "ants", "deepbet", "mask", "none"] = Field(
         "auto",
         description="ants: template by registration; deepbet: a network (extra deepbet); mask: given masks; none: "
-        "scans are stripped already; auto: what the recipe says",
+        "scans are skull-stripped already; auto: as in the recipe",
     )
     masks: str = Field("", description="for method mask: path of a scan's mask, with {scan} for the BIDS stem")
     retry: Literal["none", "deepbet"] = Field(
-        "none", description="what makes the masks where those of ants are implausible or break a limit of qc"
+        "none", description="method that replaces masks of ants that are implausible or break a limit of qc"
     )
     compare: Literal["none", "deepbet"] = Field(
-        "none", description="a second opinion on the intracranial mask: their overlap is the quality number mask_dice"
+        "none",
+        description="a second intracranial mask for comparison; its overlap is the image-quality metric mask_dice",
     )
 
     @model_validator(mode="after")
@@ -66,7 +67,7 @@ class Skullstrip(Section):
     @model_validator(mode="after")
     def _asked(self) -> Self:
         if self.retry != "none" and self.method not in ("auto", "ants"):
-            raise ValueError(f"retry is for masks by ants, and method is {self.method!r}: write retry: none")
+            raise ValueError(f"retry is for masks of ants, and method is {self.method!r}: write retry: none")
         if self.compare != "none" and self.method in ("deepbet", "none"):
             raise ValueError(f"compare has nothing to compare where method is {self.method!r}: write compare: none")
         return self
@@ -75,10 +76,10 @@ class Skullstrip(Section):
 class Preprocess(Section):
     """Imaging steps."""
 
-    recipe: str = Field("fast", description="how much work: precise, fast, testing, or a JSON file")
+    recipe: str = Field("fast", description="settings of the imaging steps: precise, fast, testing, or a JSON file")
     template: str = Field("MNI152NLin2009aSym", description="shipped template, or the path of a YAML file")
     deformable: Literal["auto", "ants", "greedy"] = Field(
-        "auto", description="engine of the deformable registration; auto: what the recipe says"
+        "auto", description="engine of the deformable registration; auto: as in the recipe"
     )
     threads: Count = Field(1, description="ITK threads of a job; only 1 gives equal bytes on every run")
     skullstrip: Skullstrip = Skullstrip()
@@ -91,13 +92,15 @@ class Preprocess(Section):
             "jacobian_nonpositive_share": (None, 0.001),
             "cut_cm2": (None, 50.0),
         },
-        description="quality number: [lowest, highest]; a scan beyond a limit is left out at aggregation",
+        description="image-quality metric: [lowest, highest]; a scan beyond a limit is left out at aggregation",
     )
     corrections: str = Field(
-        "", description="table (TSV) of decisions about scans: scan, decision (accept, reject), mask (path), note"
+        "",
+        description="table (TSV) of decisions about scans and manually edited masks: scan, decision (accept, "
+        "reject), mask (path), note",
     )
-    accept: Texts = Field((), description="scans taken back although a quality number failed")
-    reject: Texts = Field((), description="scans left out after somebody looked at them")
+    accept: Texts = Field((), description="scans kept although an image-quality metric is beyond its limit")
+    reject: Texts = Field((), description="scans left out after visual inspection")
 
     @model_validator(mode="after")
     def _second_opinion(self) -> Self:
@@ -111,21 +114,21 @@ class Measures(Section):
 
     atlas: str = Field("desikan-killiany", description="shipped atlas, or the path of a YAML file")
     thickness: Annotated[str, known_word(("auto", *THICKNESS))] = Field(
-        "auto", description="how thickness is estimated; auto: what the recipe says"
+        "auto", description="how thickness is estimated; auto: as in the recipe"
     )
     thickness_options: dict[str, Any] = Field({}, description="parameters of that method, see below")
-    engine: Literal["volume", "surface"] = Field(
-        "volume",
+    engine: Literal["auto", "volume", "surface"] = Field(
+        "auto",
         description="volume: from the tissue maps; surface: from white and pial surfaces, made by cat-surf (extra "
-        "`surfaces`, GPL-2.0-or-later)",
+        "`surfaces`, GPL-2.0-or-later); auto: as in the recipe, or the one that the atlas can be used with",
     )
     longitudinal: bool = Field(
         False,
-        description="where a participant has several scans, take masks and registration from the mean of them, so that "
-        "differences between the scans are not those of two registrations",
+        description="where a participant has several scans, take masks and registration from their mean, so that "
+        "differences between the scans do not come from separate registrations",
     )
     surface_mm: Annotated[Positive, Field(ge=0.4, le=2)] = Field(
-        0.7, description="engine surface: voxel size of the grid that surfaces are made on, in mm"
+        0.7, description="engine surface: voxel size of the grid on which surfaces are made, in mm"
     )
     surface_qc: dict[Annotated[str, known_word(SURFACE_QUALITY)], Limits] = Field(
         {
@@ -136,8 +139,10 @@ class Measures(Section):
             "area_cm2": (450, 1500),
             "thickness_mm": (1.5, 4.5),
         },
-        description="engine surface: quality number of a hemisphere: [lowest, highest]; a scan with a hemisphere "
-        "beyond a limit is left out at aggregation, unless `preprocess: accept` names it",
+        description="engine surface: surface-quality metric of a hemisphere: [lowest, highest]; a scan with a "
+        "hemisphere beyond a limit is left out at aggregation, unless `preprocess: accept` names it",
     )
-    freesurfer: str = Field("", description="FreeSurfer or FastSurfer derivatives whose stats replace our rows")
+    freesurfer: str = Field(
+        "", description="FreeSurfer or FastSurfer derivatives whose stats replace the workflow's own measures"
+    )
     chunk: Count = Field(100, description="scans in one chunk of the two-level aggregation")

@@ -1,4 +1,4 @@
-"""Merge configuration files; a relative path means what it means beside the file that names it."""
+"""Merge configuration files; a relative path is relative to the file that names it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ NAMES = (
     ("evaluate", "tasks"),
     ("evaluate", "known_overlaps"),
 )
+OWN = ("loss", "baseline")  # keys of what is the user's own that name a class
 COMMAND_LINE = "--config"
 
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """A configuration, and which file said what.
+    """A configuration, and the file that each value comes from.
 
     Attributes
     ----------
@@ -53,7 +54,7 @@ class Layers:
         return functools.reduce(merge, (values for _, values in self.sources), {})
 
     def origin(self, place: Sequence[str | int]) -> str:
-        """The file whose word counts at `place` (keys that lead to a value); empty where none says anything."""
+        """The file whose value is used at `place` (keys that lead to a value); empty where none says anything."""
         keys = list(itertools.takewhile(lambda part: isinstance(part, str), place))
         for depth in range(len(keys), 0, -1):
             for source, values in reversed(self.sources):
@@ -110,7 +111,7 @@ def read(file: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        The file is missing, is not YAML, or is no mapping.
+        The file is missing, is not YAML, or is not a mapping.
     """
     if not Path(file).is_file():
         raise InputError("the configuration file does not exist.", file, "Correct its path.")
@@ -200,7 +201,7 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     changes += [(("evaluate", "encoders"), brought)]
     changes += [(("pretrain", "encoder"), lambda text: class_path(text, path))]
     changes += [(("pretrain", "arrays"), lambda text: text if text == RELEASE else path(text))]
-    changes += [(("pretrain", "own"), lambda items: own_paths(items, path))]
+    changes += [((section, "own"), lambda items: own_paths(items, path)) for section in ("pretrain", "evaluate")]
     for keys, change in changes:
         values = _change(values, keys, change)
     return values
@@ -214,18 +215,20 @@ def class_path(text: Any, change: Callable[[str], Any]) -> Any:
     return f"{change(file)}:{name}"
 
 
-def own_paths(losses: Any, change: Callable[[str], Any]) -> Any:
-    """Losses of the user's own with a change of the files that hold them."""
-    if not isinstance(losses, Mapping):
-        return losses
+def own_paths(items: Any, change: Callable[[str], Any]) -> Any:
+    """Losses or baselines of the user's own with a change of the files that hold them."""
+    if not isinstance(items, Mapping):
+        return items
     return {
-        name: {**one, "loss": class_path(one["loss"], change)} if isinstance(one, Mapping) and "loss" in one else one
-        for name, one in losses.items()
+        name: {key: class_path(value, change) if key in OWN else value for key, value in one.items()}
+        if isinstance(one, Mapping)
+        else one
+        for name, one in items.items()
     }
 
 
 def each_path(encoder: Mapping[str, Any], change: Callable[[str], Any]) -> dict[str, Any]:
-    """Copy of an encoder that a user brings, with a change of every path in it: weights, people, files of classes."""
+    """Copy of an outside encoder, with a change of every path in it: weights, people, files of classes."""
 
     def paths(item: Any) -> Any:
         if isinstance(item, str) and (item in OFFICIAL or PUBLISHED.fullmatch(item)):

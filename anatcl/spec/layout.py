@@ -1,4 +1,4 @@
-"""How files and scans are named, which steps a scan goes through, and what a row of exclusions says."""
+"""Names of files and scans, the steps of a scan, and the columns of exclusions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ LABEL = "[A-Za-z0-9+]+"
 RAW = tuple(short for short in ENTITIES.values() if short not in ("sub", "ses"))
 # The stem of a raw T1w scan. No other entities, so that it cannot swallow `_space-`, `_desc-` or `_atlas-`.
 SCAN_PATTERN = rf"sub-{LABEL}(?:/ses-{LABEL})?/anat/sub-{LABEL}(?:_ses-{LABEL})?(?:_(?:{'|'.join(RAW)})-{LABEL})*"
-# The mean of a person's scans has the name of a scan, so that the rules of scans make its masks and its registration.
+# The mean of a participant's scans has the name of a scan, so that the rules of scans make its masks and its
+# registration.
 PERSON_MARK = "_rec-person"
 RAW_PATTERN = rf"(?!.*{PERSON_MARK}_desc-){SCAN_PATTERN}"
 PERSON_PATTERN = rf"sub-{LABEL}/anat/sub-{LABEL}{PERSON_MARK}"

@@ -21,7 +21,7 @@ class Mended:
     Parameters
     ----------
     values : mapping
-        What the user said.
+        The user's values.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Mended:
         self.config = self._mend()
 
     def of_user(self, place: Place) -> Place:
-        """A place in `config` as it was in what the user said: elements of lists are counted with the wrong ones."""
+        """A place in `config` as in the user's own file: elements of lists are counted with the wrong ones."""
         cut = _first_number(place)
         kept = self.numbers.get(place[:cut], [])
         known = cut < len(place) and int(place[cut]) < len(kept)

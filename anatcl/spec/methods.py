@@ -117,7 +117,7 @@ def _declaration(path: Path) -> Declaration | None:
     try:
         body = ast.parse(path.read_text(encoding="utf-8"), str(path)).body
     except SyntaxError as error:
-        raise InputError(f"line {error.lineno} is no Python: {error.msg}.", path, "Correct the line.") from error
+        raise InputError(f"line {error.lineno} is not valid Python: {error.msg}.", path, "Correct the line.") from error
     for statement in body:
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         if any(isinstance(t, ast.Name) and t.id == "METHOD" for t in targets):
@@ -134,7 +134,9 @@ def _literal(value: ast.expr | None, path: Path) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise InputError("METHOD is no dictionary of literals.", path, "Write texts and numbers out; compute nothing.")
+        raise InputError(
+            "METHOD is not a dictionary of literals.", path, "Use literal texts and numbers; compute nothing."
+        )
     return found
 
 

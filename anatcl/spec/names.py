@@ -16,7 +16,7 @@ REGIONAL, TISSUE, DEMOGRAPHIC, GUESS = "regional-measures", "tissue-volumes", "a
 # Site, age, sex, head size and image quality: what a method must add to.
 CONFOUNDS = "confounds"
 BASELINES = (REGIONAL, TISSUE, DEMOGRAPHIC, CONFOUNDS, GUESS)
-# Linear rivals of the encoders, fitted on the same people.
+# Linear rivals of the encoders, fitted on the same participants.
 VOXEL_PCA, VOXEL_RIDGE = "voxel-pca", "voxel-ridge"
 RIVALS = (VOXEL_PCA, VOXEL_RIDGE)
 # Changes of a map that leave the anatomy as it is, see `anatcl.evaluate.data.perturb`.
@@ -48,7 +48,7 @@ QUALITY = (
 )
 # Of these, those that tell how good an image is, not how large a brain.
 QUALITY_CONFOUNDS = ("cjv", "cnr", "cut_cm2", "template_correlation", "template_dice")
-# Quality numbers of the surfaces of a hemisphere, as `measures surfaces` writes them.
+# Surface-quality metrics of the surfaces of a hemisphere, as `measures surfaces` writes them.
 SURFACE_QUALITY = ("euler", "intersections", "defects", "contrast", "area_cm2", "thickness_mm")
 # Metrics by the kind of a task.
 METRICS = {

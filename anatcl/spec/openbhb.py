@@ -37,7 +37,7 @@ VOLUMES = {"tiv": "tiv_mm3", "gmv": "gm_mm3", "wmv": "wm_mm3", "csfv": "csf_mm3"
 
 
 def desikan_files(root: Path) -> list[Path]:
-    """A file of Desikan measures for each person, in either part; none in the release that has tables."""
+    """A file of Desikan measures for each participant, in either part; none in the release that has tables."""
     return sorted(f for part in PARTS for f in (root / part / DERIVATIVES).glob(f"sub-*/**/sub-*{SUFFIX['desikan']}"))
 
 

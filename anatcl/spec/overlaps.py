@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import Any
 
 from anatcl.base.errors import InputError
 from anatcl.spec.shipped import find_file
@@ -28,3 +30,13 @@ def overlaps_file(name: str) -> Path | None:
         remedy = "Write known_overlaps: [{cohort: OpenBHB, query: \"dsm == 'control'\", reason: ...}]."
         raise InputError("it lists no known overlaps with cohort and query.", path, remedy)
     return path
+
+
+@functools.cache
+def overlaps_of(task: str) -> tuple[dict[str, Any], ...]:
+    """Known overlaps of the shipped cohort that a task belongs to; none for a task of the user's own."""
+    for path in sorted(TASKS.glob("*.yaml")):
+        content = read_yaml(path, "tasks of a cohort")
+        if any(one.get("name") == task for one in content.get("tasks", [])):
+            return tuple(content.get("known_overlaps", []))
+    return ()

@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested, in a few words of configuration."""
+"""Which rows are trained on and which are tested, as configured."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ OWN: dict[str, tuple[str, ...]] = {
 
 
 class Design(Section):
-    """Who is trained on and who is tested; a word alone is the kind."""
+    """Which rows are trained on and which are tested; a single word is the kind."""
 
     kind: Literal["folds", "repeated", "leave-site-out", "transfer", "few-shot"] = Field(
         "folds",
         description="folds: the folds table, fold k with the encoder of fold k. repeated: stratified folds by "
-        "participant, dealt anew `repeats` times. leave-site-out: each value of `column` is tested once. transfer: "
-        "rows whose `column` is in `train` are trained on, those in `test` are tested. few-shot: the folds table, but "
+        "participant, drawn again `repeats` times. leave-site-out: each value of `column` is tested once. transfer: "
+        "trained on rows whose `column` is in `train`, tested on those in `test`. few-shot: the folds table, but "
         "only `sizes` participants of each training part, drawn `repeats` times",
     )
     folds: Annotated[Whole, Field(ge=2)] = Field(5, description="number of folds of kind repeated")
@@ -39,15 +39,17 @@ class Design(Section):
         0, description="repetitions; 0 chooses by the kind: 1 for repeated, 10 draws for few-shot"
     )
     column: str = Field("site", description="column of sites or cohorts")
-    train: Values = Field((), description="values of `column` that are trained on (transfer)")
-    test: Values = Field((), description="values of `column` that are tested (transfer)")
+    train: Values = Field((), description="values of `column` to train on (transfer)")
+    test: Values = Field((), description="values of `column` to test on (transfer)")
     sizes: Annotated[tuple[Count, ...], BeforeValidator(several)] = Field(
         (8, 16, 32, 64), description="numbers of training participants (few-shot)"
     )
-    probe: Literal["linear", "knn"] = Field("linear", description="ridge or logistic regression, or nearest neighbours")
+    probe: Literal["linear", "knn"] = Field(
+        "linear", description="linear (ridge or logistic regression) or knn (nearest neighbours)"
+    )
 
     def names(self) -> set[tuple[Any, ...]]:
-        """What its results are called by; two protocols that share one cannot be told apart."""
+        """The names of its results; two protocols must not share one."""
         if self.kind == "few-shot":
             return {(self.kind, self.probe, size) for size in (*self.sizes, "all")}
         own = [getattr(self, key) for key in OWN[self.kind]]
@@ -60,7 +62,7 @@ class Design(Section):
             raise ValueError("transfer needs train and test: values of its column")
         both = sorted(set(self.train) & set(self.test))
         if both:
-            raise ValueError(f"{', '.join(map(repr, both))} are trained on and tested at once")
+            raise ValueError(f"{', '.join(map(repr, both))} are both in train and in test")
         # By value: a configuration is written out with all its defaults for the jobs.
         fields = type(self).model_fields
         unread = [key for key in fields if key not in own and getattr(self, key) != fields[key].default]

@@ -29,26 +29,26 @@ class BiasField(Section):
 
 
 class Again(BiasField):
-    """Further corrections, as long as they find something."""
+    """Repeated corrections, as long as the field found is large enough."""
 
-    above: NotNegative = Field(description="SD of the logarithm of the field above which one more follows")
+    above: NotNegative = Field(description="run once more while the SD of the field's logarithm exceeds this")
     at_most: Count = Field(description="at most this many")
 
 
 class BiasCorrect(BiasField):
     """Step ``bias_correct``."""
 
-    again: Again | None = Field(None, description="further corrections; null: none")
+    again: Again | None = Field(None, description="repeated corrections; null: none")
 
 
 class Skullstrip(Section):
     """Step ``skullstrip``: the brain mask by registration, or by a network."""
 
-    method: Literal["ants", "deepbet"] = Field("ants", description="what finds the inside of the skull")
+    method: Literal["ants", "deepbet"] = Field("ants", description="method that finds the inside of the skull")
     work_mm: Positive = Field(description="voxel side of the registration, in mm")
     linear: Levels = Field(description="iterations of the rigid and affine levels")
     deformable: Levels = Field(description="iterations of the deformable levels")
-    metric: Metric = Field(description="what the deformable registration compares")
+    metric: Metric = Field(description="similarity metric of the deformable registration")
     metric_parameter: Count = Field(description="radius (CC) or number of bins (Mattes)")
     segment_iterations: Count = Field(description="iterations of the segmentation that refines the mask")
 
@@ -59,22 +59,24 @@ class Greedy(Section):
     radius: Count = Field(description="radius of the cross-correlation, in voxels")
     iterations: Levels = Field(description="iterations of each level")
     smoothing_vox: tuple[NotNegative, NotNegative] = Field(
-        description="SD of the smoothing of each update and of the whole, in voxels"
+        description="SD of the smoothing of each update and of the whole field, in voxels"
     )
-    step: Positive = Field(description="length of a step, in voxels")
-    stationary: bool = Field(description="follow a stationary velocity field")
+    step: Positive = Field(description="step length, in voxels")
+    stationary: bool = Field(description="use a stationary velocity field")
 
 
 class Register(Section):
     """Step ``register``."""
 
     engine: Literal["ants", "greedy"] = Field("ants", description="engine of the deformable registration")
-    margin_mm: Positive | None = Field(None, description="cut the template to its brain and this much; null: do not")
+    margin_mm: Positive | None = Field(
+        None, description="crop the template to its brain and this margin, in mm; null: no cropping"
+    )
     linear: Levels = Field(description="iterations of the rigid and affine levels")
     deformable: Levels = Field(description="iterations of the deformable levels (engine ants)")
-    shrink: tuple[Count, ...] = Field(description="factor by which each level is coarser")
+    shrink: tuple[Count, ...] = Field(description="shrink factor of each level")
     sigmas_mm: tuple[NotNegative, ...] = Field(description="SD of the smoothing of each level, in mm")
-    metric: Metric = Field(description="what the deformable registration compares")
+    metric: Metric = Field(description="similarity metric of the deformable registration")
     metric_parameter: Count = Field(description="radius (CC) or number of bins (Mattes)")
     gradient_step: Positive = Field(description="step of SyN")
     flow_sigma: NotNegative = Field(description="smoothing of SyN's updates, in voxels")
@@ -93,15 +95,16 @@ class Segment(Section):
 
     method: Literal["fractions", "posterior"] = Field(
         "fractions",
-        description="what the tissue maps hold: how much of a voxel each tissue is, or (Atropos as it is) how probable",
+        description="content of the tissue maps: the fraction of a voxel that is each tissue, or its posterior "
+        "probability in Atropos",
     )
     iterations: Count = Field(description="iterations of Atropos in each round")
     rounds: Count = Field(description="rounds of segmentation, with a bias correction in between")
     prior_weight: Annotated[NotNegative, Field(le=1)] = Field(description="weight of the template's tissue maps")
-    mrf: NotNegative = Field(description="weight of the neighbours")
+    mrf: NotNegative = Field(description="weight of the neighbouring voxels (Markov random field)")
     n4: BiasField | None = Field(
         None,
-        description="the bias correction inside the brain, between the rounds or (of one round) before the fractions",
+        description="bias correction inside the brain, between the rounds or, with one round, before the fractions",
     )
 
     @model_validator(mode="after")
@@ -114,13 +117,16 @@ class Segment(Section):
 class Recipe(Section):
     """How much work each imaging step does."""
 
-    description: str = Field("", description="what it is for; not used")
+    description: str = Field("", description="purpose; not used by the workflow")
     template_mm: Positive = Field(description="voxel side of the template, in mm")
     bias_correct: BiasCorrect
     skullstrip: Skullstrip
     register_: Register = Field(alias="register")
     segment: Segment
     thickness: Literal["distance", "direct", "kelly_kapowski"] = Field(description="how thickness is estimated")
+    measures_engine: Literal["volume", "surface"] = Field(
+        "volume", description="engine of the measures with `measures: {engine: auto}`, if the atlas supports it"
+    )
 
 
 def names() -> list[str]:
@@ -149,6 +155,6 @@ def load_recipe(name: str | Path, step: str | None = None) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"the recipe is not valid JSON ({error}).", path, "Compare it with a shipped one.") from error
     if not isinstance(recipe, dict):
-        raise InputError("the recipe is no mapping.", path, "Compare it with recipes/fast.json.")
+        raise InputError("the recipe is not a mapping.", path, "Compare it with recipes/fast.json.")
     Recipe.parse(recipe, "recipe", path)
     return recipe if step is None else recipe[step]

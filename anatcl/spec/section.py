@@ -36,7 +36,7 @@ SHOWN = 60  # characters of a value that a sentence repeats
 
 
 class Section(BaseModel):
-    """A part of what a user may say; unknown keys are errors, and nothing changes afterwards."""
+    """A section of the configuration; unknown keys are errors, and values do not change afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
@@ -199,7 +199,7 @@ def fits(pattern: str, reason: str) -> Callable[[str], str]:
 def _no_truth(value: Any) -> Any:
     """YAML's yes and no are no numbers."""
     if isinstance(value, bool):
-        raise ValueError(f"{shown(value)} is no number")
+        raise ValueError(f"{shown(value)} is not a number")
     return value
 
 

@@ -50,7 +50,7 @@ def _threshold(value: Any) -> Any:
 
 
 Labels = Annotated[tuple[str, ...], BeforeValidator(_labels)]
-Name = Annotated[str, Field(min_length=1), AfterValidator(fits(TASK_PATTERN, "unfit for a file name"))]
+Name = Annotated[str, Field(min_length=1), AfterValidator(fits(TASK_PATTERN, "that cannot be in a file name"))]
 
 
 # Keys that only one kind of task reads.
@@ -64,7 +64,7 @@ ONLY = {
 def _apart(positives: tuple[str, ...], negatives: tuple[str, ...]) -> None:
     both = sorted(set(positives) & set(negatives))
     if both:
-        raise ValueError(f"{', '.join(map(repr, both))} are positive and negative at once")
+        raise ValueError(f"{', '.join(map(repr, both))} are both positive and negative")
 
 
 class GapGroup(Section):
@@ -72,8 +72,8 @@ class GapGroup(Section):
 
     name: Name = Field(description="name of the comparison")
     column: str = Field(description="column of the scans table")
-    positives: Labels = Field(description="its values that are the first group")
-    negatives: Labels = Field(description="its values that are the second group")
+    positives: Labels = Field(description="values of the first group")
+    negatives: Labels = Field(description="values of the second group")
 
     @model_validator(mode="after")
     def _sides(self) -> Self:
@@ -87,7 +87,7 @@ class Task(Section):
     """One prediction task."""
 
     name: Name = Field(description="used in file names and tables: letters, digits, and - _ .")
-    kind: Literal["regression", "binary", "multiclass"] = Field(description="what the target is")
+    kind: Literal["regression", "binary", "multiclass"] = Field(description="kind of the target")
     target: Annotated[str, Field(min_length=1)] = Field(description="column of the scans table")
     positives: Labels = Field(
         (),
@@ -96,38 +96,42 @@ class Task(Section):
     )
     negatives: Labels = Field((), description="values of the target that are the negative class")
     classes: Labels = Field(
-        (), description="values of a multiclass target that count; empty takes every value with enough participants"
+        (), description="classes of a multiclass target; empty: every value with enough participants"
     )
-    query: str = Field("", description="pandas query over the scans table: which rows take part")
+    query: str = Field("", description="pandas query over the scans table: rows to include")
     group: str = Field("participant_id", description="column whose equal values must stay in one fold")
-    metrics: Texts = Field((), description="metrics to report; empty takes all of the kind")
-    min_participants: Count = Field(8, description="fewer participants refuse the task (regression)")
+    metrics: Texts = Field((), description="metrics to report; empty: all of the kind")
+    min_participants: Count = Field(
+        8, description="smallest number of participants; with fewer the task is refused (regression)"
+    )
     min_per_class: Count = Field(
-        4, description="fewer participants in a class refuse the task (binary) or leave the class out (multiclass)"
+        4,
+        description="smallest number of participants in a class; with fewer the task is refused (binary) or the "
+        "class left out (multiclass)",
     )
     unit: str = Field("", description="unit of a regression target, for tables")
     threshold: Annotated[float | Literal["median"] | None, BeforeValidator(_threshold)] = Field(
         None,
-        description="a binary task made from a score: positive where the score exceeds it; instead of positives and "
-        "negatives. The median is that of the training rows of each split",
+        description="makes a binary task of a score: positive where the score exceeds it; instead of positives and "
+        "negatives. median: the median of the training rows of each split",
     )
     site: str = Field(
         "site", description="column of the site: counted, harmonised over, and related to the brain-age gap"
     )
     covariates: Texts = Field(
-        (), description="columns whose linear effect is taken from the features, fitted on the training rows"
+        (), description="columns whose linear effect is removed from the features, fitted on the training rows"
     )
     covariates_query: str = Field(
         "",
-        description="only these training rows teach the covariates' effect: controls, so that no effect of a disease "
-        "is taken for one of age",
+        description="the covariates' effect is fitted on these training rows only, e.g. on controls, so that an "
+        "effect of disease is not taken for one of age",
     )
     harmonise: Literal["", "combat"] = Field(
         "", description="harmonise features over sites (combat), fitted on the training rows"
     )
-    preserve: Texts = Field((), description="columns whose effect harmonisation keeps")
+    preserve: Texts = Field((), description="columns whose effect harmonisation preserves")
     train_query: str = Field(
-        "", description="only these rows are trained on; all rows are tested. Brain age is often trained on controls"
+        "", description="train on these rows only; all rows are tested. Brain age is often trained on controls"
     )
     bias_correction: bool = Field(
         False,
@@ -138,13 +142,13 @@ class Task(Section):
         (), description="groups whose brain-age gaps are compared: name, column, positives, negatives"
     )
     per_participant: Literal["all", "first"] = Field(
-        "all", description="every scan of a participant, or the first by name"
+        "all", description="scans of a participant to use: all, or the first by name"
     )
     dataset: str = Field("", description="cohort that the task belongs to")
     table: Annotated[str, AfterValidator(lambda name: one_of(name, ("", *TABLES)))] = Field(
         "", description=f"table of the report that shows it: {', '.join(TABLES)}; empty: by its target"
     )
-    note: str = Field("", description="what a reader should know; not used")
+    note: str = Field("", description="note for the reader; not used by the workflow")
 
     def at(self, site_column: str) -> Self:
         """The task, its site read from `site_column` where it names no other."""
@@ -169,9 +173,9 @@ class Task(Section):
         if self.threshold is not None and (self.positives or self.negatives):
             raise ValueError("give either a threshold, or positives and negatives")
         if self.covariates_query and not self.covariates:
-            raise ValueError("covariates_query needs covariates, whose effect these rows teach")
+            raise ValueError("covariates_query needs covariates, whose effect is fitted on these rows")
         if self.preserve and not self.harmonise:
-            raise ValueError("preserve needs harmonise: combat, whose effect on these columns it keeps")
+            raise ValueError("preserve needs harmonise: combat, which then keeps the effect of these columns")
         return self
 
     @model_validator(mode="after")

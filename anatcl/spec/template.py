@@ -22,8 +22,8 @@ class Template(Section):
 
     name: Annotated[
         str, AfterValidator(fits("[A-Za-z0-9]+", "other than letters and digits; it goes into file names"))
-    ] = Field(description="goes into file names: letters and digits only")
-    space: str = Field(description="space that it lies in; the atlas must fit it (MNI152NLin2009cAsym)")
+    ] = Field(description="name used in file names: letters and digits only")
+    space: str = Field(description="name of its space, which the atlas must fit (MNI152NLin2009cAsym)")
     packaged: bool = Field(False, description="the ICBM 2009a symmetric brain inside nilearn, no files needed")
     head: str = Field("", description="whole head; built around the brain when empty")
     brain_mask: str = Field("", description="mask of the brain")
@@ -33,9 +33,10 @@ class Template(Section):
     csf: str = Field("", description="fraction of CSF, 0 to 1; mask - gm - wm when empty")
     nuclei: str = Field(
         "",
-        description="atlas whose deep structures (inside the white surface) are grey however bright; empty: none",
+        description="atlas whose deep structures (inside the white surface) are grey matter whatever their "
+        "intensity; empty: none",
     )
-    citation: str = Field("", description="whom to cite")
+    citation: str = Field("", description="citation")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

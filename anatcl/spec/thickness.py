@@ -1,4 +1,4 @@
-"""What each thickness method may be told (``measures: thickness_options``)."""
+"""Options of each thickness method (``measures: thickness_options``)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anatcl.spec.section import Count, NotNegative, Positive, Section, Whole
 
 
 class Distance(Section):
-    """Thickness by distance has nothing to be told."""
+    """Thickness by distance has no options."""
 
 
 class Settings(Section):
@@ -28,21 +28,22 @@ class Settings(Section):
     )
     integration_points: Count = Field(10, description="steps of the flow (-n)")
     max_mm: Positive = Field(8.0, description="largest thickness, in mm (-t)")
-    iterations: Count = Field(30, description="at most this many (-c)")
+    iterations: Count = Field(30, description="largest number of iterations (-c)")
     tolerance: NotNegative = Field(
         0.01,
         description="stop when the mean speed at the cortex changes by less than this fraction in one iteration; 0 "
         "never stops",
     )
     readout: Literal["depth", "displacement"] = Field(
-        "depth", description="how thickness is read off the flow: grey matter crossed, or the way a point gets"
+        "depth",
+        description="how thickness is read from the flow: depth of grey matter crossed, or displacement of a point",
     )
 
 
 class Direct(Settings):
-    """What ``direct`` may be told: its `Settings`, and where it runs."""
+    """Options of ``direct``: its `Settings`, and where it runs."""
 
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where the flow is computed")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="device on which the flow is computed")
 
 
 def _convergence(text: str) -> str:
@@ -63,7 +64,7 @@ class KellyKapowski(Section):
     )
     smoothing_variance: NotNegative | None = Field(None, description="variance of the smoothing (-l); null: ANTs'")
     thickness_prior_estimate: Positive | None = Field(None, description="largest thickness, in mm (-t); null: ANTs'")
-    use_bspline_smoothing: bool = Field(False, description="B-splines in the place of Gaussians (-b)")
+    use_bspline_smoothing: bool = Field(False, description="B-splines instead of Gaussians (-b)")
     number_integration_points: Count | None = Field(None, description="steps of the flow (-n); null: ANTs'")
     max_invert_displacement_field_iters: Annotated[Whole, Field(ge=1)] | None = Field(
         None, description="iterations of the inversion (-p); null: ANTs'"

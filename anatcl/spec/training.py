@@ -1,4 +1,4 @@
-"""What a pretraining run can be told; the defaults are the published recipe, and stand here alone."""
+"""Options of a pretraining run; the defaults are the published recipe, and are written only here."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Own(Section):
 
     loss: Annotated[str, AfterValidator(named)] = Field(description="module:Class or file.py:Class, see extend.md")
     arguments: dict[str, Any] = Field({}, description="keyword arguments of that class")
-    views: Count = Field(2, description="views of each person in a batch")
+    views: Count = Field(2, description="views of each participant in a batch")
     augment: bool = Field(False, description="whether views are augmented")
 
 
@@ -67,7 +67,7 @@ InMethods = Annotated[bool | tuple[str, ...], BeforeValidator(_yes_or_names)]
 
 def _chunk(value: int) -> int:
     if value == 1 or value < 0:
-        raise ValueError(f"it should be 0 or at least 2, since BatchNorm needs several people, not {value}")
+        raise ValueError(f"it should be 0 or at least 2, since BatchNorm needs several participants, not {value}")
     return value
 
 
@@ -80,13 +80,13 @@ Compile = Annotated[bool | str, BeforeValidator(_compile)]
 
 
 class Common(Section):
-    """Options that stand in the section ``pretrain`` itself."""
+    """Options in the section ``pretrain`` itself."""
 
     encoder: Encoder = Field(
         "resnet18", description=f"network: {', '.join(encoders())}, or module:Class of a network of your own"
     )
     epochs: Count = Field(300, description="passes over the training scans")
-    batch_size: Annotated[Whole, Field(ge=2)] = Field(32, description="subjects in a batch, over all processes")
+    batch_size: Annotated[Whole, Field(ge=2)] = Field(32, description="participants in a batch, over all processes")
     learning_rate: Positive = Field(1e-4, description="the optimiser's learning rate")
     temperature: Positive = Field(0.1, description="temperature of the similarities: divides cosines")
     age_sigma: Positive = Field(2.0, description="width of the age kernel, in years")
@@ -95,7 +95,7 @@ class Common(Section):
 
 
 class Further(Section):
-    """Options that stand in ``pretrain: options``."""
+    """Options in ``pretrain: options``."""
 
     pooling: Literal["average", "grid"] = Field(
         "average",
@@ -126,36 +126,38 @@ class Further(Section):
     age_bin: Positive = Field(2.0, description="width of SupCon's bins, in years")
     standardise: InMethods = Field(
         False,
-        description="anatcl-global and anatcl-local: z-score each measure over the training people before the cosine; "
-        "false: cosines of raw measures, the published reading; or a list of the methods in which",
+        description="anatcl-global and anatcl-local: z-score each measure over the training participants before the "
+        "cosine; false: cosines of raw measures, the published reading; or a list of methods",
     )
     permuted: InMethods = Field(
         False,
-        description="a control: measures are exchanged among training people of equal sex and age decade, so that "
-        "anatomical methods learn from somebody else's; true: in all methods, or a list of those in which",
+        description="a control: measures are exchanged among training participants of equal sex and age decade, so "
+        "that anatomical methods learn from the measures of others; true: in all methods; or a list of methods",
     )
     missing_measures: Literal["impute", "drop"] = Field(
         "impute",
-        description="a scan that lacks some measures takes their mean given age and sex, learned from the training "
-        "people (impute), or is left out for all methods alike (drop)",
+        description="a scan that lacks some measures gets their mean given age and sex, estimated on the training "
+        "participants (impute), or is left out in all methods (drop)",
     )
     augment: Augmentation = Field(
         "auto",
-        description="auto: what the method asks for (none, but for SimCLR); none; or transforms by name. With "
+        description="auto: the method's own choice (none, except for SimCLR); none; or transforms by name. With "
         "augmentation each of the two views is embedded",
     )
     chunk: Annotated[Whole, AfterValidator(_chunk)] = Field(
         0,
-        description="people embedded at once: a batch then has the memory of a chunk, for a second forward pass; "
-        "BatchNorm takes its statistics from the chunk; 0: the whole batch",
+        description="participants embedded at once: a batch then needs the memory of a chunk, and a second forward "
+        "pass; BatchNorm takes its statistics from the chunk; 0: the whole batch",
     )
     accumulate: Count = Field(
         1, description="batches whose gradients are summed before a step; each keeps its own negatives"
     )
-    max_steps: Annotated[Whole, Field(ge=0)] = Field(0, description="stop after so many optimiser steps; 0: no limit")
+    max_steps: Annotated[Whole, Field(ge=0)] = Field(0, description="stop after this many optimiser steps; 0: no limit")
     probe_every: Annotated[Whole, Field(ge=0)] = Field(0, description="epochs between two early probes; 0: none")
     compile: Compile = Field("auto", description="use torch.compile; auto: on one GPU where it works")
-    tensorboard: bool = Field(False, description="write the history for TensorBoard too (its package must be there)")
+    tensorboard: bool = Field(
+        False, description="write the history for TensorBoard too (its package must be installed)"
+    )
 
     def of(self, method: str) -> Self:
         """The options as one method sees them: yes or no where methods are named."""
@@ -170,7 +172,7 @@ IN_METHODS = tuple(name for name, field in Further.model_fields.items() if _of_m
 class Options(Further, Common):
     """Hyperparameters of one run: `Common`, `Further`, the seed and joint objectives."""
 
-    seed: Annotated[Whole, Field(ge=0)] = Field(0, description="seed of everything random")
+    seed: Annotated[Whole, Field(ge=0)] = Field(0, description="seed of all random numbers")
     joint: dict[JointName, Annotated[Parts, AfterValidator(_some)]] = Field(
         {}, description="joint objectives by name: methods and their weights"
     )
@@ -183,7 +185,7 @@ class Options(Further, Common):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], what: str = "pretrain option", file: str | Path | None = None) -> Self:
-        """Make options from a mapping; ``lambda`` stands for `lambda_`; see `Section.parse`."""
+        """Make options from a mapping; ``lambda`` is `lambda_`; see `Section.parse`."""
         return super().parse(values, what, file)
 
     def as_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class _Once(yaml.SafeLoader):
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         for key, _ in node.value:
             if key.value != MERGE and isinstance(key, yaml.ScalarNode) and keys[key.value] > 1:
-                problem = f"the key {key.value!r} stands there twice, first in line {key.start_mark.line + 1}"
+                problem = f"the key {key.value!r} occurs twice, first in line {key.start_mark.line + 1}"
                 raise yaml.MarkedYAMLError(problem=problem)
         return {_text(key): value for key, value in super().construct_mapping(node, deep).items()}
 
@@ -45,7 +45,7 @@ def read_yaml(path: Path, what: str, empty: bool = False) -> dict[str, Any]:
     Raises
     ------
     InputError
-        It is no YAML, no mapping, or holds a key twice.
+        It is not YAML, no mapping, or holds a key twice.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8-sig"), _Once)  # noqa: S506 - a SafeLoader
@@ -68,5 +68,5 @@ def _reason(error: Exception) -> str:
 
 def _remedy(error: Exception) -> str:
     if "\\t" in str(error):
-        return "Use blanks in the place of tabs."
-    return "Remove one of the two." if "stands there twice" in str(error) else "Correct the line it names."
+        return "Use spaces instead of tabs."
+    return "Remove one of the two." if "occurs twice" in str(error) else "Correct the line it names."

@@ -48,7 +48,7 @@ def forests(scores: pd.DataFrame, out: Path) -> str:
 def ages(folder: Path, scores: pd.DataFrame, out: Path) -> str:
     """Predicted against true age, one panel per method and brain-age task."""
     panels = brain_age_figures(scores, results.predictions(folder / "evaluate"))
-    alt = "Predicted against true age, each scan by a probe that never saw its person"
+    alt = "Predicted against true age, each scan by a probe that never saw its participant"
     if not panels:
         return ""
     sheet.write_panels(panels, out, alt)
@@ -93,9 +93,9 @@ def attributions(folder: Path, pictures: Path) -> str:
         if one.strongest:
             listed = ", ".join(f"{region} {value}" for region, value in one.strongest[:5])
             lines.append(f"{words.method_label('regional-measures')}, {one.task}, strongest regions: {listed}.")
-    page = "../stages/evaluate.md#where-predictions-come-from"
-    reading = f"[How to read these maps]({page}). The brightest places move them most."
-    head = f"### Where predictions come from\n\n{reading}"
+    page = "../stages/evaluate.md#attribution-maps"
+    reading = f"[How to read these maps]({page}). The brightest locations change predictions most."
+    head = f"### Attribution maps\n\n{reading}"
     return "\n\n".join([head, *lines]) if lines else ""
 
 

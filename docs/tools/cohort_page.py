@@ -102,12 +102,12 @@ def write_cohort_page(folder: str | Path, out: str | Path, about: About) -> None
     parts = [
         f"# {about.title}",
         _lede(run, about),
-        "## What ran",
+        "## Command, configuration, versions",
         what_ran(run, about),
         "## Results",
         tables(run),
         cohort_figures.results_figures(run.folder, run.scores, pictures),
-        "## Reading",
+        "## Interpretation",
         reading(run, about.notes),
         "## Images and measures",
         images(run, pictures),
@@ -120,7 +120,7 @@ def write_cohort_page(folder: str | Path, out: str | Path, about: About) -> None
 def _lede(run: Run, about: About) -> str:
     people = run.scans["participant_id"].nunique()
     ages = pd.to_numeric(run.scans.get("age", pd.Series(dtype=float)), errors="coerce").dropna()
-    lines = [f"{len(run.scans)} scans of {people} people"]
+    lines = [f"{len(run.scans)} scans of {people} participants"]
     if len(ages):
         lines.append(f"{ages.min():.0f} to {ages.max():.0f} years (median {ages.median():.0f})")
     for name in ("sex", "site"):
@@ -176,11 +176,12 @@ def reading(run: Run, notes: str = "") -> str:
     lines = [_verdict(headline, run) for headline in headlines(run.scores)]
     people, sites = run.scans["participant_id"].nunique(), run.scans.get("site", pd.Series(["?"])).nunique()
     lines.append(
-        f"- What n = {people} allows: an interval spans what another {people} people might have given. A difference "
-        "smaller than the intervals' width is not shown by this run, whichever method stands first."
+        f"- What n = {people} allows: an interval shows how the scores could differ with another {people} "
+        "participants. A difference smaller than the intervals' width is not shown by this run, whichever method is "
+        "first."
     )
     if sites == 1:
-        lines.append("- One site: nothing can be said of scanners, of harmonisation or of transfer to another site.")
+        lines.append("- One site: this run shows nothing about scanners, harmonisation or transfer to another site.")
     return "\n".join(lines) + (f"\n\n{notes.strip()}" if notes.strip() else "")
 
 
@@ -224,7 +225,7 @@ def images(run: Run, pictures: Path) -> str:
     numbers = run.quality.select_dtypes("number").drop(columns="failed", errors="ignore")
     rows = [(str(name), *(f"{q:.4g}" for q in numbers[name].quantile([0.5, 0, 1]))) for name in numbers]
     table = markdown_tables.table(("number", "median", "lowest", "highest"), rows) if rows else ""
-    head = "Quality numbers over the cohort ([what they mean](../stages/preprocess.md#how-to-read-it)):"
+    head = "Image-quality metrics over the cohort ([what they mean](../stages/preprocess.md#quality-control)):"
     parts = [cohort_figures.brains(run.folder, run.scans, pictures), f"{head}\n\n{table}" if table else ""]
     parts.append(markdown_tables.age_effects(run.measures, run.scans))
     parts.append(cohort_figures.attributions(run.folder, pictures))
@@ -244,7 +245,8 @@ def cost(run: Run, about: About) -> str:
     scans = max(1, int(imaging["jobs"].max())) if len(imaging) else 1
     line = (
         f"Imaging and measures: {duration(imaging['cpu_s'].sum() / scans)} of processor time per scan. "
-        f"Largest job: {run.runtime['peak_mb'].max():.0f} MiB. Totals are sums over jobs, as if they had run in a row."
+        f"Largest job: {run.runtime['peak_mb'].max():.0f} MiB. Totals are sums over jobs, as if they "
+        "had run one after another."
     )
     return f"{table}\n\n{line}" + (f" Machine: {about.machine}." if about.machine else "")
 

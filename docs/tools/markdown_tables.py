@@ -33,5 +33,5 @@ def age_effects(measures: pd.DataFrame, scans: pd.DataFrame) -> str:
     if not rows:
         return ""
     head = ("measure", "median r with age", f"regions with q < {regions.Q_LIMIT:g}", "strongest (r)")
-    note = "Partial correlations with age over people, adjusted for sex (volume and area for head size too):"
+    note = "Partial correlations with age over participants, adjusted for sex (volume and area for head size, too):"
     return f"{note}\n\n{table(head, rows)}"

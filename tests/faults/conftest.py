@@ -17,11 +17,11 @@ from faulty import MIDDLE, Exclusion, write
 from anatcl.base.files import read_tsv
 from anatcl.bids.index import refresh
 
-HEAD = """# What goes wrong, and what you see
+HEAD = """# Error messages for faulty input
 
-Each row is a test: the case, and what you read when it happens. An input that cannot be used is refused with a sentence
-and a remedy, and the rest of the cohort goes on. *kept* and *read as it was meant* stand where nothing is said because
-nothing is lost. Paths that a test made are shortened to "…".
+Each row is a tested case and the message for it. An input that cannot be used is refused with the reason and a remedy,
+and the rest of the cohort is processed. *kept* and *read as it was meant* mean that there is no message, because
+nothing is lost. Paths of temporary folders are shortened to "…".
 
 This page is made by `python -m pytest tests/faults --fault-table docs/faults.md`.
 """
@@ -115,7 +115,7 @@ def alone(rows: dict[str, str]) -> list[str]:
 def table(rows: dict[str, str]) -> list[str]:
     """One row for each case."""
     cells = [f"| {_cell(case).replace('`', chr(92) + '`')} | {_cell(text)} |" for case, text in rows.items()]
-    return ["| case | what you see |", "|---|---|", *cells]
+    return ["| case | message |", "|---|---|", *cells]
 
 
 def _cell(text: str) -> str:

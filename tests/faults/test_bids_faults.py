@@ -38,13 +38,13 @@ NAMES = {
     "sub-01/ses-1/anat/sub-01_T1w.nii.gz": "its name says sub-01, its folder says sub-01/ses-1",
     "sub-01/anat/sub-01_ses-1_T1w.nii.gz": "its name says sub-01/ses-1, its folder says sub-01",
     "sub-01/ses-1/anat/sub-01_ses-2_T1w.nii.gz": "its folder says sub-01/ses-1",
-    "sub-01/sub-01_T1w.nii.gz": "not lie in a folder named anat",
-    "sub-01/func/sub-01_T1w.nii.gz": "not lie in a folder named anat",
+    "sub-01/sub-01_T1w.nii.gz": "not in a folder named anat",
+    "sub-01/func/sub-01_T1w.nii.gz": "not in a folder named anat",
     "sub-01/anat/sub-01_space-MNI_T1w.nii.gz": "space-MNI in its name",
     "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz": "desc-preproc in its name",
     "sub-01/anat/sub-01_foo-1_T1w.nii.gz": "foo-1 in its name is not a BIDS entity",
     "sub-01/anat/sub-01_run-a_T1w.nii.gz": "run-a in its name must be a whole number",
-    "sub-01/anat/sub-01_run-1_run-2_T1w.nii.gz": "an entity stands twice",
+    "sub-01/anat/sub-01_run-1_run-2_T1w.nii.gz": "an entity occurs twice",
     "sub-01/anat/sub-01_part-phase_T1w.nii.gz": "the phase part",
     "sub-01/anat/sub-01_acq-a b_T1w.nii.gz": "not a BIDS name",
     "sub-01/anat/sub-01_acq-$(touch x)_T1w.nii.gz": "not a BIDS name",
@@ -63,7 +63,7 @@ NAMES = {
     "sub-01/ses-1.nii/anat/sub-01_ses-1_T1w.nii.gz": "its folder says sub-01/ses-1.nii",
     "sub-01/ses-1.raw/anat/sub-01_ses-1_T1w.nii.gz": "its folder says sub-01/ses-1.raw",
     "sub-01/meg/sub-01_meg.ds/sub-01_T1w.nii.gz": "no T1w image",
-    "sub-01_T1w.nii.gz": "lies in no participant's folder",
+    "sub-01_T1w.nii.gz": "not in the folder of a participant",
 }
 
 
@@ -99,7 +99,7 @@ def test_the_same_scan_twice(data: Path, only_exclusion: Exclusion, tmp_path: Pa
     assert "the same scan in another format" in only_exclusion(data, tmp_path / "out")["reason"]
 
 
-def test_the_same_image_under_two_names_is_said(data: Path) -> None:
+def test_the_same_image_under_two_names_is_reported(data: Path) -> None:
     write(data, SCAN, MIDDLE)
     texts = [w["warning"] for w in build_index(data).warnings]
     assert any("sub-01/anat/sub-01, sub-99/anat/sub-99 hold the same image" in text for text in texts)
@@ -132,7 +132,7 @@ LINKS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", LINKS)
-def test_links_and_what_is_no_file(data: Path, only_exclusion: Exclusion, tmp_path: Path, case: str) -> None:
+def test_links_and_what_is_not_a_file(data: Path, only_exclusion: Exclusion, tmp_path: Path, case: str) -> None:
     make, reason = LINKS[case]
     make(data)
     assert reason in only_exclusion(data, tmp_path / "out")["reason"]

@@ -66,7 +66,7 @@ def test_a_file_or_name_that_does_not_exist(case, see, tmp_path, monkeypatch):
     ["a: [", "- a list\n", "\x00", "a: b: c", "\tx: 1", "!!python/object/apply:os.system ['touch pwned']"],
     ids=["open bracket", "a list", "NUL byte", "two colons", "a tab", "a Python object"],
 )
-def test_a_file_that_is_no_configuration(text, see, tmp_path, monkeypatch):
+def test_a_file_that_is_not_a_configuration(text, see, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "my.yaml"
     file.write_text(text)

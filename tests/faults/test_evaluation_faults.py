@@ -1,4 +1,4 @@
-"""Sites that cannot be harmonised, feature tables of other names, targets that are no numbers: said, never NaN."""
+"""Sites that cannot be harmonised, feature tables of other names, targets that are not numbers: said, never NaN."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_combat_on_sites_that_cannot_be_harmonised(
     see(found["flags"].iloc[0])
 
 
-def test_people_without_a_site_are_left_out_of_combat(cohort: pd.DataFrame, tmp_path: Path, see: Say) -> None:
+def test_participants_without_a_site_are_left_out_of_combat(cohort: pd.DataFrame, tmp_path: Path, see: Say) -> None:
     pytest.importorskip("combatlearn")
     cohort.loc[:7, "site"] = np.nan
     found = scored(cohort, tmp_path, AGE | {"harmonise": "combat"})
@@ -125,12 +125,12 @@ def test_feature_tables_of_other_names(
     see(flags)
 
 
-def test_half_of_a_feature_table_that_matches_is_said_beside_the_scores(
+def test_a_half_matching_feature_table_is_reported_with_the_scores(
     cohort: pd.DataFrame, tmp_path: Path, see: Say
 ) -> None:
     names = cohort["participant_id"].where(cohort.index < 20, cohort["participant_id"].str.replace("-", "-0"))
     found = scored(cohort, tmp_path, AGE, cohort[["f0"]].assign(participant_id=names))
-    assert found["value"].notna().any() and found["flags"].str.contains("20 of 40 scans have no partner").all()
+    assert found["value"].notna().any() and found["flags"].str.contains("20 of 40 scans have no match").all()
     see(found["flags"].iloc[0])
 
 
@@ -152,15 +152,15 @@ def test_codes_in_a_feature_table_are_named(code: float, cohort: pd.DataFrame, t
     [("{:.0f}/100", "/100"), ("{:.0f},5", ",5"), ("about {:.0f}", "about")],
     ids=["28/100", "28,5", "about 28"],
 )
-def test_targets_that_are_no_numbers(text: str, example: str, cohort: pd.DataFrame, tmp_path: Path, see: Say) -> None:
+def test_targets_that_are_not_numbers(text: str, example: str, cohort: pd.DataFrame, tmp_path: Path, see: Say) -> None:
     task = {"name": "score", "kind": "regression", "target": "score"}
     found = scored(cohort.assign(score=cohort["age"].map(text.format)), tmp_path, task)
     (flags,) = found["flags"]
-    assert "40 of 40 values of score are no numbers" in flags and example in flags
+    assert "40 of 40 values of score are not numbers" in flags and example in flags
     see(flags)
 
 
-def test_phenotypes_of_other_names_are_said(
+def test_phenotypes_of_other_names_are_reported(
     cohort: pd.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture, see: Say
 ) -> None:
     rows = cohort.assign(subject=cohort["participant_id"].str.replace("sub-", "sub-0"), score=3)

@@ -132,20 +132,20 @@ def linked(folder: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no statistics yet": (unfinished, "it is not finished"),
-    "stopped": (stopped, "still at work"),
+    "stopped": (stopped, "still running"),
     "segmented only": (segmented_only, "--seg_only"),
-    "empty cortex": (lambda f: subject(f, left=""), "no whole table"),
-    "empty aseg": (lambda f: subject(f, seg=""), "no table of segmented structures"),
-    "aseg cut in a line": (lambda f: subject(f, seg=aseg()[:-40]), "a row of it is cut off"),
-    "aseg cut between lines": (lambda f: subject(f, seg="\n".join(aseg().splitlines()[:12])), "of 20 structures"),
+    "empty cortex": (lambda f: subject(f, left=""), "is incomplete"),
+    "empty aseg": (lambda f: subject(f, seg=""), "not a table of segmented structures"),
+    "aseg cut in a line": (lambda f: subject(f, seg=aseg()[:-40]), "one of its rows is cut off"),
+    "aseg cut between lines": (lambda f: subject(f, seg="\n".join(aseg().splitlines()[:12])), "of 20 subcortical"),
     "aseg cut in a measure": (lambda f: subject(f, seg="# Measure TotalGray"), "cannot be read"),
     "cortex cut between rows": (lambda f: subject(f, right=aparc(names=NAMES[:9])), "34 and 9 cortical regions"),
-    "cortex cut in a row": (lambda f: subject(f, right=aparc()[:-7]), "no whole table"),
+    "cortex cut in a row": (lambda f: subject(f, right=aparc()[:-7]), "is incomplete"),
     "text among numbers": (lambda f: subject(f, left=aparc().replace("6800", "68OO", 1)), "cannot be read"),
     "no right side": (lambda f: (subject(f) / "stats" / "rh.aparc.stats").unlink(), "there is none of"),
     "not fetched": (lambda f: subject(f, seg="/annex/objects/MD5E-s1--0.stats\n"), "not fetched"),
     "a link not fetched": (linked, "broken symlink"),
-    "binary": (lambda f: (subject(f) / "stats" / "lh.aparc.stats").write_bytes(bytes(range(256))), "whole table"),
+    "binary": (lambda f: (subject(f) / "stats" / "lh.aparc.stats").write_bytes(bytes(range(256))), "is incomplete"),
     "collapsed surfaces": (lambda f: subject(f, left=aparc(700), right=aparc(1100)), "cortex measures 61.2 ml"),
     "no thickness": (lambda f: subject(f, left=aparc(thickness=0.3), right=aparc(thickness=0.3)), "thickness measures"),
     "head of a mouse": (lambda f: subject(f, seg=aseg().replace("1560838.5", "500")), "tiv measures 0.5 ml"),
@@ -153,7 +153,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_one_bad_subject_costs_that_subject(case: str, tmp_path: Path, see: Say) -> None:
+def test_one_bad_subject_excludes_only_that_subject(case: str, tmp_path: Path, see: Say) -> None:
     make, reason = BROKEN[case]
     subject(tmp_path / "fs" / "sub-1")
     make(tmp_path / "fs" / "sub-2")
@@ -184,7 +184,7 @@ def test_versions_in_one_table_are_flagged(tmp_path: Path, caplog: pytest.LogCap
     see(caplog.messages[-1])
 
 
-def test_subjects_of_no_scan_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture, see: Say) -> None:
+def test_subjects_without_a_scan_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture, see: Say) -> None:
     subject(tmp_path / "fs" / "sub-001")
     subject(tmp_path / "fs" / "fsaverage")
     scans = pd.DataFrame({"scan": ["sub-1/anat/sub-1"], "participant_id": ["sub-1"]})

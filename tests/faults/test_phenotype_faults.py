@@ -235,8 +235,8 @@ def test_sessions_that_do_not_match(
     (data / "sessions.tsv").write_text("\n".join(["participant_id\tsession_id\tage", *rows]) + "\n")
     scans = refresh(data, tmp_path / "out")
     said = told(tmp_path / "out")
-    assert scans["age"].isna().any() and "sessions with scans have no partner" in said
-    assert "rows by session have no partner" in said and repair in said
+    assert scans["age"].isna().any() and "sessions with scans have no match" in said
+    assert "rows by session have no match" in said and repair in said
     see(said)
 
 
@@ -248,7 +248,7 @@ def test_sessions_that_do_not_match(
         ("sub-{:02d}_", "underscores"),
         ("sub_{:02d}", "prefix"),
         ("sub\u2013{:02d}", "prefix"),
-        ("sub-\u200b{:02d}", "signs that cannot be seen"),
+        ("sub-\u200b{:02d}", "invisible characters"),
     ],
     ids=["sub-001", "SUB-01", "sub-01_", "sub_01", "a dash", "an unseen sign"],
 )
@@ -287,7 +287,7 @@ def test_tables_that_were_not_fetched(
     see(caught.value)
 
 
-def test_a_sidecar_that_was_not_fetched_is_said(tmp_path: Path, see: Say) -> None:
+def test_a_sidecar_that_was_not_fetched_is_reported(tmp_path: Path, see: Say) -> None:
     data = table(cohort(tmp_path / "data", 2), {"age": [30, 40]})
     (data / "participants.json").write_bytes(LFS)
     refresh(data, tmp_path / "out")
@@ -307,7 +307,7 @@ def test_a_sidecar_names_its_columns_in_other_case(tmp_path: Path, see: Say) -> 
     see(told(tmp_path / "out"))
 
 
-def test_one_of_a_kind_is_said_as_one(tmp_path: Path, see: Say) -> None:
+def test_one_item_is_reported_in_the_singular(tmp_path: Path, see: Say) -> None:
     data = table(cohort(tmp_path / "data", 3), {"age": [30, 40, 50]})
     (data / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\nsub-02\t40\nsub-3\t50\n")
     refresh(data, tmp_path / "out")

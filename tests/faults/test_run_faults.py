@@ -74,7 +74,7 @@ def unstopped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unstopped")
-def test_ctrl_c_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Path, see: Say) -> None:
+def test_ctrl_c_is_not_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Path, see: Say) -> None:
     monkeypatch.chdir(tmp_path)
     plan = Plan({"bids_dir": str(data)})
     assert "A job failed" in failed.report_failed(plan)
@@ -95,9 +95,7 @@ def test_a_mask_that_is_absent_costs_its_scan(data: Path, tmp_path: Path, monkey
     assert plan.cohort.given_mask("sub-99/anat/sub-99") and plan.cohort.given_mask("sub-01/anat/sub-01") == []
 
 
-def test_a_training_that_stopped_is_told_from_its_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, see: Say
-) -> None:
+def test_a_stopped_training_is_found_from_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, see: Say) -> None:
     monkeypatch.chdir(tmp_path)
     line = "2026-01-01 00:00:00,0 anatcl ERROR: results/pretrain/arrays: 0 scans are left to train on.\n"
     write_text("logs/train/y-aware/fold-0.log", "INFO: starts\n" + line)

@@ -73,7 +73,7 @@ STRIPPED: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("case", STRIPPED)
-def test_a_stripped_scan_is_seen(case: str, head: tuple[Volume, np.ndarray], tmp_path: Path, see: Say) -> None:
+def test_a_stripped_scan_is_detected(case: str, head: tuple[Volume, np.ndarray], tmp_path: Path, see: Say) -> None:
     volume, brain = head
     scan = conform(written(tmp_path, volume, STRIPPED[case](volume.data, brain)))
     with pytest.raises(InputError, match="skull-stripped already") as caught:
@@ -183,7 +183,7 @@ LOST = {
 def test_lost_slices(case: str, head: tuple[Volume, np.ndarray], tmp_path: Path, see: Say) -> None:
     volume, brain = head
     raw = written(tmp_path, volume, LOST[case](volume.data, brain))
-    with pytest.raises(InputError, match="slices amid the head are empty") as caught:
+    with pytest.raises(InputError, match="slices inside the head are empty") as caught:
         bias_correct(raw, tmp_path / "out.nii.gz", RECIPE["bias_correct"])
     see(caught.value)
 

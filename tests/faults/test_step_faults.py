@@ -62,7 +62,7 @@ def test_a_full_disk_leaves_no_half_written_image(head, tmp_path, see):
     assert len(list(out.rglob("*_T1w.nii.gz"))) == 1
 
 
-def test_a_full_disk_spares_the_file_that_was_there(tmp_path, see):
+def test_a_full_disk_keeps_the_existing_file(tmp_path, see):
     file = tmp_path / "table.json"
     write_json(file, {"old": 1})
     code = "import sys; from anatcl.base.files import write_json; write_json(sys.argv[1], list(range(10000)))"
@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, see):
     see(done.stderr.splitlines()[-1].partition("ERROR: ")[2])
 
 
-def test_a_run_where_a_file_stands_in_the_way(tmp_path, see):
+def test_a_run_where_a_file_blocks_a_folder(tmp_path, see):
     (tmp_path / ".snakemake").write_text("")
     command = [sys.executable, "-m", "anatcl", "run", "--", "-n", "--directory", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -68,12 +68,12 @@ def unit(rows: int) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ({"age": torch.rand(6)}, "needs measures=.*people, regions, measures"),
+        ({"age": torch.rand(6)}, "needs measures=.*participants, regions, measures"),
         ({"measures": torch.rand(6, 5, 3)}, "needs age=.*in years"),
         ({"measures": torch.rand(4, 5, 3), "age": torch.rand(6)}, "measures has 4 rows, and z has 6"),
-        ({"measures": torch.rand(6, 15), "age": torch.rand(6)}, "must be .people, regions, measures."),
+        ({"measures": torch.rand(6, 15), "age": torch.rand(6)}, "must be .participants, regions, measures."),
         ({"measures": torch.rand(6, 5, 3), "age": torch.full((6,), float("nan"))}, "missing or not finite"),
-        ({"measures": torch.rand(6, 5, 3), "age": torch.rand(6), "sex": torch.rand(6)}, "sex= is no label"),
+        ({"measures": torch.rand(6, 5, 3), "age": torch.rand(6), "sex": torch.rand(6)}, "sex= is not a label"),
     ],
 )
 def test_wrong_labels_are_refused_in_a_sentence(labels, words):
@@ -98,7 +98,7 @@ def test_labels_by_name_give_the_loss_of_training():
 
 def test_wrong_features_are_refused_in_a_sentence():
     people = pd.DataFrame({"age": np.arange(30.0)})
-    with pytest.raises(InputError, match="29 rows of features and 30 people"):
+    with pytest.raises(InputError, match="29 rows of features and 30 rows of people"):
         anatcl.evaluate(np.zeros((29, 2)), people, "age")
     with pytest.raises(InputError, match=r"not \(rows, features\)"):
         anatcl.evaluate(np.zeros(30), people, "age")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from anatcl.images import Volume, save
+from tests.workflow.whole import dataset, finished, options  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("anatcl", "config.yaml", "envs", "rules", "workflow", "pyproject.toml", "setup.py", "MANIFEST.in",
@@ -67,13 +68,13 @@ Run = Callable[..., subprocess.CompletedProcess]
 def snakemake(repository: Path) -> Run:
     """Run Snakemake on the copy in a folder of its own and return what it printed."""
 
-    def run(folder: Path, *options: str, module: tuple[str, ...] = ("snakemake",)) -> subprocess.CompletedProcess:
+    def run(folder: Path, *words: str, module: tuple[str, ...] = ("snakemake",)) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", *module]
         if module == ("snakemake",):
             command += ["--snakefile", str(repository / "workflow" / "Snakefile")]
         environment = os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
         return subprocess.run(
-            [*command, *options], cwd=folder, env=environment, capture_output=True, text=True, check=False
+            [*command, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
 
     return run

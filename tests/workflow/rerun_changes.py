@@ -66,6 +66,7 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "evaluate: subgroups": ({"evaluate": {"subgroups": ["sex"]}}, ("evaluate",)),
     "evaluate: site_column": ({"evaluate": {"site_column": "scanner"}}, ("baseline", "confounds", "probe")),
     "evaluate: features": ({"evaluate": {"features": {"other": {"columns": "o.*"}}}}, ("baseline",)),
+    "evaluate: own": ({"evaluate": {"own": {"mine": {"columns": "tissue-volumes"}}}}, ("baseline",)),
     "evaluate: untrained": ({"evaluate": {"untrained": False}}, ("audit", "pretrain")),
     "evaluate: rivals": ({"evaluate": {"rivals": []}}, ("audit",)),
     "evaluate: untrained_seeds": ({"evaluate": {"untrained_seeds": 3}}, ("probe",)),
@@ -108,7 +109,7 @@ EDITS: dict[str, Edit] = {
     "a module of all steps of preprocess": Edit(f"{CODE}/preprocess/ants.py", ("bias_correct",)),
     "a program that is run as a file": Edit(f"{CODE}/preprocess/ants_program.py", ("bias_correct",)),
     "the program of one engine": Edit(f"{CODE}/preprocess/greedy_program.py", ("register",)),
-    "quality numbers": Edit(f"{CODE}/preprocess/qc.py", ("qc",)),
+    "image-quality metrics": Edit(f"{CODE}/preprocess/qc.py", ("qc",)),
     "limits of quality": Edit(f"{CODE}/preprocess/gate.py", ("preprocess_chunk",)),
     "a method of thickness": Edit(f"{CODE}/measures/direct.py", ("measure",)),
     "the table of measures": Edit(f"{CODE}/measures/cohort.py", ("measures",)),
@@ -160,11 +161,12 @@ EDITS: dict[str, Edit] = {
     "a shipped task of this run": Edit(f"{CODE}/spec/tasks/sex.yaml", TASK, ("target: sex", "target: sex\nunit: x")),
     "a shipped task of no run": Edit(f"{CODE}/spec/tasks/site.yaml", (), ("target: site", "target: site\nunit: x")),
     "another tool's features": Edit(f"{STUDY}/features.tsv", ("baseline",), ("0.5", "0.6")),
+    "the code of your own baseline": Edit(f"{STUDY}/mine.py", ("baseline",), ("None", "kind")),
     "a decision in the corrections": Edit(
         f"{STUDY}/corrections.tsv", ("participant_pages", "preprocess"), ("accept", "reject")
     ),
     "a note in the corrections": Edit(f"{STUDY}/corrections.tsv", (), ("looks good", "looks very good")),
-    "a corrected mask": Edit(f"{STUDY}/mask.nii.gz", ("skullstrip",)),
+    "a manually edited mask": Edit(f"{STUDY}/mask.nii.gz", ("skullstrip",)),
     "a table of FreeSurfer": Edit(f"{STUDY}/freesurfer/sub-01/stats/aseg.stats", ("measures",), ("1500000", "1510000")),
     "one image": Edit(f"{STUDY}/bids/sub-01/anat/sub-01_T1w.nii.gz", ("bias_correct",)),
     "one row of participants.tsv": Edit(
@@ -193,7 +195,9 @@ pretrain: {folds: 3}
 evaluate:
   tasks: [old.yaml, sex]
   features: {other: {table: features.tsv}}
+  own: {mine: {baseline: "mine.py:mine"}}
 """,
+    "mine.py": "def mine(kind):\n    return None\n",
     "template.yaml": "name: Mine\nspace: MNI152NLin2009aSym\n"
     "brain_mask: brain_mask.nii.gz\ngm: gm.nii.gz\nwm: wm.nii.gz\n",
     "atlas.yaml": "name: mine\nspace: MNI152\nimage: labels.nii.gz\nregions: regions.tsv\n"

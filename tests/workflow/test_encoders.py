@@ -1,12 +1,12 @@
 """Encoders of every kind in one table, from raw simulated scans: each embedded, probed, audited; an overlap aborts.
 
-One run serves all tests of this file; the last one plants an overlap and runs the audit again.
+It goes on from the run of the whole workflow. One run serves all tests of this file; the last one plants an overlap and
+runs the audit again.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,10 @@ from torch import nn
 
 from anatcl.base.files import read_json, read_tsv
 from anatcl.models import build_model
+from tests.workflow.whole import GROUP, with_file
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("encoders")]
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group(GROUP)]
+OURS = "anatcl-local"
 SHAPE = (20, 24, 20)
 VBM = {"map": "vbm", "shape": list(SHAPE), "voxel_mm": 6.0}
 TWO_METHODS = '''
@@ -57,13 +58,14 @@ def encoders(folder: Path) -> dict:
     net, x = Small().eval(), torch.zeros(1, 1, *SHAPE)
     torch.jit.save(torch.jit.trace(net, x), str(folder / "script.pt"))
     # As the authors publish: a pickle with "model", names of encoder and head, options of the training code.
-    torch.save({"model": build_model("resnet-tiny").state_dict(), "epoch": 300}, folder / "official.pth")
+    for fold in range(2):
+        torch.save({"model": build_model("resnet-tiny").state_dict(), "epoch": 300}, folder / f"official{fold}.pth")
     (folder / "theirs.py").write_text(TWO_METHODS)
     (folder / "people.txt").write_text("somebody-else-1\nsomebody-else-2\n")
     found = {
         "script": {"weights": "script.pt", "input": VBM, "pretrained_on": "unknown"},
         "layout": {
-            "weights": "official.pth",
+            "weights": ["official0.pth", "official1.pth"],
             "architecture": "resnet-tiny",
             "input": VBM,
             "pretrained_on": ["OpenBHB"],
@@ -82,64 +84,72 @@ def encoders(folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Path:
-    """Simulated scans at 6 mm, the files of the encoders, and a configuration that names them."""
+    """The files of the encoders, and a configuration that names them."""
     folder = tmp_path_factory.mktemp("study")
-    command = [sys.executable, "-m", "anatcl", "simulate", str(folder / "bids"), "--participants", "8"]
-    subprocess.run([*command, "--voxel-mm", "6"], check=True, capture_output=True)
-    values = yaml.safe_load((CONFIGS / "tiny.yaml").read_text())
-    values["preprocess"]["recipe"] = str(CONFIGS / "tiny.json")
-    values["pretrain"] |= {"methods": ["y-aware"], "epochs": 1}
-    values["evaluate"] |= {"tasks": ["age"], "interpret": False, "untrained": False, "bootstrap": 20}
-    values["evaluate"] |= {"baselines": ["majority-median"], "encoders": encoders(folder)}
-    values["evaluate"]["finetune"] = {"methods": ["y-aware", "script"], "epochs": 1, "batch_size": 4}
-    (folder / "own.yaml").write_text(yaml.safe_dump({"bids_dir": "bids", **values}))
+    evaluate = {"tasks": ["age"], "interpret": False, "untrained": False, "bootstrap": 20}
+    evaluate |= {"baselines": ["majority-median"], "rivals": [], "encoders": encoders(folder)}
+    evaluate["finetune"] = {"methods": [OURS, "script"], "epochs": 1, "batch_size": 4}
+    (folder / "own.yaml").write_text(yaml.safe_dump({"evaluate": evaluate}))
     return folder
 
 
 @pytest.fixture(scope="module")
-def finished(study, snakemake) -> Path:
-    """Folder of the finished run, up to the tables."""
+def asked(study, options) -> list[str]:
+    """Options of the run: those of the whole one, and the encoders."""
+    return with_file(options, study / "own.yaml")
+
+
+@pytest.fixture(scope="module")
+def compared(study, asked, finished, snakemake) -> Path:
+    """The finished run of the raw scans, gone on with the encoders up to the tables, in a copy of its folder."""
     folder = study / "run"
-    folder.mkdir()
-    done = snakemake(folder, "--cores", "1", "--configfile", str(study / "own.yaml"), "--until", "tables")
+    shutil.copytree(finished, folder, symlinks=True)
+    scans = (folder / "results" / "measures" / "measures.tsv").stat().st_mtime_ns
+    done = snakemake(folder, *asked, "--until", "tables")
     logs = "".join(f"\n== {p}\n{p.read_text()[-1500:]}" for p in sorted((folder / "logs").rglob("*.log"))[-3:])
     assert done.returncode == 0, done.stderr[-5000:] + logs
+    assert (folder / "results" / "measures" / "measures.tsv").stat().st_mtime_ns == scans  # no scan was worked on again
     return folder
 
 
-def test_every_encoder_has_its_row(finished, study):
-    scores = read_tsv(finished / "results" / "evaluate" / "scores.tsv")
+def test_every_encoder_has_its_row(compared, study):
+    scores = read_tsv(compared / "results" / "evaluate" / "scores.tsv")
     mae = scores[scores["metric"] == "mae"].set_index("method")
     brought = set(yaml.safe_load((study / "own.yaml").read_text())["evaluate"]["encoders"])
-    assert {"y-aware", "y-aware-finetuned", "script-finetuned", "majority-median", *brought} <= set(mae.index)
+    assert {OURS, f"{OURS}-finetuned", "script-finetuned", "majority-median", *brought} <= set(mae.index)
     assert mae["value"].notna().all() and mae["n"].nunique() == 1
-    assert "not known whom" in mae.loc["script", "flags"] and "OpenBHB" in mae.loc["layout", "flags"]
+    assert "not known on which participants" in mae.loc["script", "flags"] and "OpenBHB" in mae.loc["layout", "flags"]
+    # Two encoders of one method: averaged, and their spread is shown.
+    assert mae.loc["layout", "seed_sd"] > 0 and mae.loc["script", ["seed_sd"]].isna().all()
+    table = (compared / "results" / "report" / "tables" / "brain_age.md").read_text()
+    assert f"SD {mae.loc['layout', 'seed_sd']:.2f}" in table
     if "onnx" not in brought:
         pytest.skip("the ONNX row is absent: onnx or onnxruntime is not installed (extra: encoders)")
     # The same network by two roads.
     assert abs(mae.loc["onnx", "value"] - mae.loc["script", "value"]) < 1
 
 
-def test_every_encoder_is_audited(finished, study):
-    audit = read_tsv(finished / "results" / "evaluate" / "audit.tsv")
+def test_every_encoder_is_audited(compared, study):
+    audit = read_tsv(compared / "results" / "evaluate" / "audit.tsv")
     people = audit[audit["check"] == "participant"].groupby("method")["verdict"].first()
-    assert people["y-aware"] == "clean" and people["script"] == people["layout"] == "not checked"
-    about = read_json(finished / "results" / "evaluate" / "two-methods" / "seed-0" / "model.json")
+    assert people[OURS] == "clean" and people["script"] == people["layout"] == "not checked"
+    encoders = audit[(audit["method"] == "layout") & (audit["check"] == "participant")]["encoder"]
+    assert encoders.astype(int).tolist() == [0, 1]
+    about = read_json(compared / "results" / "evaluate" / "two-methods" / "seed-0" / "model.json")
     assert about["train_participants"] == ["somebody-else-1", "somebody-else-2"]
     assert set(people.index) >= set(yaml.safe_load((study / "own.yaml").read_text())["evaluate"]["encoders"])
 
 
-def test_tuned_networks_are_bundles(finished):
-    networks = finished / "results" / "evaluate" / "y-aware-finetuned" / "age_networks"
+def test_tuned_networks_are_bundles(compared):
+    networks = compared / "results" / "evaluate" / f"{OURS}-finetuned" / "age_networks"
     about = read_json(networks / "fold-0" / "model.json")
     assert about["fine_tuned"] and about["output"]["task"] == "age" and (networks / "fold-1").is_dir()
 
 
-def test_a_planted_overlap_aborts(finished, study, snakemake):
-    folds = read_tsv(finished / "results" / "pretrain" / "folds.tsv")
+def test_a_planted_overlap_aborts(compared, study, asked, snakemake):
+    folds = read_tsv(compared / "results" / "pretrain" / "folds.tsv")
     (study / "people.txt").write_text(f"somebody-else-1\n{folds['participant_id'].iloc[0]}\n")
-    options = ("--cores", "1", "--configfile", str(study / "own.yaml"), "--until", "audit")
-    done = snakemake(finished, *options)
-    log = (finished / "logs" / "audit.log").read_text()
+    done = snakemake(compared, *asked, "--until", "audit")
+    log = (compared / "logs" / "audit.log").read_text()
     assert done.returncode != 0
     assert str(folds["participant_id"].iloc[0]) in log and "two-methods" in log

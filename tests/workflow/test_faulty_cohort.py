@@ -95,7 +95,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "sub-004": (unoriented, "left and right are a guess", "unoriented: accept"),
     "sub-005": (early, "inside the header", "header"),
     "sub-006": (stripped, "skull-stripped already", "corrections"),
-    "sub-007": (lost, "slices amid the head are empty", "DICOM"),
+    "sub-007": (lost, "slices inside the head are empty", "DICOM"),
     "sub-008": (nobody, "no plausible brain was found", "participants: exclude"),
 }
 

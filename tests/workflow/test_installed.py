@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import site
 import subprocess
 import sys
+import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anatcl.base.files import read_json
+from anatcl.base.files import read_json, read_tsv, write_tsv
 from anatcl.pretrain.arrays import array_meta, write_arrays
+from tests.unit.evaluate.test_own_baselines import FOREST
 from tests.unit.pretrain.test_own import LOSS, NET
 
 pytestmark = pytest.mark.slow
@@ -24,15 +27,24 @@ Anatcl = Callable[..., subprocess.CompletedProcess]
 
 
 @pytest.fixture(scope="module")
-def anatcl(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Anatcl:
-    """The command line of the installed copy, run in a folder that is not the clone."""
-    target = tmp_path_factory.mktemp("installed") / "a folder"
-    command = [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target", str(target), str(wheel)]
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment's Python that has the wheel installed, and sees the packages that these tests run with."""
+    environment = tmp_path_factory.mktemp("installed") / "a folder"
+    venv.create(environment, with_pip=False, symlinks=True)
+    place = next(environment.glob("lib/python*/site-packages"))
+    (place / "others.pth").write_text("".join(f"{path}\n" for path in site.getsitepackages()))
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target", str(place), str(wheel)]
     subprocess.run(command, check=True, capture_output=True)
+    return environment / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def anatcl(python: Path) -> Anatcl:
+    """The command line of the installed copy, run in a folder that is not the clone."""
 
     def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
-        environment = os.environ | {"PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "anatcl", *words]
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
+        command = [str(python), "-m", "anatcl", *words]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     return run
@@ -92,22 +104,64 @@ def test_its_jobs_find_the_library(anatcl: Anatcl, heads: Path, tmp_path: Path) 
     assert "bias_correct       0 of 9" in told.stdout
 
 
-def test_it_trains_a_loss_and_a_network_of_the_users_own(anatcl: Anatcl, tmp_path: Path) -> None:
-    """From packed arrays, with classes that stand in files of the user's; the installed package is not touched."""
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """A folder with packed arrays of twelve people in it, to run in."""
     people = [f"sub-{n:02d}" for n in range(12)]
     rows = pd.DataFrame({"scan": [f"{p}/anat/{p}" for p in people], "participant_id": people, "session_id": None})
     rows = rows.assign(age=np.arange(20.0, 32.0), sex=["M", "F"] * 6, site="A")
     volumes = np.random.default_rng(0).random((12, 9, 10, 11))
+    measured = rows[["scan", "participant_id"]].assign(thickness_lh_cuneus=rows["age"] / 20, thickness_rh_cuneus=2.0)
+    write_tsv(tmp_path / "packed" / "measures.tsv", measured)
     write_arrays(tmp_path / "packed", volumes, rows, array_meta((9, 10, 11), np.diag([6, 6, 6, 1]), "vbm", []))
-    (tmp_path / "my_losses.py").write_text(LOSS)
-    (tmp_path / "my_networks.py").write_text(NET)
-    (tmp_path / "my.yaml").write_text(
-        "pretrain: {arrays: packed, methods: [my-loss], final: [my-loss], encoder: 'my_networks.py:Net', epochs: 1,"
-        " batch_size: 6, folds: 2, own: {my-loss: {loss: 'my_losses.py:MyLoss'}}}\n"
-        "evaluate: {tasks: [{name: age, kind: regression, target: age, min_participants: 4}], untrained: false}\n"
-    )
-    model = "results/pretrain/my-loss/final/model.json"
-    done = anatcl(tmp_path, "run", "--", model, "--configfile", "my.yaml", "--cores", "1")
+    return tmp_path
+
+
+TRAINED = "arrays: packed, epochs: 1, batch_size: 6, folds: 2"
+TASKS = "tasks: [{name: age, kind: regression, target: age, min_participants: 4}], untrained: false, rivals: []"
+
+
+def check_run(done: subprocess.CompletedProcess, folder: Path, method: str, baseline: str) -> None:
+    """A run with a loss, a network and a baseline that are not ours."""
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    about = read_json(tmp_path / model)
-    assert about["method"] == "my-loss" and about["embedding_dim"] == 24 and len(about["train_participants"]) == 12
+    about = read_json(folder / "results" / "pretrain" / method / "final" / "model.json")
+    assert about["method"] == method and about["embedding_dim"] == 24 and len(about["train_participants"]) == 12
+    scores = read_tsv(folder / "results" / "evaluate" / baseline / "age_scores.tsv").set_index("metric")
+    assert scores.loc["mae", "n"] == 12 and scores.loc["mae", "value"] < 10
+
+
+def targets(method: str, baseline: str) -> tuple[str, str]:
+    return f"results/pretrain/{method}/final/model.json", f"results/evaluate/{baseline}/age_scores.tsv"
+
+
+def test_it_runs_a_loss_a_network_and_a_baseline_of_the_users_own(anatcl: Anatcl, packed: Path) -> None:
+    """From packed arrays, with classes that stand in files of the user's; the installed package is not touched."""
+    for name, text in (("losses", LOSS), ("networks", NET), ("baselines", FOREST)):
+        (packed / f"my_{name}.py").write_text(text)
+    (packed / "my.yaml").write_text(
+        f"pretrain: {{{TRAINED}, methods: [my-loss], final: [my-loss], encoder: 'my_networks.py:Net',"
+        " own: {my-loss: {loss: 'my_losses.py:MyLoss'}}}\n"
+        f"evaluate: {{{TASKS}, own: {{forest: {{baseline: 'my_baselines.py:forest', arguments: {{trees: 10}}}}}}}}\n"
+    )
+    done = anatcl(packed, "run", "--", *targets("my-loss", "forest"), "--configfile", "my.yaml", "--cores", "1")
+    check_run(done, packed, "my-loss", "forest")
+
+
+def test_it_runs_what_another_package_offers(anatcl: Anatcl, python: Path, packed: Path) -> None:
+    """A loss, a network and a baseline by entry points of a package that is installed beside it."""
+    place = next(python.parents[1].glob("lib/python*/site-packages"))
+    (place / "theirs.py").write_text(f"{LOSS}\n{NET}\n{FOREST}")
+    info = place / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    offered = {"losses": "their-loss = theirs:MyLoss", "encoders": "their-net = theirs:Net"}
+    offered["baselines"] = "their-forest = theirs:forest"
+    (info / "entry_points.txt").write_text("".join(f"[anatcl.{group}]\n{line}\n" for group, line in offered.items()))
+    (packed / "my.yaml").write_text(
+        f"pretrain: {{{TRAINED}, methods: [their-loss], final: [their-loss], encoder: their-net}}\n"
+        f"evaluate: {{{TASKS}, baselines: [their-forest]}}\n"
+    )
+    done = anatcl(
+        packed, "run", "--", *targets("their-loss", "their-forest"), "--configfile", "my.yaml", "--cores", "1"
+    )
+    check_run(done, packed, "their-loss", "their-forest")

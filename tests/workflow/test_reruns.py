@@ -55,34 +55,33 @@ for line in sys.stdin:
 
 HEAD = """# What runs again
 
-Each step runs again when something changed that its result depends on, and only then. The first table says so for keys
-of the configuration, the second for files, the third for copies in another place. The rules that are named run again,
-all that use their results do, and no other. Every row is a test (`tests/workflow/test_reruns.py`, which also writes
-this page).
+Each step runs again when something that its result depends on has changed, and only then. The first table lists keys of
+the configuration, the second files, the third copies in another place. The rules that are named run again, and so do
+all that use their results; no other rule does. Every row is a test, which also writes this page (`python -m
+tests.workflow.test_reruns`).
 
 What counts:
 
-- **Code.** A rule has a digest of the code that its step can reach by import, read from the source files. Comments,
-  docstrings, type hints for checkers and the help texts of the command line do not count. Of the losses only the one of
-  a training's own method counts. Code that only records, reports or fails (`NEUTRAL` in `anatcl/base/closure.py`) does
-  not count.
-- **Files that you give, and shipped ones that you name.** Their content counts: recipe, template with its images, atlas
+- **Code.** A rule has a digest of the code that its step imports, read from the source files. Comments, docstrings,
+  type hints for checkers and the help texts of the command line do not count. Of the losses only that of the trained
+  method counts. Code that only records, reports or fails (`NEUTRAL` in `anatcl/base/closure.py`) does not count.
+- **Your own files, and shipped ones that you name.** Their content counts: recipe, template with its images, atlas
   with its table and images, tasks, tables of features, decisions and masks of the corrections, tables of FreeSurfer.
   Comments in YAML files, notes and citations do not count.
-- **Images of the dataset, and given masks,** by the time of their last change. A small file with a new time and the old
-  content does not count.
-- **Paths do not count.** The main process makes links below `results/given` and everything else uses these, so results
-  and dataset may be moved, or mounted elsewhere, together or alone (`cp -a`, which keeps the times of files).
+- **Images of the dataset, and given masks.** The time of their last change counts. A small file with a new time and the
+  old content does not count.
+- **Paths do not count.** The main process makes links below `results/given`, and all jobs use these. Results and
+  dataset can therefore be moved or mounted elsewhere, together or alone (`cp -a`, which keeps the times of files).
 
-A key that changes nothing but the record of the configuration makes the page anew, which quotes it. An edited
-environment file counts where conda makes the environments (`--sdm conda`); that is not in the tests. Adding or leaving
-out `--sdm conda` runs the whole cohort again, since the software of every job has changed;
+A key that only changes the record of the configuration makes the page again, because the page quotes it. An edited
+environment file counts if conda creates the environments (`--sdm conda`); this is not tested. Adding or removing
+`--sdm conda` runs the whole cohort again, since the software of every job has changed;
 `--rerun-triggers mtime params input code` prevents that.
 
-A training that runs again goes on from its checkpoint if nothing changed that shapes its numbers: method, options,
+A training that runs again resumes from its checkpoint if nothing changed that affects its result: method, options,
 data, labels, precision, device, number of processes, and the code of the loss, the networks, the augmentation and the
-loop. It also goes on when there are more epochs than before. Any other checkpoint is kept as `last.<digits>.ckpt`, and
-the log says what is different. A run that it fits again takes it up by itself.
+loop. It also resumes when the number of epochs is larger than before. Any other checkpoint is kept as
+`last.<digits>.ckpt`, and the log lists the differences. A later run that it fits resumes from it.
 """
 
 
@@ -365,7 +364,7 @@ JOBS = {
         "measure": 1,
         "measures": 1,
     },
-    "a corrected mask": {"skullstrip": 1, "register": 1, "measure": 1},
+    "a manually edited mask": {"skullstrip": 1, "register": 1, "measure": 1},
     "a loss of this run": {"train": 3, "embed": 3, "interpret": 2},
 }
 

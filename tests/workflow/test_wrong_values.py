@@ -104,7 +104,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "rejected scan": (section("preprocess", reject=["sub-99"]), ("preprocess.reject", "'sub-99'")),
     "accepted and rejected": (
         section("preprocess", accept=["sub-003/anat/sub-003"], reject=["sub-003/anat/sub-003"]),
-        ("preprocess.reject", "at once"),
+        ("preprocess.reject", "both accepted and rejected"),
     ),
     "corrections": (section("preprocess", corrections="none.tsv"), ("preprocess.corrections", "does not exist")),
     "column of corrections": (section("preprocess", corrections="words.tsv"), ("words.tsv", "'decision'")),
@@ -156,7 +156,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     ),
     "maps that a BIDS dataset does not bring": (
         section("pretrain", arrays="release"),
-        ("pretrain.arrays", "a BIDS dataset brings none", "layout: openbhb"),
+        ("pretrain.arrays", "a BIDS dataset has none", "layout: openbhb"),
     ),
     "packed arrays that do not exist": (
         section("pretrain", arrays="relaese"),
@@ -171,7 +171,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     ),
     "scans of packed arrays": (
         packed() | section("preprocess", reject=["sub-1"]),
-        ("preprocess.reject", "with pretrain: arrays or maps none is preprocessed"),
+        ("preprocess.reject", "with pretrain: arrays or maps no scan is preprocessed"),
     ),
     "tables of packed arrays": (packed() | section("bids", runs="first"), ("bids.runs", "rows.tsv")),
     "maps of another program": (section("pretrain", maps="mpas"), ("pretrain.maps", "does not exist")),
@@ -190,7 +190,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "map": (section("pretrain", map="vmb"), ("pretrain.map is 'vmb'", "'vbm'")),
     "group": (section("pretrain", group="sit"), ("pretrain.group", "'sit'", "'site'")),
     "folds": (section("pretrain", folds=7), ("pretrain.folds", "6 values of 'participant_id'")),
-    "yes for a number": (section("pretrain", epochs=True), ("pretrain.epochs", "no number")),
+    "yes for a number": (section("pretrain", epochs=True), ("pretrain.epochs", "not a number")),
     "crop": (section("pretrain", crop=[[9, 3], [0, 5], [0, 5]]), ("pretrain.crop[0]", "below the last")),
     "shared batch": (section("pretrain", batch_size=9, processes=2), ("pretrain.batch_size", "multiple of 2")),
     "half precision": ({"device": "cpu", "pretrain": {"precision": "fp16"}}, ("pretrain.precision", "bf16")),
@@ -205,10 +205,10 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "task twice": ({"evaluate": {"tasks": ["age", "age"]}}, ("evaluate.tasks[1]", "twice")),
     "key of a task": (task(positivs=["x"]), ("evaluate.tasks[1].positivs", "'positives'")),
     "kind of a task": (task(kind="binry"), ("evaluate.tasks[1].kind is 'binry'", "'binary'")),
-    "name of a task": (task(name="a/b"), ("evaluate.tasks[1].name", "unfit for a file name")),
+    "name of a task": (task(name="a/b"), ("evaluate.tasks[1].name", "that cannot be in a file name")),
     "column of a task": (task(target="diagnosys"), ("evaluate.tasks[1]", "task dx", "'diagnosis'")),
     "class that nobody has": (task(positives=["Patient"]), ("'Patient'", "HC, patient", "'patient'")),
-    "both classes at once": (task(negatives=["patient"]), ("evaluate.tasks[1]", "at once")),
+    "both classes at once": (task(negatives=["patient"]), ("evaluate.tasks[1]", "both positive and negative")),
     "covariate": (task(covariates=["agge"]), ("task dx", "'agge'", "'age'")),
     "column kept in harmonising": (task(harmonise="combat", preserve=["sexx"]), ("'sexx'", "'sex'")),
     "harmonisation": (task(harmonise="combta"), ("harmonise is 'combta'", "'combat'")),
@@ -216,7 +216,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "metric of a task": (task(metrics=["roc_acu"]), ("'roc_acu'", "'roc_auc'")),
     "query of a task": (task(query="sitee == 'A'"), ("task dx", "sitee", "'site'")),
     "training query": (task(train_query="diagnosys == 'HC'"), ("task dx", "'diagnosis'")),
-    "nobody in a task": (task(query="age > 300"), ("task dx", "nobody takes part")),
+    "nobody in a task": (task(query="age > 300"), ("task dx", "no participant takes part")),
     "gap group": (
         task(gap_groups=[{"name": "g", "colum": "sex", "positives": ["M"], "negatives": ["F"]}]),
         ("gap_groups[0].colum", "'column'"),
@@ -274,7 +274,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     ),
     "bootstrap": ({"evaluate": {"bootstrap": -1}}, ("evaluate.bootstrap is -1",)),
     "threshold of another kind": (task(kind="regression", target="age"), ("does not read positives", "binary")),
-    "threshold that is no number": (
+    "threshold that is not a number": (
         task(positives=[], negatives=[], threshold=float("nan")),
         ("evaluate.tasks[1].threshold: it must be a number or median",),
     ),
@@ -303,7 +303,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "task without a file": ({"evaluate": {"tasks": ["tsk.yaml"]}}, ("evaluate.tasks[0]", "no file of a task")),
     "yes without quotes": (
         task(positives=[True], negatives=["HC"]),
-        ("nobody has 'True'", "Put yes, no, true and false in quotes"),
+        ("no participant has 'True'", "Put yes, no, true and false in quotes"),
     ),
     "key of another protocol": (protocol(kind="repeated", sizes=[8]), ("does not read sizes", "folds, repeats")),
     "folds of the protocol folds": (
@@ -312,9 +312,9 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     ),
     "two protocols of one name": (
         {"evaluate": {"protocols": [{"kind": "few-shot", "sizes": [4]}, {"kind": "few-shot", "sizes": [8, 4]}]}},
-        ("evaluate.protocols", "few-shot", "one name"),
+        ("evaluate.protocols", "few-shot", "the same name"),
     ),
-    "a protocol said twice": ({"evaluate": {"protocols": ["folds", {"kind": "folds"}]}}, ("of one name",)),
+    "a protocol said twice": ({"evaluate": {"protocols": ["folds", {"kind": "folds"}]}}, ("with the same name",)),
     "transfer as a word": ({"evaluate": {"protocols": ["transfer"]}}, ("protocols[0]", "train: [A], test: [B]")),
     "subgroup twice": ({"evaluate": {"subgroups": ["sex", "sex"]}}, ("evaluate.subgroups", "twice")),
     "features of other people": (
@@ -323,7 +323,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     ),
     "features without numbers": (
         {"evaluate": {"features": {"x": {"table": "text.csv"}}}},
-        ("evaluate.features.x.table", "no column of numbers"),
+        ("evaluate.features.x.table", "no numeric column"),
     ),
     "features with a row twice": (
         {"evaluate": {"features": {"x": {"table": "twice.csv"}}}},
@@ -332,7 +332,7 @@ WRONG: dict[str, tuple[dict, tuple[str, ...]]] = {
     "features without anything": ({"evaluate": {"features": {"x": {"table": "empty.tsv"}}}}, ("empty.tsv", "`scan`")),
     "columns of features that are no pattern": (
         {"evaluate": {"features": {"x": {"table": "feet.csv", "columns": "f["}}}},
-        ("evaluate.features.x.columns", "no regular expression"),
+        ("evaluate.features.x.columns", "not a regular expression"),
     ),
     "name of features with other signs": (
         {"evaluate": {"features": {"my_model": {"table": "feet.csv"}}}},
@@ -516,7 +516,7 @@ def test_a_cohort_without_ages_needs_methods_without(refused, place):
 WRITTEN = {
     "a key twice": ("seed: 1\npretrain: {epochs: 3}\nseed: 2\n", ("'seed'", "twice", "line 2")),
     "a key twice, two levels down": ("pretrain: {epochs: 3, folds: 2, epochs: 4}\n", ("'epochs'", "twice")),
-    "a tab": ("pretrain:\n\tepochs: 3\n", ("line 3", "blanks in the place of tabs")),
+    "a tab": ("pretrain:\n\tepochs: 3\n", ("line 3", "spaces instead of tabs")),
     "a bracket that stays open": ("pretrain: {epochs: 3\n", ("not valid YAML (line",)),
     "no mapping": ("- pretrain\n", ("not valid YAML",)),
 }
@@ -542,7 +542,8 @@ def test_a_value_of_a_class_that_nobody_has_is_a_warning(place, monkeypatch, cap
     monkeypatch.chdir(place)
     (place / "my.yaml").write_text(yaml.safe_dump({"bids_dir": "bids"} | task(positives=["patient", "patinet"])))
     open_plan([ROOT / "config.yaml", place / "my.yaml"], {}, place, main=True)
-    assert "positives: nobody has 'patinet'" in caplog.text and "'Male'" not in caplog.text  # a shipped list of words
+    # 'Male' is in a shipped list of words.
+    assert "positives: no participant has 'patinet'" in caplog.text and "'Male'" not in caplog.text
 
 
 UNUSUAL = {

@@ -1,4 +1,4 @@
-"""Mends of Snakemake: they make large plans smaller and faster, and change nothing else.
+"""Patches of Snakemake: they make large plans smaller and faster, and change nothing else.
 
 Snakemake has no public way to do what they do, so they replace parts of it that may change with any release. Each is
 bound to the versions it was tested with; the plan is the same without them.

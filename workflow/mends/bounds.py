@@ -102,7 +102,7 @@ def apply(mends: Iterable[Mend], tell: bool = True) -> list[str]:
     lines, made = _make(list(mends))
     for level, line in lines if tell else []:
         # One text: Snakemake writes what it is given as it stands, without putting arguments in.
-        log.log(level, f"{line} The plan is the same, made slower (docs/mends.md).")
+        log.log(level, f"{line} The plan is the same, but planning takes longer (docs/mends.md).")
     return made
 
 
@@ -118,7 +118,7 @@ def _make(mends: list[Mend]) -> tuple[list[tuple[int, str]], list[str]]:
         if not mend.fits(version()):
             continue
         if why := _hindrance(mend):
-            lines.append((logging.WARNING, f"The mend '{mend.name}' of Snakemake {version()} is left out: {why}."))
+            lines.append((logging.WARNING, f"The patch '{mend.name}' to Snakemake {version()} is left out: {why}."))
         else:
             made.append(mend.name)
     return lines, made

@@ -11,7 +11,7 @@ TESTED = ">=9.9,<9.28"
 
 FUNCTIONS = Mend(
     "parameters of input functions",
-    "The names of the parameters of the rules' functions are written on them, where Snakemake looks first.",
+    "The parameter names of the rules' functions are stored with the functions, where Snakemake looks first.",
     "Snakemake inspects each function several times per job: a tenth of the time of a plan of thousands of scans.",
     TESTED,
     {"snakemake.common:get_function_params": ()},
@@ -19,7 +19,7 @@ FUNCTIONS = Mend(
 RATE = Mend(
     "no default rate of jobs",
     "The limit of 100 jobs a second is lifted where the user set none.",
-    "While it stands, every finished job leaves a timer thread until the end: tens of thousands for 10,000 scans.",
+    "With this limit, every finished job leaves a timer thread until the end: tens of thousands for 10,000 scans.",
     ">=9.10,<9.28",
     {"snakemake.scheduling.job_scheduler:JobRateLimiter": ()},
 )
@@ -35,7 +35,7 @@ MENDS = (
     ),
     Mend(
         "one command per job",
-        "A job keeps its formatted command while it is asked for again for the same attempt.",
+        "A job keeps its formatted command within one attempt.",
         "Snakemake formats it three times in a row to print it: a tenth of the time.",
         TESTED,
         {"snakemake.jobs:Job": ("shellcmd", "attempt")},
@@ -43,8 +43,8 @@ MENDS = (
     ),
     Mend(
         "producers of a file",
-        "Which rules make a file is looked up once for all jobs that read it.",
-        "One look per file instead of one per reader.",
+        "The rules that make a file are looked up once for all jobs that read it.",
+        "One lookup per file instead of one per reader.",
         TESTED,
         {"snakemake.output_index:OutputIndex": ("match_producers",)},
         scheduling.match_once,
@@ -68,8 +68,8 @@ MENDS = (
     RATE,
     Mend(
         "rare collection of garbage",
-        "Python looks for cyclic garbage seldom, and not in what is there already.",
-        "A quarter of the time of planning went into looking through objects that stay.",
+        "Python's garbage collector runs rarely, and skips existing objects.",
+        "A quarter of the planning time was spent searching permanent objects.",
         TESTED,
         {},
         scheduling.collect_seldom,

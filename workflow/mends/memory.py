@@ -64,7 +64,7 @@ def follow(owner: type, name: str, after: Callable[[Any, Any], None]) -> None:
                 after(self, result)
             except Exception as error:  # whatever a changed Snakemake raises, the plan goes on without the mend
                 followed.followed = False  # type: ignore[attr-defined]
-                log.warning(f"What jobs hold alike is no longer shared ({type(error).__name__}: {error}).")
+                log.warning(f"Equal parts of jobs are no longer shared ({type(error).__name__}: {error}).")
         return result
 
     followed.followed = True  # type: ignore[attr-defined]

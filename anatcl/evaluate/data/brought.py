@@ -11,7 +11,7 @@ from anatcl.spec.names import UNKNOWN
 
 @dataclasses.dataclass(frozen=True)
 class Brought:
-    """What an encoder that serves every fold says of its pretraining.
+    """What an encoder for all folds records of its pretraining.
 
     Parameters
     ----------
@@ -26,11 +26,11 @@ class Brought:
 
     @property
     def why_not(self) -> str:
-        """Why people cannot be compared."""
+        """Why participants cannot be compared."""
         named = [c for c in self.cohorts if c != UNKNOWN]
         if not named:
-            return "it is not known whom the encoder was pretrained on"
-        return f"the encoder was pretrained on {', '.join(named)}, whose people are not listed"
+            return "it is not known on which participants the encoder was pretrained"
+        return f"the encoder was pretrained on {', '.join(named)}, whose participants are not listed"
 
 
 def brought(folder: str | Path) -> dict[int, Brought]:

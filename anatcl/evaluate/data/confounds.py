@@ -1,4 +1,4 @@
-"""What a target may go with beside the brain: site, age, sex, head size, image quality, and what a user names."""
+"""Confounds, which may explain a target: site, age, sex, head size, image quality, and columns that a user names."""
 
 from __future__ import annotations
 

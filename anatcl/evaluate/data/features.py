@@ -1,4 +1,4 @@
-"""What the probes see: embeddings of encoders, columns of a measures table, anybody's feature table, or nothing."""
+"""Features of the probes: embeddings of encoders, columns of a measures table, another feature table, or none."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def demographics(table: pd.DataFrame, target: str) -> Features:
         columns += [np.where(missing, np.nan, table[name].astype(str) == level) for level in levels]
         names += [f"{name}={level}" for level in levels]
     if not names and any(c in table and table[c].notna().any() for c in DEMOGRAPHICS):
-        note = f"{', '.join(c for c in DEMOGRAPHICS if c in table and c != target)} do not vary: a guess"
+        note = (
+            f"{', '.join(c for c in DEMOGRAPHICS if c in table and c != target)} do not vary: predictions are a guess"
+        )
         return dataclasses.replace(no_features(len(table)), notes=(note,))
     if not names:
         raise InputError("the scans table has none of age, sex, tiv_mm3.", remedy="Give --measures for the TIV.")
@@ -101,9 +103,9 @@ def write_embeddings(out: str | Path, scans: pd.Series, people: pd.Series, found
 def load_embeddings(folder: str | Path, scans: pd.Series, seeds: int | None = None) -> Features:
     """Read ``fold-{k}/embeddings.npz`` of one method and align them with `scans`.
 
-    Further seeds of the same encoder lie in ``seed-{s}/fold-{k}/embeddings.npz``. Encoders that know nobody of the
-    cohort serve every fold: ``seed-{s}/embeddings.npz``. Only the first `seeds` are read: a run that had more has left
-    theirs behind.
+    Further seeds of the same encoder lie in ``seed-{s}/fold-{k}/embeddings.npz``. Encoders that have seen no
+    participant of the cohort are used for every fold: ``seed-{s}/embeddings.npz``. Only the first `seeds` are read: a
+    run that had more has left theirs behind.
 
     Raises
     ------
@@ -149,7 +151,7 @@ def aligned_embeddings(file: Path, scans: pd.Series) -> np.ndarray:
         names, embedding = data["scan"].astype(str), data["embedding"].astype(float)
     place = pd.Index(names)
     if not place.is_unique:
-        raise InputError("a scan stands in the embeddings more than once.", file=file)
+        raise InputError("a scan occurs in the embeddings more than once.", file=file)
     where = place.get_indexer(scans.astype(str))
     return np.where(where[:, None] >= 0, embedding[where], np.nan)
 
@@ -170,7 +172,8 @@ def load_table(path: str | Path, feature_set: str, scans: pd.DataFrame, used: Co
     Parameters
     ----------
     path : str or Path
-        TSV or CSV with a column ``scan``, or ``participant_id`` (and ``session_id``) where features are per person.
+        TSV or CSV with a column ``scan``, or ``participant_id`` (and ``session_id``) where features are per
+        participant.
     feature_set : str
         ``regional-measures`` (every thickness, volume and area of a region), ``tissue-volumes`` (TIV, GM, WM, CSF),
         ``majority-median`` (none), ``all`` (every numeric column but those of `used` and of the scans table), or a
@@ -222,7 +225,7 @@ def _coded(table: pd.DataFrame, columns: list[str]) -> list[str]:
     name, values = next(iter(hits.items()))
     codes = ", ".join(f"{value:g}" for value in values)
     more = f" and in {plural(len(hits) - 1, 'more column')}" if len(hits) > 1 else ""
-    return [f"{codes} in column {name}{more} look like codes for missing and count as numbers: write n/a for them"]
+    return [f"{codes} in column {name}{more} look like codes for missing and are read as numbers: write n/a for them"]
 
 
 def without_answers(table: pd.DataFrame, used: Collection[str], path: str | Path = "") -> pd.DataFrame:
@@ -260,8 +263,8 @@ def select_columns(table: pd.DataFrame, feature_set: str, path: str | Path = "")
     else:
         chosen = [c for c in numeric if re.fullmatch(feature_set, c)]
     if not chosen:
-        told = f"Columns of numbers: {', '.join(numeric[:20])}." if numeric else "It has no column of numbers."
-        raise InputError(f"no column of numbers fits {feature_set!r}.", path, told)
+        told = f"Numeric columns: {', '.join(numeric[:20])}." if numeric else "It has no numeric column."
+        raise InputError(f"no numeric column matches {feature_set!r}.", path, told)
     return sorted(chosen)
 
 

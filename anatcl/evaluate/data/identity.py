@@ -1,4 +1,4 @@
-"""Whether two lists of names can mean the same people: tables differ by prefix, zeros, case and blanks."""
+"""Whether two lists of names can mean the same participants: tables differ by prefix, zeros, case and blanks."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class Comparison:
     Attributes
     ----------
     same : list of str
-        Tested people who were trained on.
+        Tested participants who were trained on.
     unsure : list of str
-        Tested people whose number was trained on under another prefix.
+        Tested participants whose number was trained on under another prefix.
     comparable : bool
-        False where the lists name people in different ways, so that no overlap says nothing.
+        False where the lists name participants in different ways, so that no overlap proves nothing.
     """
 
     same: list[str]
@@ -77,9 +77,9 @@ class Comparison:
     def why_not(self) -> str:
         """Why no overlap by name is no proof of none; empty where it is."""
         if self.unsure:
-            who = f"{plural(len(self.unsure), 'person')} {does(len(self.unsure), 'has', 'have')}"
+            who = f"{plural(len(self.unsure), 'participant')} {does(len(self.unsure), 'has', 'have')}"
             return f"{who} a number that was trained on under another prefix"
-        return "" if self.comparable else "the two lists name people in different ways"
+        return "" if self.comparable else "the two lists name participants in different ways"
 
 
 def compare(trained: Iterable[str], tested: Iterable[str], aliases: Mapping[str, str] | None = None) -> Comparison:
@@ -92,7 +92,7 @@ def compare(trained: Iterable[str], tested: Iterable[str], aliases: Mapping[str,
     tested : iterable of str
         Names.
     aliases : mapping, optional
-        Other names of tested people, those of pretraining.
+        Other names of tested participants, those of pretraining.
     """
     known, people, other = sorted(set(map(str, trained))), sorted(set(map(str, tested))), aliases or {}
     hashes = {t for t in known if HASH.fullmatch(t)}
@@ -125,7 +125,7 @@ class Forms:
 
 
 def _by_number(named: Collection[str], people: Collection[str]) -> tuple[list[str], list[str]]:
-    """Tested people whose number was trained on under another prefix: surely the same (long numbers), or perhaps.
+    """Tested participants whose number was trained on under another prefix: surely the same (long numbers), or perhaps.
 
     A prefix that both lists use tells people apart (``patient01``, ``control01``) and does not count as another.
     """

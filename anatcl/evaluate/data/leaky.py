@@ -1,4 +1,4 @@
-"""Features that give the answer away: one person's rows under two names, or a column that nearly is the target."""
+"""Features that leak the target: one participant's rows under two names, or a column that nearly equals the target."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _telling(z: np.ndarray) -> bool:
 
 
 def _coincidence(column: np.ndarray) -> float:
-    """Chance that two people agree in a column, the same people under two names left out (one duplicate each)."""
+    """Chance that two people agree in a column, the same participants under two names left out (one duplicate each)."""
     ordered = np.sort(column)
     near = np.searchsorted(ordered, ordered + SAME, "right") - np.searchsorted(ordered, ordered - SAME)
     n = len(column)
@@ -82,7 +82,7 @@ def determined(problem: Problem, features: Features) -> list[str]:
     if x.shape[1] == 0 or len(y) < 4 or np.ptp(y) == 0:
         return []
     found = telling_columns(x, y, problem.task.kind)
-    return [f"leak? the feature {features.names[j]} alone nearly tells {problem.task.target}" for j in found[:3]]
+    return [f"leak? the feature {features.names[j]} alone nearly determines {problem.task.target}" for j in found[:3]]
 
 
 def telling_columns(x: np.ndarray, y: np.ndarray, kind: str) -> list[int]:

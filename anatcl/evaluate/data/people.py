@@ -1,4 +1,4 @@
-"""People's table of somebody else, and its join with tables of features: nothing is lost without being named."""
+"""A participants' table made elsewhere, and its join with tables of features: nothing is lost without being named."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KNOWN = ("age", "sex", "site", "diagnosis", "session_id")
 ENTITIES = re.compile(r"(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?(?:_.*)?")
 LONGITUDINAL = re.compile(r"\.(long|cross)\..*$")
 COLUMNS = ["table", "identifier", "participant_id", "session_id", "match"]
-NO_ROW, NO_FEATURES = "not among the people", "without features"
+NO_ROW, NO_FEATURES = "not among the participants", "without features"
 
 
 def read_people(
@@ -31,12 +31,12 @@ def read_people(
     columns: Mapping[str, str] | None = None,
     sexes: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Read a table of people.
+    """Read a table of participants.
 
     Parameters
     ----------
     path : path
-        Table of any separator, a row per person (or per session).
+        Table of any separator, a row per participant (or per session).
     id_column : str
         Column of identifiers, see `anatcl.evaluate.data.roi_tables.identifier_column`.
     columns : mapping, optional
@@ -72,9 +72,9 @@ def _once(table: pd.DataFrame, path: str | Path) -> None:
     if table.duplicated(keys).any():
         twice = table.loc[table.duplicated(keys), "participant_id"].iloc[0]
         raise InputError(
-            f"{twice} stands in the table of people more than once.",
+            f"{twice} occurs in the table of participants more than once.",
             path,
-            "Keep one row per person, or add a column session_id.",
+            "Keep one row per participant, or add a column session_id.",
         )
 
 
@@ -85,7 +85,7 @@ class Match:
     Attributes
     ----------
     person : ndarray of int, shape (n,)
-        Row of the table of people; -1 for nobody's.
+        Row of the table of participants; -1 for nobody's.
     session : ndarray of str, shape (n,)
         Session of each row, ``ses-1`` or empty.
     how : ndarray of str, shape (n,)
@@ -98,7 +98,7 @@ class Match:
 
 
 def match(features: RoiTable, people: pd.DataFrame) -> Match:
-    """Find the person of each row of features.
+    """Find the participant of each row of features.
 
     Names are compared as they are; then without FreeSurfer's and BIDS' additions (``sub-01_ses-2.long.sub-01``); then
     whatever their prefix ``sub-``, leading zeros, case, blanks and signs, where a spelling is one person's only. Where
@@ -118,7 +118,7 @@ def match(features: RoiTable, people: pd.DataFrame) -> Match:
             return Match(person, sessions, how)
     found = compare(features.identifiers, people["participant_id"].astype(str))
     raise InputError(
-        f"none of the {len(names)} rows is of one of the {len(people)} people "
+        f"none of the {len(names)} rows matches one of the {len(people)} participants "
         f"({features.identifiers[0]!r} here, {str(people['participant_id'].iloc[0])!r} there).{found.hint()}",
         features.file,
         "Name the column of identifiers with --id-column (features) or --people-id-column.",

@@ -1,4 +1,4 @@
-"""From a public release's own tables to columns of the scans table, by rules that stand in the cohort's YAML file.
+"""From a public release's own tables to columns of the scans table, by rules in the cohort's YAML file.
 
 A cohort file (``tasks/<cohort>.yaml``) has ``phenotypes``: a list of files, each read on its own and joined by
 participant, or by scan where clinical visits are matched to scans. It also says what is verified and what is not.
@@ -74,10 +74,10 @@ def add_phenotypes(scans: pd.DataFrame, cohort: dict[str, Any], folder: str | Pa
 
 
 def participants(entries: list[dict[str, Any]], folder: str | Path) -> pd.DataFrame:
-    """Everybody of a release's first table, ``scan`` and ``participant_id`` alike, where there are no images."""
+    """All participants of a release's first table, ``scan`` and ``participant_id`` alike, where there are no images."""
     first = next((e for e in entries if not e.get("optional")), None)
     if first is None:
-        raise InputError("the cohort names no table of people.", None, "Leave out --cohort.")
+        raise InputError("the cohort names no table of participants.", None, "Leave out --cohort.")
     plain = {k: v for k, v in first.items() if k != "visits"} | {"columns": {}, "labels": {}}
     found = read_entry(Path(folder) / first["file"], plain, pd.DataFrame())[["participant_id"]]
     return found.assign(scan=found["participant_id"])
@@ -143,7 +143,7 @@ def _number(column: pd.Series) -> pd.Series:
         return numbers
     if len(strange) < 0.2 * column.notna().sum():
         share = f"{len(strange)} of {plural(int(column.notna().sum()), 'value')}"
-        what = does(len(strange), "is no number", "are no numbers")
+        what = does(len(strange), "is not a number", "are not numbers")
         log.warning("column %s stays text: %s %s (such as %r)", column.name, share, what, strange.iloc[0])
     return column
 
@@ -240,7 +240,7 @@ def _nearest(
 
 
 def conversion(visits: pd.DataFrame, rule: dict[str, Any], unit: float) -> pd.DataFrame:
-    """Who converts, by a rule over visits.
+    """Which participants convert, by a rule over visits.
 
     A participant counts whose first visit with a diagnosis is in ``from``. ``converted``: a later visit within
     ``window`` is in ``to``. ``stable``: no visit at all is in ``to``, and the last one is at or after ``window``. Who

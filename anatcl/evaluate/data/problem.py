@@ -151,7 +151,7 @@ def _unreadable(task: Task, table: pd.DataFrame) -> str:
     strange = known[pd.to_numeric(known, errors="coerce").isna()]
     if strange.empty:
         return ""
-    what = does(len(strange), "is no number", "are no numbers")
+    what = does(len(strange), "is not a number", "are not numbers")
     of = f"{len(strange)} of {plural(len(known), 'value')} of {task.target}"
     return f" {of} {what} (such as {strange.iloc[0]!r})."
 

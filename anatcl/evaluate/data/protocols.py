@@ -28,7 +28,7 @@ def make_splits(
 
     Where the splits are not those of pretraining, each encoder is evaluated apart on every split and the scores are
     averaged; features of different encoders are never mixed, since their latent spaces differ. Encoders that have seen
-    somebody whom a split tests are left out of it where others have not.
+    a tested participant are left out of a split where others have not.
 
     Parameters
     ----------

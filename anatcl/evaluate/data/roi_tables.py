@@ -1,4 +1,4 @@
-"""Tables of regional measures that other programs wrote, with our names of columns.
+"""Tables of regional measures of other programs, with this workflow's column names.
 
 FreeSurfer's ``aparcstats2table`` and ``asegstats2table``, ENIGMA's CSV files, OpenBHB's ROI tables (CSV, or the folder
 of its ``_ROI.npy`` files), and any table with a column of identifiers. Columns are told by their names, so that files
@@ -93,7 +93,7 @@ def read_roi_table(path: str | Path, id_column: str = "") -> RoiTable:
     text = set(table.columns[table.notna().any()]) - set(numbers.columns[numbers.notna().any()])
     values = numbers.drop(columns=[c for c in numbers if c in text or numbers[c].isna().all()])
     if values.empty or not len(values.columns):
-        raise InputError("the table has no column of numbers.", path, "Give a table of features, a row per person.")
+        raise InputError("the table has no numeric column.", path, "Give a table of features, a row per participant.")
     renamed = our_columns(values, path)
     known = sum(bool(OURS.fullmatch(str(c)) or SIDED.fullmatch(str(c))) for c in renamed)
     return RoiTable(path, names, sessions, renamed, 2 * known > len(renamed.columns))
@@ -164,7 +164,9 @@ def identifier_column(table: pd.DataFrame, path: str | Path, wanted: str = "") -
     if not found:
         listed = ", ".join(columns[:8]) + (" ..." if len(columns) > 8 else "")
         raise InputError(
-            f"no column is known to name people (there: {listed}).", path, "Name it with --id-column, or call it id."
+            f"no column of participants' identifiers was found (there: {listed}).",
+            path,
+            "Name it with --id-column, or call it id.",
         )
     return found
 
@@ -173,7 +175,7 @@ def _once(names: np.ndarray, sessions: np.ndarray, path: Path) -> None:
     twice = pd.DataFrame({"name": names, "session": sessions}).duplicated()
     if twice.any():
         raise InputError(
-            f"{names[twice.to_numpy().argmax()]} stands in the table more than once.",
+            f"{names[twice.to_numpy().argmax()]} occurs in the table more than once.",
             path,
             "Keep one row of each, or add a column session_id that tells them apart.",
         )

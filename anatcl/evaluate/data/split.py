@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested: splits by participant, never by scan."""
+"""Splits into training and test rows: by participant, never by scan."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from anatcl.base.errors import InputError
+from anatcl.pretrain.folds import fold_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +81,7 @@ def fold_column(participants: pd.Series, folds: pd.DataFrame) -> np.ndarray:
     A participant who is in no pretraining fold was seen by no encoder and may be tested with any of them: the folds
     are dealt in the order of the names.
     """
-    missing = {"participant_id", "fold"} - set(folds.columns)
-    if missing:
-        raise InputError(f"the folds table lacks the columns {sorted(missing)}.")
-    if folds["participant_id"].duplicated().any():
-        twice = folds.loc[folds["participant_id"].duplicated(), "participant_id"].iloc[0]
-        raise InputError(f"participant {twice} stands in the folds table more than once.")
-    known = dict(zip(folds["participant_id"].astype(str), folds["fold"].astype(int), strict=True))
+    known = fold_of(folds)
     names = sorted(set(known.values()))
     strangers = sorted(set(participants.astype(str)) - set(known))
     known |= {person: names[i % len(names)] for i, person in enumerate(strangers)}

@@ -9,7 +9,7 @@ SUSPECT, SAME = 0.999, 0.99995
 
 
 def duplicates(volumes: np.ndarray, people: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of volumes of different people that are the same scan.
+    """Pairs of volumes of different participants that are the same scan.
 
     Two volumes are the same when their voxels correlate above 0.99995, which survives another storage type and scale.
     Candidates are found by block means first.

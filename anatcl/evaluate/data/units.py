@@ -1,4 +1,4 @@
-"""What stands and falls together: one unit of independence for folds, resamples, tests, counts and warnings.
+"""Units of independence: one unit for folds, resamples, tests, counts and warnings.
 
 The unit of a task is the value of its column `group` (a participant, a family, a household). Where whole sites are left
 out the answer is for new sites, so that the site of the tested row is the unit. Every predictions table carries the
@@ -83,14 +83,14 @@ def runs(table: pd.DataFrame) -> list[str]:
 
 
 def drawn(table: pd.DataFrame) -> list[str]:
-    """Columns whose values are a random sample of possible fits: the few people drawn, the seed of an encoder."""
+    """Columns whose values are a random sample of possible fits: the few participants drawn, the seed of an encoder."""
     protocol = str(table["protocol"].iloc[0]) if "protocol" in table and len(table) else ""
     few = protocol.startswith("few-shot-") and not protocol.startswith("few-shot-all")
     return [c for c in runs(table) if c == SEED or (c == "repeat" and few)]
 
 
 def pool_share(table: pd.DataFrame) -> float:
-    """Variance between pools of training people, as a multiple of that between draws from one pool; 0 but for few-shot.
+    """Variance between training pools, as a multiple of that between draws from one pool; 0 except for few-shot.
 
     A draw of m people out of a pool of n (of each of k folds) is scored as the mean of k models. The mean over all
     draws still depends on the pool: to first order (Hoeffding 1948) by m / n of the variance of a single model, which

@@ -1,6 +1,6 @@
-"""Where in the brain a prediction comes from: integrated gradients through a frozen encoder and its probe.
+"""Attribution maps: integrated gradients through a frozen encoder and its probe.
 
-For a person x and the average x' of the training people, the attribution of a voxel is
+For a person x and the average x' of the training participants, the attribution of a voxel is
 ``(x - x') * mean over t of d f(x' + t (x - x')) / dx`` (Sundararajan 2017, arXiv 1703.01365), where f is the encoder
 followed by the table's own probe of the fold that tests the person: with its preparation, and with the person's
 covariates and site held as they are. The attributions of all voxels add up to f(x) - f(x'): they say by how much each
@@ -54,7 +54,7 @@ def integrated_gradients(
 
 
 def linear_attributions(readout: Readout, x: np.ndarray, average: np.ndarray) -> np.ndarray:
-    """Attribution of each feature of each person, (m, d); 0 where the person or everybody lacks it.
+    """Attribution of each feature of each participant, (m, d); 0 where the participant, or every participant, lacks it.
 
     Rows add up to the prediction's distance from that for the average's features.
     """

@@ -19,6 +19,7 @@ from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes.prepare import unfit_for_combat
 from anatcl.evaluate.probes.probe import Make, Probe, maker
 from anatcl.evaluate.statistics.dependence import LARGEST, Dependence
+from anatcl.spec.baselines import OwnBaseline
 
 COLUMNS = ["method", "task", "protocol", "scan", "participant_id", "repeat", "encoder", "fold", "y_true", "y_pred"]
 
@@ -58,7 +59,7 @@ def check_answerable(problem: Problem, splits: Sequence[Split]) -> None:
             sites = problem.rows[problem.task.site].astype(str).to_numpy()
             strange = sorted(set(sites[split.test]) - set(sites[split.train]))
             if strange:
-                raise Refused(f"fold {split.fold}: no site {', '.join(strange)} to learn ComBat from.", problem)
+                raise Refused(f"fold {split.fold}: no site {', '.join(strange)} to fit ComBat on.", problem)
             if reason := unfit_for_combat(problem.rows[problem.task.site].iloc[split.train]):
                 raise Refused(f"fold {split.fold}: {reason}", problem)
         y = problem.within(split.train).y[split.train]
@@ -69,7 +70,7 @@ def check_answerable(problem: Problem, splits: Sequence[Split]) -> None:
         missing = sorted(set(range(len(problem.classes))) - set(y.tolist()))
         if missing:
             names = " and no ".join(problem.classes[c] for c in missing)
-            raise Refused(f"fold {split.fold}: no {names} case among those trained on.", problem)
+            raise Refused(f"fold {split.fold}: no {names} case in the training rows.", problem)
 
 
 def shuffled_labels(problem: Problem, splits: Sequence[Split], n: int, seed: int, within: str = "") -> np.ndarray:
@@ -152,7 +153,7 @@ def cross_validate(
     return Outcome(joined[0], joined[1:], dependence.variance(), ends)
 
 
-def every(problem: Problem, kind: str = "linear") -> Callable[[Split], Make]:
+def every(problem: Problem, kind: str | OwnBaseline = "linear") -> Callable[[Split], Make]:
     """Models of one kind for all splits, see `anatcl.evaluate.probes.probe.maker`."""
     return lambda split: maker(problem.task, kind)
 
@@ -189,7 +190,7 @@ class _Moved:
 
 
 def frame_of(problem: Problem, split: Split) -> pd.DataFrame:
-    """Who is tested in a split: scan, participant_id, repeat, encoder, fold."""
+    """Tested rows of a split: scan, participant_id, repeat, encoder, fold."""
     rows = problem.rows.iloc[split.test]
     return pd.DataFrame(
         {
@@ -276,7 +277,9 @@ class _Fits:
         return found
 
 
-def predict_split(problem: Problem, features: Features, split: Split, seed: int, probe: str = "linear") -> pd.DataFrame:
+def predict_split(
+    problem: Problem, features: Features, split: Split, seed: int, probe: str | OwnBaseline = "linear"
+) -> pd.DataFrame:
     """Predictions of one split alone, without control and leverage."""
     fits = _Fits(problem, features, np.empty((len(problem.y), 0)), seed, every(problem, probe))
     fits.moved.matrix = None
@@ -336,11 +339,11 @@ def classified(
 
 
 def age_bias(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Slope and intercept of the gap (prediction - target) on the target, from training people's own out-of-fold gaps.
+    """Slope and intercept of the gap (prediction - target) on the target, from out-of-fold gaps of the training part.
 
-    What they say is taken from a tested person's prediction by that person's true age. The corrected gap is fit for
-    comparing groups; the corrected prediction knows the age, so its error is no measure of accuracy and both stand in
-    the table.
+    What they say is taken from a tested participant's prediction by that person's true age. The corrected gap is fit
+    for comparing groups; the corrected prediction knows the age, so its error is not a measure of accuracy and both
+    stand in the table.
 
     Returns
     -------

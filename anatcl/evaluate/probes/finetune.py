@@ -1,6 +1,6 @@
 """Fine-tuning: the encoder itself is trained on the task, instead of a probe on frozen features.
 
-An option beside the probes, not a replacement: on few people it fits more than it learns, and it costs a training per
+An option besides the probes, not a replacement: with few participants it overfits, and it costs a training per
 fold. For fold k it starts from the encoder that was pretrained without fold k, or from one that serves every fold.
 """
 
@@ -28,7 +28,7 @@ from anatcl.evaluate.probes.probe import Make
 from anatcl.models import ContrastiveModel
 from anatcl.pretrain.arrays import PackedArrays
 from anatcl.pretrain.batches import Reader, epoch_order
-from anatcl.pretrain.bundle import save_encoder
+from anatcl.pretrain.bundle import check_countable, most_volumes, save_encoder
 from anatcl.pretrain.device import Device, seed_everything
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class FineTune:
     arrays : PackedArrays
         Volumes.
     start : callable
-        Gives for a fold the encoder to start from and its ``model.json``, anew on every call.
+        Gives for a fold the encoder to start from and its ``model.json``, again on every call.
     device : Device
         Where to compute.
     epochs : int
@@ -105,6 +105,10 @@ class FineTune:
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        if device.device.type == "cuda":
+            most = most_volumes(arrays.shape)
+            remedy = f"Set evaluate: finetune: batch_size to at most {most}."
+            check_countable(batch_size, most, arrays.shape, remedy)
 
     def __call__(self, problem: Problem, features: Features, splits: list[Split], seed: int) -> Outcome:
         """Predictions of all splits, as `anatcl.evaluate.probes.cross_validation.cross_validate` gives them.
@@ -115,7 +119,7 @@ class FineTune:
             The task prepares features by covariates or sites: a network that reads volumes has none to prepare.
         """
         if steps_of(problem.task):
-            raise Refused("fine-tuning cannot take covariates or sites out of volumes; the probe can.", problem)
+            raise Refused("fine-tuning cannot remove covariates or site effects from volumes; the probe can.", problem)
         return cross_validate(problem, features, splits, seed, make=lambda split: self._make(problem, split, seed))
 
     def _make(self, problem: Problem, split: Split, seed: int) -> Make:
@@ -214,7 +218,7 @@ class Network:
             {"params": net.encoder.parameters(), "lr": how.learning_rate},
             {"params": net.head.parameters(), "lr": 10 * how.learning_rate},
         ]
-        optimizer = torch.optim.Adam(groups, weight_decay=5e-5)
+        optimizer, scaler = torch.optim.Adam(groups, weight_decay=5e-5), how.device.scaler()
         target = torch.as_tensor(y if y.dtype.kind == "i" else y.astype(np.float32)).to(how.device.device)
         net.train()
         with contextlib.closing(Reader(how.arrays, how.device.device, 4, np.unique(volume))) as reader:
@@ -227,8 +231,9 @@ class Network:
                     wanted = target[torch.as_tensor(rows).to(target.device, non_blocking=True)]
                     value = loss(out if out.shape[1] > 1 else out[:, 0], wanted)
                     optimizer.zero_grad(set_to_none=True)
-                    value.backward()
-                    optimizer.step()
+                    scaler.scale(value).backward()
+                    scaler.step(optimizer)
+                    scaler.update()
                     total += value.detach()
                 log.info("epoch %d of %d: loss %.4f", epoch + 1, how.epochs, float(total) / len(order))
 

@@ -1,6 +1,7 @@
 """What may be done to features before the probe, each step fitted on training rows only.
 
-A step takes part in every fit of a split anew; `audit.check_untouched` proves for each run that no tested row leaks in.
+A step takes part again in every fit of a split; `audit.check_untouched` proves for each run that no tested row leaks
+in.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class Residualise:
         keep = fits_query(rows, self.query, "covariates_query").to_numpy()
         if keep.sum() <= len(self.columns) + 2:
             raise InputError(
-                f"covariates_query {self.query!r} leaves {keep.sum()} training rows to learn covariates from.",
+                f"covariates_query {self.query!r} leaves {keep.sum()} training rows to estimate the covariates' "
+                f"effect on.",
                 remedy="Correct it, or leave it out.",
             )
         return x[keep], rows[keep]
@@ -115,7 +117,7 @@ class Residualise:
         return np.ones((len(rows), d)), -(self.covariates_.transform(rows) - self.centre_) @ self.slope_
 
 
-WITHOUT_COMBAT = "Leave harmonise out of the task, or such sites by its query."
+WITHOUT_COMBAT = "Remove harmonise from the task, or exclude such sites by its query."
 
 
 class Combat:
@@ -183,7 +185,7 @@ class Combat:
         batch = rows[self.site].astype(str).set_axis(frame.index)
         out[:, self.alive_] = np.asarray(self.model_.transform(frame, batch=batch, **extra))
         if not np.isfinite(out).all():
-            raise InputError("ComBat gave values that are no numbers.", remedy=WITHOUT_COMBAT)
+            raise InputError("ComBat gave values that are not numbers.", remedy=WITHOUT_COMBAT)
         return out
 
     def affine(self, rows: pd.DataFrame, d: int) -> tuple[np.ndarray, np.ndarray]:
@@ -204,7 +206,7 @@ def unfit_for_combat(sites: pd.Series) -> str:
     if len(counts) < 2:
         return "all training rows are of one site: there is nothing to harmonise."
     few = sorted(counts.index[counts < 2])
-    return f"ComBat needs two rows of a site, and {', '.join(few)} has one among those trained on." if few else ""
+    return f"ComBat needs two rows of a site, and {', '.join(few)} has one training row." if few else ""
 
 
 def steps_of(task: Task) -> list[Step]:
@@ -242,7 +244,7 @@ class Preparation:
         return x
 
     def affine(self, rows: pd.DataFrame, d: int) -> tuple[np.ndarray, np.ndarray]:
-        """Slope and offset (m, d): prepared = slope * raw + offset, feature by feature, given the people's rows."""
+        """Slope and offset (m, d): prepared = slope * raw + offset, feature by feature, given the rows."""
         slope, offset = np.ones((len(rows), d)), np.zeros((len(rows), d))
         for step in self.steps:
             a, b = step.affine(rows, d)

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from anatcl.evaluate.probes.linear import LogisticProbe, RidgeProbe
+from anatcl.evaluate.probes.own import OwnProbe
 from anatcl.evaluate.probes.prepare import Preparation
 from anatcl.evaluate.probes.simple import ConstantProbe, NeighbourProbe
+from anatcl.spec.baselines import OwnBaseline
 from anatcl.spec.task import Task
 
 
@@ -51,14 +53,16 @@ class Classifier(Protocol):
 Make = Callable[[int], Any]
 
 
-def maker(task: Task, kind: str = "linear") -> Make:
-    """What makes the model of a task from the number of features: ridge or logistic regression, or neighbours.
+def maker(task: Task, kind: str | OwnBaseline = "linear") -> Make:
+    """What makes the model of a task from the number of features: ridge or logistic regression, neighbours, one's own.
 
     Without features it is the guess that needs none: the median, or the class frequencies.
     """
     regression = task.kind == "regression"
 
     def make(n_features: int) -> Regressor | Classifier:
+        if isinstance(kind, OwnBaseline):
+            return OwnProbe(kind, task.kind)
         if n_features == 0:
             return ConstantProbe(regression)
         if kind == "knn":
@@ -72,9 +76,9 @@ def maker(task: Task, kind: str = "linear") -> Make:
 
 @dataclasses.dataclass(frozen=True)
 class Readout:
-    """A linear probe in the space of the raw features, for some people: ``prediction = sum(weights * x) + constant``.
+    """A linear probe in the space of the raw features, for some rows: ``prediction = sum(weights * x) + constant``.
 
-    Covariates and sites are those of the people and stay as they are.
+    Covariates and sites are those of the participants and stay fixed.
 
     Parameters
     ----------
@@ -88,7 +92,7 @@ class Readout:
     constant: np.ndarray
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Predictions for raw features (m, d) of the same people, shape (m,)."""
+        """Predictions for raw features (m, d) of the same participants, shape (m,)."""
         return (np.where(self.weights != 0, x, 0.0) * self.weights).sum(1) + self.constant
 
 
@@ -131,7 +135,7 @@ class Probe:
         return self.refit(y, rng)
 
     def refit(self, y: np.ndarray, rng: np.random.Generator) -> Probe:
-        """Learn the model anew for other labels of the same rows; the preparation knows no label and stays."""
+        """Fit the model again for other labels of the same rows; the preparation knows no label and stays."""
         self.model_ = self.make(self.prepared_.shape[1])
         y = y[:, None] if self.task.kind == "regression" and y.ndim == 1 else y
         self.model_.fit(self.prepared_, y, self.groups_, rng)
@@ -148,7 +152,7 @@ class Probe:
         return found
 
     def readout(self, x: np.ndarray, rows: pd.DataFrame) -> Readout:
-        """The prediction for some people as a linear function of their raw features.
+        """The prediction for some participants as a linear function of their raw features.
 
         The prediction is the first target's number, or the log odds of the second of two classes.
 

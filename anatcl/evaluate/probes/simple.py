@@ -1,4 +1,4 @@
-"""Probes that are not linear: the guess that knows no feature, and the nearest neighbours."""
+"""Probes that are not linear: the guess that uses no feature, and the nearest neighbours."""
 
 from __future__ import annotations
 

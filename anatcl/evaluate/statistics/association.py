@@ -1,4 +1,4 @@
-"""How much one column goes with another, whatever their kinds: a size from 0 to 1 and a p value."""
+"""Association of two columns of any kind: a size from 0 to 1 and a p value."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Replicates:
     draws : dict of str to ndarray
         For each level that is a random sample of fits (see `units.drawn`): the sample's score by draw.
     pool : float
-        Variance between pools that training people are drawn from, see `units.pool_share`.
+        Variance between pools that training participants are drawn from, see `units.pool_share`.
     """
 
     values: np.ndarray
@@ -59,7 +59,7 @@ class Replicates:
     pool: float = 0.0
 
     def __sub__(self, other: Replicates) -> Replicates:
-        """The paired difference; a level of the same name is drawn alike for both (the same few people), but a seed."""
+        """The paired difference; levels of the same name, except seeds, are drawn alike for both."""
         draws = {}
         for level in dict.fromkeys([*self.draws, *other.draws]):
             a, b = self.draws.get(level), other.draws.get(level)

@@ -1,4 +1,4 @@
-"""Intervals for few people or values at the end of their range, where a bootstrap is too narrow or has no width.
+"""Intervals for few participants or values at the end of their range, where a bootstrap is too narrow or has no width.
 
 A resample of a perfect score is perfect. These intervals take the variance at the value that is asked about, not at the
 one that was found (Wilson 1927 for a share, Newcombe 2006 for an ROC area after Hanley and McNeil 1982), so that they
@@ -89,7 +89,7 @@ def score_interval(
     inflation : float
         Factor for what the variance lacks.
     extra : float
-        Variance from elsewhere (draws of training people).
+        Variance from elsewhere (draws of training participants).
     level : float
         Coverage that is aimed at.
     """

@@ -1,4 +1,4 @@
-"""Paired comparison of methods on the same people."""
+"""Paired comparison of methods on the same participants."""
 
 from __future__ import annotations
 
@@ -172,13 +172,13 @@ def difference(
     """Difference with interval and two-sided p value.
 
     The paired bootstrap takes the fitted models as given. What it lacks, because models of different folds share
-    training people, is for methods that err independently the sum of what each method's own interval lacks (`pairs`);
-    for methods that err alike it is less, and `SHARED` of it is taken to cancel. It is never more than Nadeau and
-    Bengio (2003) assume, who give the folds' errors the correlation 1 / folds, so that the variance is
-    ``1 + (folds - 1) / folds`` times the bootstrap's; that is taken where `pairs` is not known. By itself theirs is
-    too careful here: equal methods differ at the 5 % level in 2.5 % of simulated cohorts. Student's t has
-    participants - 1 degrees of freedom. No p value is below what the resamples can show, ``1 / (n + 1)``. The
-    detectable difference is the smallest true one that a test at 5 % finds in four of five such cohorts.
+    training participants, is for methods that err independently the sum of what each method's own interval lacks
+    (`pairs`); for methods that err alike it is less, and `SHARED` of it is taken to cancel. It is never more than
+    Nadeau and Bengio (2003) assume, who give the folds' errors the correlation 1 / folds, so that the variance is ``1 +
+    (folds - 1) / folds`` times the bootstrap's; that is taken where `pairs` is not known. By itself theirs is too
+    careful here: equal methods differ at the 5 % level in 2.5 % of simulated cohorts. Student's t has participants - 1
+    degrees of freedom. No p value is below what the resamples can show, ``1 / (n + 1)``. The detectable difference is
+    the smallest true one that a test at 5 % finds in four of five such cohorts.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How much wider a cross-validated interval must be, because the tested people also trained the other folds.
+"""The widening of a cross-validated interval, because tested participants also train the other folds.
 
 Person i is tested by a model that j trained, and j by a model that i trained. When a chance agreement of the two helps
 one test it helps the other too, so that each pair counts twice and the plain bootstrap, which takes the fitted models

@@ -1,8 +1,8 @@
-"""Scores that stand beside the main ones: rates at the threshold, calibration, pooled and within-site values.
+"""Scores reported beside the main ones: rates at the threshold, calibration, pooled and within-site values.
 
 Weights are those of `anatcl.evaluate.statistics.metrics`: (b, n), one row per resample. A class is predicted where the
 log odds at equal class frequencies exceed zero; sensitivity, specificity and positive predictive value are of that
-threshold, and the last is of the cases' share among the tested people.
+threshold, and the last is of the cases' share among the tested participants.
 """
 
 from __future__ import annotations

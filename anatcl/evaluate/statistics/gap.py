@@ -1,4 +1,4 @@
-"""What the brain-age gap says: differences between groups, and how much of it is the site."""
+"""The brain-age gap: differences between groups, and the share explained by site."""
 
 from __future__ import annotations
 

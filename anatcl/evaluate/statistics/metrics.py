@@ -68,7 +68,7 @@ def _moments(a: Array, b: Array, w: Array) -> tuple[Array, Array, Array]:
 
 
 def r2(y: Array, pred: Array, w: Array, block: Array | None = None) -> Array:
-    """Coefficient of determination; 0 is as good as the mean of the tested people, or of those of the same block."""
+    """Coefficient of determination; 0 is as good as the mean of those tested, or of those of the same block."""
     spread = np.zeros(len(w))
     for rows in _blocks(block, len(y)):
         variance, _, _ = _moments(y[rows], y[rows], w[:, rows])
@@ -87,7 +87,7 @@ def pearson_r(y: Array, pred: Array, w: Array, block: Array | None = None) -> Ar
     """Pearson correlation of prediction and target around the means of each block; NaN for constants per block.
 
     Around one common mean, predictions of a constant per fold would correlate negatively: the constant follows the
-    training people, whose mean is high where the tested people's is low.
+    training participants, whose mean is high where the tested participants' is low.
     """
     sums = np.zeros((3, len(w)))
     for rows in _blocks(block, len(y)):
@@ -256,7 +256,8 @@ def pooled(table: pd.DataFrame, kind: str, w: Array, wanted: Collection[str] | N
             found["brier"] = brier(y, prob, w)
             if wanted is not None and "calibration_slope" not in wanted:
                 return found
-            # One probability per fold follows the training people, against the tested ones: no calibration to speak of.
+            # One probability per fold follows the training participants, against the tested ones: no calibration to
+            # speak of.
             constant = table.groupby("fold")["prob"].nunique().max() <= 1
             found["calibration_slope"] = np.full(len(w), np.nan) if constant else calibration_slope(y, prob, w)
         return found

@@ -1,4 +1,4 @@
-"""Scales on which the spread of a score does not follow its value.
+"""Scales on which the spread of a score does not depend on its value.
 
 By chance low errors come with small spreads, so that an interval of one length either side misses the truth on the far
 side more often than on the near one. On these scales the spread is much the same wherever the value lies: the logarithm

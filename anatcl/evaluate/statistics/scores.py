@@ -35,7 +35,7 @@ AGE_BAND = 20
 
 
 def describe(problem: Problem, predictions: pd.DataFrame | None = None) -> dict[str, Any]:
-    """Counts as they stand in every row of the table: of who was tested, or of a refused problem's rows."""
+    """Counts of every row of the table: of the tested rows, or of a refused problem's rows."""
     rows, site = problem.rows, problem.task.site
     if predictions is not None:
         rows = rows[rows["scan"].isin(predictions["scan"])]
@@ -52,7 +52,7 @@ def describe(problem: Problem, predictions: pd.DataFrame | None = None) -> dict[
 
 
 def flags(problem: Problem, predictions: pd.DataFrame) -> list[str]:
-    """Warnings that belong beside every figure of a protocol."""
+    """Warnings for every score of a protocol."""
     first, found = _first_run(predictions), []
     kind, what = problem.task.kind, units.describe(problem.task, predictions)
     number = units.count(first)
@@ -62,12 +62,12 @@ def flags(problem: Problem, predictions: pd.DataFrame) -> list[str]:
     if refusal:
         found.append(f"few: {refusal}, so intervals are rough and methods are not tested")
     if any(predictions[level].nunique() < 2 for level in units.drawn(predictions)):
-        found.append("one draw: the interval does not hold what another draw would change")
+        found.append("one draw: the interval does not cover what another draw would change")
     return found
 
 
 def _first_run(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Predictions of one fit; every fit tests the same people."""
+    """Predictions of one fit; every fit tests the same participants."""
     levels = units.runs(predictions)
     if not levels or not len(predictions):
         return predictions
@@ -215,7 +215,7 @@ def _unseen_sites(protocol: str) -> bool:
 def _challenge(age: dict[str, Any], site: dict[str, Any]) -> dict[str, Any]:
     value = age["value"] * site["value"] ** CHALLENGE_POWER
     half = float(np.exp(np.hypot(_log_spread(age), CHALLENGE_POWER * _log_spread(site))))
-    mark = "" if _unseen_sites(str(age["protocol"])) else "MAE within sites, the challenge's is on unseen ones"
+    mark = "" if _unseen_sites(str(age["protocol"])) else "MAE within sites; the challenge's MAE is on unseen sites"
     name = f"challenge (age: {age['protocol']}, site: {site['protocol']})"
     change = {"metric": "openbhb_score", "protocol": name, "value": value, "flags": mark}
     return {str(key): item for key, item in age.items()} | change | {"low": value / half, "high": value * half}
@@ -230,7 +230,7 @@ def _log_spread(row: dict[str, Any]) -> float:
 def subgroup_rows(
     predictions: pd.DataFrame, kind: str, scans: pd.DataFrame, columns: list[str], n_bootstrap: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Scores of one method and task within subgroups of the tested people.
+    """Scores of one method and task within subgroups of the tested participants.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def subgroup_rows(
         part = predictions[predictions["scan"].isin(scans_of)]
         people = part["participant_id"].nunique()
         if people < SMALLEST_SUBGROUP:
-            continue  # often nobody: the task tests other people
+            continue  # often nobody: the task tests other participants
         names, counts = bootstrap.draw(units.of(part), n_bootstrap, seed)
         found = bootstrap.replicate_draws(part, lambda run, w: metrics.evaluate(run, kind, w), names, counts)
         for metric, replicates in found.items():

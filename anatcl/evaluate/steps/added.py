@@ -1,4 +1,4 @@
-"""What each method adds to the confounds of a task: two nested models on the same people."""
+"""What each method adds to the confounds of a task: two nested models on the same participants."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ WEAK = 1e4  # inverse penalty of two coefficients: none to speak of
 def added_table(tables: Sequence[pd.DataFrame], kinds: dict[str, str], n_bootstrap: int, seed: int) -> pd.DataFrame:
     """What each method adds to the confounds, by task and protocol.
 
-    Two nested models are compared on the same people: the confounds' prediction alone, and with the method's. Both take
-    out-of-fold predictions, and their one or two coefficients are fitted on the other folds.
+    Two nested models are compared on the same participants: the confounds' prediction alone, and with the method's.
+    Both take out-of-fold predictions, and their one or two coefficients are fitted on the other folds.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def added_table(tables: Sequence[pd.DataFrame], kinds: dict[str, str], n_bootstr
 
 
 def _added(base: pd.DataFrame, mine: pd.DataFrame, kind: str, n_bootstrap: int, seed: int) -> dict[str, Any]:
-    """One row of `ADDED`; empty where nobody has both predictions."""
+    """One row of `ADDED`; empty where there are none both predictions."""
     known = base.drop_duplicates(["scan", "repeat"]).set_index(["scan", "repeat"])[
         "score" if kind == "binary" else "y_pred"
     ]

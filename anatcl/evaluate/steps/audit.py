@@ -1,4 +1,4 @@
-"""Leaks: people, scans or fitted steps that connect what was trained on with what is tested."""
+"""Leaks: participants, scans or fitted steps that connect training and test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from anatcl.evaluate.data.problem import Problem
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.data.twins import duplicates
 from anatcl.evaluate.probes import cross_validation as protocol
-from anatcl.spec.overlaps import overlaps_file
+from anatcl.spec.baselines import OwnBaseline
+from anatcl.spec.overlaps import overlaps_file, overlaps_of
 
 log = logging.getLogger(__name__)
 digest = identity.digest
@@ -44,12 +45,12 @@ def overlap(trained: Iterable[str], tested: Iterable[str], aliases: dict[str, st
 def trained_on(folder: str | Path, strict: bool = True) -> dict[int, list[str]]:
     """Training participants of each encoder ``fold-*/model.json`` of a method, of all its seeds (``seed-*/fold-*``).
 
-    Where an encoder does not say, nobody is listed if not `strict`.
+    Where an encoder does not list them, the list is empty if not `strict`.
 
     Raises
     ------
     InputError
-        No encoder, or one that does not say whom it was trained on.
+        No encoder, or one without a list of its training participants.
     """
     files = [file for place in ("", "seed-*/") for file in sorted(Path(folder).glob(f"{place}fold-*/model.json"))]
     if not files:
@@ -59,7 +60,7 @@ def trained_on(folder: str | Path, strict: bool = True) -> dict[int, list[str]]:
         description = read_json(file)
         people = description.get("train_participants")
         if not people and strict:
-            raise InputError("the encoder does not say whom it was trained on (train_participants).", file)
+            raise InputError("the encoder does not list its training participants (train_participants).", file)
         known = found.setdefault(int(file.parent.name.removeprefix("fold-")), [])
         before = set(known)
         known += [str(p) for p in people or [] if str(p) not in before]
@@ -80,18 +81,34 @@ def _check_brought(problem: Problem, encoders: dict[int, Brought], folder: str |
         compared = identity.compare(one.people, problem.rows["participant_id"])
         if compared.same:
             raise LeakError(
-                f"encoder {number} was trained on {len(compared.same)} of the people it is tested on: "
+                f"encoder {number} was trained on {len(compared.same)} of the participants that it is tested on: "
                 f"{_some(compared.same)}.",
                 folder,
-                "Leave these people out of the task.",
+                "Leave these participants out of the task.",
             )
         why = compared.why_not if one.people else one.why_not
         warnings |= {f"overlap with pretraining not checked: {why}"} if why else set()
+        warnings |= set() if one.people else set(_known_to_overlap(problem, one.cohorts))
     return sorted(warnings)
 
 
+def _known_to_overlap(problem: Problem, cohorts: Iterable[str]) -> Iterator[str]:
+    """Sentences on participants of a shipped cohort's task who are known to be in a pretraining cohort."""
+    named = {identity.normal(name) for name in cohorts}
+    for rule in overlaps_of(problem.task.name):
+        if identity.normal(str(rule["cohort"])) not in named:
+            continue
+        try:
+            found = len(_known_people(problem.rows, rule))
+        except InputError:  # the dataset has no such column
+            continue
+        if found:
+            total = problem.rows["participant_id"].nunique()
+            yield f"{found} of {total} participants are known to be in {rule['cohort']}, which it was pretrained on"
+
+
 def check_encoders(problem: Problem, splits: list[Split], folder: str | Path) -> list[str]:
-    """Abort when a split tests someone whom its encoder was trained on; warnings where names could not tell."""
+    """Abort when a split tests a training participant of its encoder; warnings where names could not tell."""
     if serving := brought(folder):
         return _check_brought(problem, serving, folder)
     people, warnings = trained_on(folder), set()
@@ -102,10 +119,10 @@ def check_encoders(problem: Problem, splits: list[Split], folder: str | Path) ->
         compared = identity.compare(people[encoder], problem.rows["participant_id"].iloc[split.test])
         if compared.same:
             raise LeakError(
-                f"encoder {encoder} was trained on {len(compared.same)} of the people it is tested on: "
+                f"encoder {encoder} was trained on {len(compared.same)} of the participants that it is tested on: "
                 f"{_some(compared.same)}.",
                 folder,
-                "Use the folds of pretraining, or leave these people out.",
+                "Use the folds of pretraining, or leave these participants out.",
             )
         if compared.why_not:
             warnings.add(f"overlap with pretraining not checked: {compared.why_not}")
@@ -127,16 +144,16 @@ def check_features(problem: Problem, features: Features, splits: list[Split]) ->
             names = problem.rows["participant_id"].astype(str).tolist()
             raise LeakError(
                 f"{plural(len(both), 'pair')} of different participants {does(len(both), 'has', 'have')} the same "
-                f"features, so fold {split.fold} trains on and tests the same people: "
+                f"features, so fold {split.fold} trains on and tests the same participants: "
                 f"{_some([f'{names[i]} = {names[j]}' for i, j in both])}.",
-                remedy="Give one person one participant_id, or name a column of the scans table that joins them as the "
-                "task's group.",
+                remedy="Give each participant one participant_id, or name a column of the scans table that joins "
+                "them as the task's group.",
             )
     return leaky.determined(problem, features)
 
 
 def check_apart(problem: Problem, folds: pd.DataFrame, pretrained: str | Path | None) -> None:
-    """Abort when encoders of this very cohort would be tested outside their own folds.
+    """Abort when encoders of this cohort would be tested outside their own folds.
 
     Every encoder of a cross-validated pretraining has seen all people but one fold. Where it is known whom each was
     trained on (`pretrained`), `check_encoders` looks at the very splits instead.
@@ -146,8 +163,8 @@ def check_apart(problem: Problem, folds: pd.DataFrame, pretrained: str | Path | 
     both = sorted(set(problem.rows["participant_id"].astype(str)) & set(folds["participant_id"].astype(str)))
     if both:
         raise LeakError(
-            f"{plural(len(both), 'tested person')} {does(len(both), 'is', 'are')} in the pretraining folds "
-            f"({_some(both)}): other encoders know them.",
+            f"{plural(len(both), 'tested participant')} {does(len(both), 'is', 'are')} in the pretraining folds "
+            f"({_some(both)}): other encoders were trained on them.",
             remedy="Use protocol folds; for another cohort give no folds table; or give --pretrained.",
         )
 
@@ -162,8 +179,10 @@ def check_splits(problem: Problem, splits: list[Split]) -> None:
             raise LeakError(f"fold {split.fold} trains on and tests {_some(both)}.")
 
 
-def check_untouched(problem: Problem, features: Features, split: Split, seed: int, probe: str = "linear") -> None:
-    """Abort when a prediction depends on the labels or the features of tested people.
+def check_untouched(
+    problem: Problem, features: Features, split: Split, seed: int, probe: str | OwnBaseline = "linear"
+) -> None:
+    """Abort when a prediction depends on the labels or the features of tested participants.
 
     One split is repeated with every tested label replaced, and the features of all tested rows but one: the prediction
     of that one must not move. This sees any step that is fitted outside the training part (scaling, ComBat, feature
@@ -216,7 +235,7 @@ def audit(
     cohort: str = "",
     volumes: tuple[np.ndarray, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
-    """Look for leaks between the pretraining of each encoder and the people it is tested on.
+    """Look for leaks between the pretraining of each encoder and its tested participants.
 
     Parameters
     ----------
@@ -309,15 +328,15 @@ def _rows_of_brought(
 
 
 def _same_people(trained: list[str], tested: pd.Series, aliases: dict[str, str] | None) -> tuple[list[str], str]:
-    """Tested people who were trained on, and why nothing could be compared."""
+    """Tested participants who were trained on, and why nothing could be compared."""
     compared = identity.compare(trained, tested, aliases)
-    return compared.same, compared.why_not if trained else "the encoder does not say whom it was trained on"
+    return compared.same, compared.why_not if trained else "the encoder does not list its training participants"
 
 
 def _without_volume(rows: pd.DataFrame, trained: list[str]) -> str:
     """Why volumes cannot be compared; empty when they can."""
     seen = set(rows["participant_id"].astype(str)) & set(trained)
-    return "" if seen else "no volume of anybody it was trained on is among the arrays"
+    return "" if seen else "no volume of its training participants is among the arrays"
 
 
 def rules_of(known: list[dict[str, Any]], cohort: str) -> list[dict[str, Any]]:
@@ -325,7 +344,7 @@ def rules_of(known: list[dict[str, Any]], cohort: str) -> list[dict[str, Any]]:
     names = sorted({str(rule["cohort"]) for rule in known})
     found = [r for r in known if identity.normal(str(r["cohort"])) == identity.normal(cohort)]
     if not found:
-        given = f"no known overlap is with the cohort {cohort!r}" if cohort else "known overlaps need a cohort"
+        given = f"no known overlap is listed for the cohort {cohort!r}" if cohort else "known overlaps need a cohort"
         raise InputError(f"{given}.", remedy=f"Name one of {names} with --cohort, or leave out --known-overlaps.")
     return found
 
@@ -335,7 +354,7 @@ def _known_people(scans: pd.DataFrame, rule: dict[str, Any]) -> list[str]:
         hit = scans.query(rule["query"])
     except Exception as error:  # pandas raises many kinds for a wrong expression
         raise InputError(
-            f"the known overlap {rule['query']!r} cannot be looked for: {error}.",
+            f"the known overlap {rule['query']!r} cannot be checked: {error}.",
             remedy=f"Columns of the scans table: {list(scans.columns)}.",
         ) from error
     return sorted(set(hit["participant_id"].astype(str)))

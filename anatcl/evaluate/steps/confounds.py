@@ -1,4 +1,4 @@
-"""What a task goes with beside the brain."""
+"""Variables other than the brain that a target is associated with."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def associations(problem: Problem, extra: Sequence[str] = ()) -> list[dict[str, 
 
 
 def flags(problem: Problem, extra: Sequence[str] = ()) -> list[str]:
-    """One sentence on the confounds that the target goes with; nothing where it goes with none."""
+    """One sentence on the confounds that the target is associated with; empty where there are none."""
     hit = [r for r in associations(problem, extra) if r["flag"]]
     listed = ", ".join(f"{r['confound']} ({r['statistic']} {r['value']:.2f})" for r in hit)
-    return [f"confounded: {problem.task.target} goes with {listed}"] if hit else []
+    return [f"confounded: {problem.task.target} is associated with {listed}"] if hit else []
 
 
 def confound_table(tasks: Sequence[Task], table: pd.DataFrame, extra: Sequence[str] = ()) -> pd.DataFrame:
@@ -70,6 +70,6 @@ def run_confounds(
     extra: Sequence[str] = (),
     site_column: str = "site",
 ) -> None:
-    """Write what the target of each task goes with; see `anatcl.evaluate.steps.confounds`."""
+    """Write the association of each task's target with its confounds; see `anatcl.evaluate.steps.confounds`."""
     loaded = [load_task(task).at(site_column) for task in tasks]
     write_tsv(out, confound_table(loaded, scans_table(scans, measures, quality), extra), FLOATS)

@@ -34,9 +34,9 @@ def embed(
     """Run one encoder over all packed volumes and write ``embeddings.npz`` (and ``run.json`` beside it).
 
     Precision and batch are those of every command that embeds (`anatcl.pretrain.device.for_embedding`), unless given;
-    a `batch` of 0 is what suits the device. `reinitialise` draws the weights anew from these seeds. With `perturb`, a
-    word of `anatcl.spec.names.PERTURBATIONS`, the people tested in `fold` of `folds` are embedded from changed scans,
-    and nobody else. The file holds
+    a `batch` of 0 is what suits the device. `reinitialise` draws new weights from these seeds. With `perturb`, a word
+    of `anatcl.spec.names.PERTURBATIONS`, only the participants tested in `fold` of `folds` are embedded, from perturbed
+    scans. The file holds
     ``scan`` (N,), ``participant_id`` (N,) and ``embedding`` (N, D) float32, in the order of the volumes: the output of
     the encoder before its head.
 

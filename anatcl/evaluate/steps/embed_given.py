@@ -1,4 +1,4 @@
-"""Frozen embeddings by an encoder that the user brings, from the maps of the preprocess stage."""
+"""Frozen embeddings by an outside encoder, from the maps of the preprocess stage."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json, write_tsv
@@ -98,7 +99,7 @@ class Packed:
     def sample(self, scan: str, map_name: str) -> dict[str, Any]:
         """Refused: an adapter takes files."""
         remedy = "Give its weights and architecture instead, or let the run make maps (pretrain: arrays: empty)."
-        raise InputError("an adapter takes files of maps, and there are packed arrays alone.", None, remedy)
+        raise InputError("an adapter takes files of maps, and there are only packed arrays.", None, remedy)
 
     def _same(self, map_name: str) -> None:
         have = self.arrays.meta["map"]
@@ -118,7 +119,7 @@ def embed_given(
     batch: int = 0,
     precision: str = "auto",
 ) -> None:
-    """Embed the maps of a cohort with one encoder that is not ours.
+    """Embed the maps of a cohort with one outside encoder.
 
     Writes ``embeddings.npz`` (``scan``, ``participant_id``, ``embedding`` (N, D) float32), and beside it ``model.json``
     (the contract: input, source with digests, whom the encoder has seen), ``excluded.tsv`` and ``run.json``. Batches
@@ -140,11 +141,13 @@ def embed_given(
     """
     values = json.loads(encoder) if isinstance(encoder, str) else encoder
     given = Encoder.parse(values, "encoder").member(member)
-    place = for_embedding(given.architecture, device, precision, threads)
+    opened = None if given.adapter else open_encoder(given)
+    architecture = opened[1]["architecture"] if opened else given.architecture
+    place = for_embedding(str(architecture), device, precision, threads)
     folder = Path(out).parent
     with recorded(folder, {"encoder": values, "member": member, "device": str(place)}) as record, applied(place):
         kept, found, excluded, about = (
-            _by_adapter(given, maps, place) if given.adapter else _embedded(given, maps, place, batch)
+            _embedded(*opened, maps, place, batch) if opened else _by_adapter(given, maps, place)
         )
         record |= {"volumes": len(found), "features": found.shape[1], "left_out": len(excluded)}
         bad = ~np.isfinite(found).all(1)
@@ -171,13 +174,12 @@ def conformed(maps: Maps | Packed, contract: Mapping[str, Any], threads: int) ->
 Found = tuple[list[int], np.ndarray, list[dict[str, str]], dict[str, Any]]
 
 
-def _embedded(given: Encoder, maps: Maps | Packed, place: Device, batch: int) -> Found:
-    model, about = open_encoder(given)
+def _embedded(model: nn.Module, about: dict[str, Any], maps: Maps | Packed, place: Device, batch: int) -> Found:
     contract = about["input"]
-    model.to(place.device)
+    model.to(place.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     kept: list[int] = []
     excluded: list[dict[str, str]] = []
-    size = batch or embedding_batch(place.device.type, tuple(contract["shape"]))
+    size = embedding_batch(place.device.type, tuple(contract["shape"]), batch)
     volumes = _usable(maps.scans, maps.reader(contract), place.threads, kept, excluded)
     batches = (torch.from_numpy(np.stack(part))[:, None] for part in _parts(volumes, size))
     found = embed_batches(model, batches, place).numpy()
@@ -255,5 +257,5 @@ def maps_of(
     if arrays:
         return Packed(open_arrays(arrays), table)
     if not folder:
-        raise InputError("nothing says where the maps are.", remedy="Give --maps-dir, or --arrays.")
+        raise InputError("no folder of maps and no packed arrays were given.", remedy="Give --maps-dir, or --arrays.")
     return Maps(folder, template, table)

@@ -1,4 +1,4 @@
-"""Fine-tuning from files to files: an option beside the probe."""
+"""Fine-tuning from files to files: an option besides the probe."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Ours:
 
 @dataclass(frozen=True)
 class Theirs:
-    """An encoder that the user brings (the first, where it is several), and the maps of the cohort.
+    """An outside encoder (the first, where it is several), and the maps of the cohort.
 
     Parameters
     ----------
@@ -87,11 +87,12 @@ class Theirs:
         """As :meth:`Ours.opened`; the volumes lie in a temporary folder."""
         values = json.loads(self.encoder) if isinstance(self.encoder, str) else self.encoder
         given = Encoder.parse(values, "encoder").member(0)
-        contract = open_encoder(given)[1]["input"]
+        about = open_encoder(given)[1]
+        contract = about["input"]
         with tempfile.TemporaryDirectory() as folder:
             rows, volumes = conformed(self.maps, contract, threads)
             write_arrays(folder, volumes, rows, {**contract, "n": len(rows)}, "float32")
-            yield open_arrays(folder), lambda fold: open_encoder(given), given.architecture
+            yield open_arrays(folder), lambda fold: open_encoder(given), str(about["architecture"])
 
 
 def run_finetune(

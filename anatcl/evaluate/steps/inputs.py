@@ -34,7 +34,7 @@ def scans_table(scans: str | Path, measures: str | Path | None, quality: str | P
 def _once(table: pd.DataFrame, file: str | Path) -> None:
     twice = table["scan"][table["scan"].duplicated()]
     if len(twice):
-        raise InputError(f"the scan {twice.iloc[0]} stands in the table more than once.", file, "Keep one row of it.")
+        raise InputError(f"the scan {twice.iloc[0]} occurs in the table more than once.", file, "Keep one row of it.")
 
 
 def load_features(

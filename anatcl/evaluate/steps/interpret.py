@@ -162,7 +162,7 @@ def interpret_encoder(
     out: str | Path,
     effort: Effort | None = None,
 ) -> None:
-    """Write the mean absolute attribution over people whom neither encoder nor probe has seen.
+    """Write the mean absolute attribution over participants whom neither encoder nor probe has seen.
 
     The file holds ``attribution`` (unit of the prediction per cm3) and ``average`` (mean training volume), both
     (X, Y, Z), ``affine``, ``people``, ``unit``, and ``gap`` (share of the predicted differences that they miss);
@@ -177,7 +177,7 @@ def interpret_encoder(
         features = load_embeddings_of(embeddings, table["scan"])
         problem, features, splits = folds_of(wanted, table, features, read_tsv(cohort.folds), cohort.seed)
         if int(about["fold"]) not in splits:
-            raise Refused(f"fold {about['fold']} tests nobody of task {wanted.name}.", problem)
+            raise Refused(f"fold {about['fold']} tests no participant of task {wanted.name}.", problem)
         fold = fit_fold(problem, features, splits[int(about["fold"])], cohort.seed)
     except Refused as refusal:
         log.warning("no map: %s", refusal.reason)
@@ -249,7 +249,7 @@ def _gap(model: Any, x: Any, average: Any, weights: Any, attribution: Any) -> tu
 
 
 def interpret_measures(task: str | dict[str, Any], cohort: Cohort, out: str | Path) -> None:
-    """Write the mean absolute attribution of each region in the measures baseline, over all folds' tested people.
+    """Write the mean absolute attribution of each region in the measures baseline, over all folds' tested participants.
 
     Columns ``region``, ``attribution`` (unit of the prediction; all measures of a region together), ``thickness``,
     ``thicknessstd``, ``volume``, ``area`` (each alone), ``people``, ``unit``; no rows where no fold can answer the

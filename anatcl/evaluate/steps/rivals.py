@@ -1,8 +1,8 @@
-"""Two linear rivals of every encoder, fitted on the same people: what a network must beat.
+"""Two linear voxel baselines, fitted on the encoders' training participants: a network should beat them.
 
 ``voxel-pca``: principal components of the voxels. ``voxel-ridge``: regional measures predicted from the voxels by ridge
-regression. Both see block means of the packed volumes (at most `MOST` per volume) and the pretraining people of one
-fold; both give features of everybody, in the form of an encoder's embeddings.
+regression. Both see block means of the packed volumes (at most `MOST` per volume) and the pretraining participants of
+one fold; both give features of everybody, in the form of an encoder's embeddings.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from scipy import linalg
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv, write_json
+from anatcl.base.words import plural
 from anatcl.evaluate.data.changed import changed_parts
 from anatcl.evaluate.data.features import select_columns, write_embeddings
 from anatcl.evaluate.probes.linear import Standardise
@@ -38,9 +39,9 @@ def run_rival(
     measures: str | Path | None = None,
     perturb: str = "",
 ) -> None:
-    """Fit one rival without the people of one fold; write ``embeddings.npz`` and whom it was fitted on.
+    """Fit one voxel baseline without the participants of one fold; write its embeddings and training participants.
 
-    With `perturb` the rival is fitted on the scans as they are, and the fold's people are embedded from changed ones.
+    With `perturb` the baseline is fitted on clean scans, and the fold's participants are embedded from perturbed ones.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def run_rival(
     fold : int
         The fold whose people it must not see.
     kind : {"voxel-pca", "voxel-ridge"}
-        Which rival.
+        Which baseline.
     out, out_model : path
         ``embeddings.npz`` and ``model.json``.
     measures : path, optional
@@ -62,7 +63,7 @@ def run_rival(
     Raises
     ------
     InputError
-        Too few people, or no measures to learn from.
+        Too few participants, or no measures to learn from.
     """
     packed = open_arrays(arrays)
     table = read_tsv(folds)
@@ -70,8 +71,9 @@ def run_rival(
     people = packed.rows["participant_id"].astype(str)
     train = people.isin(set(known)).to_numpy()
     if people[train].nunique() < FEWEST:
-        reason = f"{people[train].nunique()} people to learn from without fold {fold}, {FEWEST} needed."
-        raise InputError(reason, folds, "Use fewer folds, or leave the rival out of evaluate: rivals.")
+        count = plural(people[train].nunique(), "participant")
+        reason = f"{count} to fit on without fold {fold}, {FEWEST} needed."
+        raise InputError(reason, folds, "Use fewer folds, or remove the baseline from evaluate: rivals.")
     rows = np.arange(len(train))
     changed = np.flatnonzero(~train) if perturb else rows[:0]
     x, known = voxels(packed, train, perturb, changed), np.r_[train, np.zeros(len(changed), bool)]
@@ -129,7 +131,7 @@ def components(x: np.ndarray, train: np.ndarray) -> np.ndarray:
 def targets(measures: str | Path | None, rows: pd.DataFrame) -> np.ndarray:
     """Regional measures of each packed volume, shape (N, t); NaN where a scan has none."""
     if measures is None:
-        raise InputError("voxel-ridge learns regional measures and was given none.", remedy="Give --measures.")
+        raise InputError("voxel-ridge needs regional measures, and none were given.", remedy="Give --measures.")
     table = read_tsv(measures)
     columns = select_columns(table, REGIONAL, measures)
     return table.set_index("scan")[columns].reindex(rows["scan"]).to_numpy(float)
@@ -138,8 +140,8 @@ def targets(measures: str | Path | None, rows: pd.DataFrame) -> np.ndarray:
 def measures_of_voxels(x: np.ndarray, train: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Regional measures predicted from voxels by ridge regression, shape (N, t).
 
-    Training people get the prediction of the model without them (in closed form), so that a probe sees the same kind of
-    features in training and test. One penalty, chosen by these errors, serves all measures.
+    Training participants get the prediction of the model without them (in closed form), so that a probe sees the same
+    kind of features in training and test. One penalty, chosen by these errors, serves all measures.
     """
     rows = np.flatnonzero(train & np.isfinite(y).any(1))
     if len(rows) < FEWEST:

@@ -59,7 +59,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class TableSpec:
-    """What stands in the YAML file; see the module's text.
+    """Content of the YAML file; see the module's text.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""People who have tables and no images: from tables of features and of people to scores, intervals and tests.
+"""Tables without images: from tables of features and of participants to scores, intervals and tests.
 
 What `anatcl.evaluate.steps.table` does from a file of settings, for tables as other programs write them: they are read,
 given our names of columns and joined with the people, and every row that finds no partner is named.
@@ -46,7 +46,7 @@ class Given:
         Files, or ``NAME=FILE``. Regional measures without a name are joined to the method ``regional-measures``; other
         tables are methods of their file's name; tables of one name are joined.
     people : str
-        Table of people; with `cohort` the release's own, or the folder of its tables.
+        Table of participants; with `cohort` the release's own, or the folder of its tables.
     tasks : sequence of str
         Shipped names, files, JSON, or columns of the people's table; age and sex, where known, when empty.
     protocols : sequence of str
@@ -90,8 +90,8 @@ def run_tables(given: Given, out_dir: str | Path) -> None:
     Raises
     ------
     InputError
-        A file cannot be read, a table of features has nobody in common with the people, or a task asks for a column
-        that the people's table lacks.
+        A file cannot be read, a table of features has no participant in common with the table of participants, or a
+        task asks for a column that the people's table lacks.
     """
     out = Path(out_dir)
     people = _people(given)
@@ -147,12 +147,14 @@ def _methods(given: Given) -> dict[str, list[RoiTable]]:
         found.setdefault(name or (REGIONAL if table.anatomical else stem), []).append(table)
     reserved = sorted(set(found) & {CONFOUNDS, DEMOGRAPHIC, GUESS, TISSUE})
     if reserved:
-        raise InputError(f"the method {reserved[0]!r} is made here.", None, "Give these features another name.")
+        raise InputError(
+            f"the method {reserved[0]!r} is one of the workflow's own.", None, "Give these features another name."
+        )
     return found
 
 
 def _joined(name: str, tables: list[tuple[RoiTable, Match]], people: pd.DataFrame) -> pd.DataFrame:
-    """Tables of one method side by side, a row per person and session."""
+    """Tables of one method side by side, a row per participant and session."""
     parts: list[pd.DataFrame] = []
     for table, match in tables:
         keep = match.person >= 0
@@ -160,7 +162,7 @@ def _joined(name: str, tables: list[tuple[RoiTable, Match]], people: pd.DataFram
         if key.has_duplicates:
             rows = table.identifiers[keep][key.duplicated(keep=False)][:2]
             raise InputError(
-                f"the rows {' and '.join(rows)} are of one person.",
+                f"the rows {' and '.join(rows)} are of one participant.",
                 table.file,
                 "Keep one of them, or add a column session_id.",
             )
@@ -211,7 +213,9 @@ def _say_codes(scans: pd.DataFrame, tasks: list[Task]) -> None:
     for column in scans[[c for c in scans if c in read | {"age"}]].select_dtypes("number"):
         if codes := spikes(scans[column].dropna().astype(float)):
             listed = ", ".join(f"{code:g}" for code in codes)
-            log.warning("%s: %s look like codes for missing and count as numbers: write n/a for them", column, listed)
+            log.warning(
+                "%s: %s look like codes for missing and are read as numbers: write n/a for them", column, listed
+            )
 
 
 def _sources(made: dict[str, pd.DataFrame], scans: pd.DataFrame, folder: Path) -> dict[str, Source]:
@@ -233,13 +237,13 @@ def _tasks(told: Sequence[str], scans: pd.DataFrame) -> list[Task]:
     """The tasks, each of whose columns exists."""
     known = [c for c in USUAL if c in scans and scans[c].notna().any()]
     if not told and not known:
-        raise InputError("the people's table has neither age nor sex.", None, "Name tasks with --tasks.")
+        raise InputError("the table of participants has neither age nor sex.", None, "Name tasks with --tasks.")
     tasks = [_task(text, scans) for text in told or known]
     for task in tasks:
         for column in (task.target, task.group, *task.covariates):
             if column not in scans:
                 remedy = f"{nearest(column, list(map(str, scans.columns)))} Name it with --columns {column}=NAME."
-                raise InputError(f"task {task.name}: the people's table has no column {column!r}.", None, remedy)
+                raise InputError(f"task {task.name}: the table of participants has no column {column!r}.", None, remedy)
     return tasks
 
 
@@ -269,7 +273,7 @@ def _report(methods: dict[str, list[RoiTable]], matches: dict[int, Match], peopl
     alone = [n for i, n in enumerate(names) if i not in seen]
     rest = pd.DataFrame({"table": "people", "identifier": alone, "participant_id": alone, "match": NO_FEATURES})
     if alone:
-        log.warning("%d of %d people have no features: %s ...", len(alone), len(names), ", ".join(alone[:5]))
+        log.warning("%d of %d participants have no features: %s ...", len(alone), len(names), ", ".join(alone[:5]))
     return pd.concat([*parts, rest], ignore_index=True)[COLUMNS]
 
 
@@ -278,7 +282,12 @@ def _say(table: RoiTable, match: Match, n_people: int) -> None:
     words = pd.Series(match.how).value_counts().sort_index()
     counts = ", ".join(f"{count} {word}" for word, count in words.items())
     log.info(
-        "%s: %d rows, %d columns; of %d people: %s", table.file, len(hit), len(table.values.columns), n_people, counts
+        "%s: %d rows, %d columns; of %d participants: %s",
+        table.file,
+        len(hit),
+        len(table.values.columns),
+        n_people,
+        counts,
     )
     if not hit.all():
         lost = table.identifiers[~hit]

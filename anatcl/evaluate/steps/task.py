@@ -23,21 +23,25 @@ from anatcl.evaluate.data.problem import Problem, Refused
 from anatcl.evaluate.data.protocols import evaluated_apart, make_splits, too_small
 from anatcl.evaluate.data.split import Split
 from anatcl.evaluate.probes import cross_validation as protocol
+from anatcl.evaluate.probes import own
 from anatcl.evaluate.statistics import scores
 from anatcl.evaluate.statistics.scores import FLOATS
 from anatcl.evaluate.steps import audit, control
 from anatcl.evaluate.steps import confounds as confounding
 from anatcl.evaluate.steps.inputs import join, load_features, scans_table
+from anatcl.spec.baselines import OwnBaseline
 from anatcl.spec.names import CONFOUNDS
 from anatcl.spec.protocol import Design, load_design
 from anatcl.spec.task import Task, load_task
 
 log = logging.getLogger(__name__)
-# What must stand beside a figure that reads better than it is.
-NOTES = {"mae_corrected": "MAE after bias correction uses the tested person's own age, so it is no measure of accuracy"}
+# Notes for metrics that look better than they are.
+NOTES = {
+    "mae_corrected": "MAE after bias correction uses the tested participant's own age: it is not a measure of accuracy"
+}
 SITE_NOTES = {
-    "roc_auc": "pairs of one site; a site weighs by its cases times its controls, in the mean over sites all alike",
-    "r2": "around each site's own mean, as the correlation",
+    "roc_auc": "pairs within a site, weighted by cases times controls; in the mean over sites all weigh the same",
+    "r2": "around each site's own mean, as for the correlation",
 }
 Runner = Callable[[Problem, Features, list[Split], int], protocol.Outcome]
 Found = tuple[pd.DataFrame, list[dict[str, Any]]]
@@ -45,7 +49,7 @@ Found = tuple[pd.DataFrame, list[dict[str, Any]]]
 
 @dataclasses.dataclass
 class Settings:
-    """How a task is evaluated, beside the task itself.
+    """How a task is evaluated.
 
     Attributes
     ----------
@@ -65,6 +69,8 @@ class Settings:
         Columns of the scans table that count as confounds beside the usual ones.
     shuffle_within : str
         Column within whose values labels are shuffled.
+    own : OwnBaseline, optional
+        What takes the place of the linear probes.
     """
 
     design: str | dict[str, Any] | Sequence[str | dict[str, Any]] = "folds"
@@ -75,6 +81,7 @@ class Settings:
     site_column: str = "site"
     confounds: Sequence[str] = ()
     shuffle_within: str = ""
+    own: OwnBaseline | None = None
 
 
 def run_task(
@@ -198,6 +205,9 @@ def _evaluate(
 ) -> Found:
     """Predictions and rows of one protocol, audited."""
     settings = how.settings
+    if settings.own and (reason := own.why_not(settings.own, problem.task.kind)):
+        raise Refused(f"{reason}.", problem)
+    probe = settings.own or design.probe
     warnings = audit.check_encoders(problem, splits, settings.pretrained) if settings.pretrained else []
     warnings += confounding.flags(problem, settings.confounds)
     audit.check_splits(problem, splits)
@@ -211,8 +221,8 @@ def _evaluate(
         shuffles = control.shuffle_count(people) if settings.shuffles < 0 else settings.shuffles
         shuffles = shuffles if features.names else 0
         within = settings.shuffle_within if settings.shuffle_within in problem.rows else ""
-        outcome = _every_seed(problem, features, splits, settings.seed, shuffles, design, within)
-        audit.check_untouched(problem, features, splits[0], settings.seed, design.probe)
+        outcome = _every_seed(problem, features, splits, settings.seed, shuffles, design, within, probe)
+        audit.check_untouched(problem, features, splits[0], settings.seed, probe)
     labelled = units.label(outcome.predictions, problem, name, design.column)
     rows = scores.score_rows(problem, labelled, outcome.missing_variance, settings.n_bootstrap, settings.seed)
     folds = len({s.fold for s in splits})
@@ -235,12 +245,13 @@ def _every_seed(
     shuffles: int,
     design: Design,
     within: str = "",
+    probe: str | OwnBaseline = "linear",
 ) -> protocol.Outcome:
     """Predictions with the encoders of every seed; the control is that of the first.
 
-    What the bootstrap lacks is the mean over seeds: their probes share the training people.
+    What the bootstrap lacks is the mean over seeds: their probes share the training participants.
     """
-    make = protocol.every(problem, design.probe)
+    make = protocol.every(problem, probe)
     left_out = design.kind == "leave-site-out"
     whole = problem.rows[design.column].astype(str).to_numpy() if left_out else None
     first = protocol.cross_validate(problem, features, splits, seed, shuffles, make, within, whole)
@@ -307,7 +318,7 @@ def run_audit(
             f"{plural(len(leaks), 'check')} found leaks; {first['check']}, {first['method']}, "
             f"encoder {first['encoder']}: {first['overlap']}.",
             out,
-            "Leave these people out of the tasks, or pretrain without them.",
+            "Leave these participants out of the tasks, or pretrain without them.",
         )
 
 

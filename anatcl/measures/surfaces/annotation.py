@@ -144,7 +144,7 @@ def _annot(path: Path) -> tuple[NDArray, dict[int, str]]:
 
 
 def carried(annotation: Annotation, registered: NDArray) -> NDArray:
-    """Labels of fsaverage5 at the vertices of a person, whose sphere is registered to it, shape (V,)."""
+    """Labels of fsaverage5 at the vertices of a participant, whose sphere is registered to it, shape (V,)."""
     template = fsaverage5(annotation.hemisphere)
     return carry_labels(annotation.labels, template["sphere"], template["faces"], registered)
 

@@ -1,4 +1,4 @@
-"""Labels of fsaverage carried to a person's vertices over the registered sphere."""
+"""Labels of fsaverage mapped to a participant's vertices over the registered sphere."""
 
 from __future__ import annotations
 

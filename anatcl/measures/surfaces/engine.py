@@ -1,6 +1,6 @@
-"""Surfaces of a hemisphere made by cat-surf: what it is told, and the process that it runs in.
+"""Surfaces of a hemisphere made by cat-surf: its arguments, and the process that it runs in.
 
-cat-surf stands under the GNU General Public License, version 2 or later. It is an optional extra, is run as a program
+cat-surf is under the GNU General Public License, version 2 or later. It is an optional extra, is run as a program
 of its own and never imported here; this package stays under the MIT licence.
 
 Dahnke, Yotter and Gaser, *Cortical thickness and central surface estimation*, NeuroImage 65, 2013; Yotter, Dahnke,

@@ -78,12 +78,14 @@ def read_surfaces(stem: str | Path, hemisphere: str) -> Surfaces:
         points, triangles = arrays(path)[:2]
         faces = triangles if not found else faces
         if triangles.shape != faces.shape or not (triangles == faces).all():
-            raise InputError("the surface has other triangles than the others.", path, "Run `surfaces` again.")
+            raise InputError(
+                "the triangles of the surface differ from those of the others.", path, "Run `surfaces` again."
+            )
         found[name] = points.astype(np.float64)
     path = path_of(stem, hemisphere, MAPS["thickness"])
     thickness = arrays(path)[0].astype(np.float64)
     if len(thickness) != len(found["white"]):
-        raise InputError("the map has other vertices than the surfaces.", path, "Run `surfaces` again.")
+        raise InputError("the map has another number of vertices than the surfaces.", path, "Run `surfaces` again.")
     return Surfaces(faces=faces, thickness=thickness, **found)
 
 
@@ -178,6 +180,6 @@ def load(path: str | Path) -> Any:
         nib.filebasedimages.ImageFileError,
     ) as error:
         raise InputError(
-            f"the GIfTI file cannot be read ({error}).", path, "Make it again, or copy it anew."
+            f"the GIfTI file cannot be read ({error}).", path, "Make it again, or copy it again."
         ) from error
     return image

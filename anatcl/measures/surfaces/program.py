@@ -1,13 +1,13 @@
 """Surfaces of one hemisphere by cat-surf, in a process of its own: ``python program.py job.json``.
 
-This file is the only one that imports cat-surf, which stands under the GNU General Public License, version 2 or later
+This file is the only one that imports cat-surf, which is under the GNU General Public License, version 2 or later
 (C. Gaser, University of Jena; https://github.com/ChristianGaser/CAT-Surface). It is run by its path, talks to the rest
 through the files that the job names, and imports nothing from this package.
 
 The job (JSON) holds ``labels`` (NIfTI: 1 CSF, 2 grey, 3 white and filled, fractions between), ``template`` (an ``.npz``
 with ``surface``, ``sphere``, ``faces`` of fsaverage5), ``out`` (the ``.npz`` to write) and
 ``options``. The ``.npz`` holds ``faces``; ``central``, ``white``, ``pial``, ``sphere`` and ``registered`` (V, 3), all
-with the same vertices; ``thickness`` (V,). Numbers stand beside it as JSON (``numbers``).
+with the same vertices; ``thickness`` (V,). Metrics are written beside it as JSON (``numbers``).
 """
 
 import json

@@ -21,7 +21,7 @@ GREY_SHARE = 0.35  # how far into the cortex grey matter is sampled
 
 
 def quality(surfaces: Surfaces, numbers: Mapping[str, Any], scan: Volume, cortex: NDArray) -> dict[str, float]:
-    """Quality numbers of one hemisphere.
+    """Surface-quality metrics of one hemisphere.
 
     Parameters
     ----------

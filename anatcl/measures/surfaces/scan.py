@@ -1,4 +1,4 @@
-"""The surfaces of one scan, from tissue maps to GIfTI files, quality numbers and a picture."""
+"""The surfaces of one scan, from tissue maps to GIfTI files, surface-quality metrics and a picture."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(
     Returns
     -------
     dict
-        Quality numbers of each hemisphere.
+        Surface-quality metrics of each hemisphere.
 
     Raises
     ------

@@ -29,7 +29,7 @@ def distances(surfaces: Surfaces, most: float = MOST_MM) -> NDArray:
 
 
 def vertex_table(surfaces: Surfaces) -> pd.DataFrame:
-    """What each vertex brings to its region.
+    """What each vertex contributes to its region.
 
     Returns
     -------

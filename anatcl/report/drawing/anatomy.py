@@ -23,7 +23,7 @@ from anatcl.measures.age_effects import (
 )
 from anatcl.report.drawing import cortex
 from anatcl.report.drawing.figures import Drawn
-from anatcl.report.drawing.svg import RAMP, Panel, padded, ramp_bins, short
+from anatcl.report.drawing.svg import RAMP, Panel, brief, padded, ramp_bins, short
 
 # Correlations of this size take the strongest colour.
 STRONGEST_R = 0.7
@@ -143,7 +143,7 @@ def scatter(age: np.ndarray, values: np.ndarray, title: str) -> Drawn | None:
     if known.sum() < 3:
         return None
     age, values = age[known], values[known]
-    panel = Panel(padded(age), padded(values), 240, 200, "Age (years)", title)
+    panel = Panel(padded(age), padded(values), 240, 200, "Age (years)", title.removesuffix(" (coarse voxels)"))
     constant = np.ptp(age) == 0 or np.ptp(values) == 0
     note = f"n = {len(age)}" + ("" if constant else f", r = {signed(np.corrcoef(age, values)[0, 1])}")
     dots = panel.dots(age, values, "c0" if len(age) <= 400 else "c0 small")
@@ -151,8 +151,8 @@ def scatter(age: np.ndarray, values: np.ndarray, title: str) -> Drawn | None:
 
 
 def repeat_map(found: Repeats) -> Map:
-    """Mean within-person difference per region."""
-    note = f"{plural(found.people, 'person')} scanned twice; median region {found.percent.median():.2g} %"
+    """Mean within-participant difference per region."""
+    note = f"{plural(found.people, 'participant')} scanned twice; median region {found.percent.median():.2g} %"
     if found.icc.notna().any():
         low, median = found.icc.min(), found.icc.median()
         note += f"; ICC(3,1) median {median:.2f}, lowest {low:.2f} ({found.icc.idxmin()})"
@@ -165,11 +165,12 @@ def sequential(title: str, note: str, values: pd.Series, unit: str) -> Map:
     css = {region: f"s{step}" for region, step in zip(values.index, bins, strict=True) if step >= 0}
     words = {str(region): f"{region}: {short(value)} {unit}".rstrip() for region, value in values.items()}
     chart = cortex.brain_map(css, words, f"Cortical map: {title}. {note}. {extremes(values, unit)}")
-    return Map(title, note, chart, [(f"s{step}", short(low)) for step, (low, _) in enumerate(edges)])
+    ticks = [low if unit else float(np.ceil(low)) for low, _ in edges]  # of ranks, the first of each step
+    return Map(title, note, chart, [(f"s{step}", brief(tick)) for step, tick in enumerate(ticks)])
 
 
 def extremes(values: pd.Series, unit: str) -> str:
-    """Lowest and highest region in words, for those who do not see the map."""
+    """Lowest and highest region in words, for readers who cannot see the map."""
     low, high = short(values.min()), short(values.max())
     unit = f" {unit}" if unit else ""
     return f"Lowest {values.idxmin()} {low}{unit}, highest {values.idxmax()} {high}{unit}."

@@ -65,7 +65,7 @@ def _task(task: str, tables: dict[str, pd.DataFrame]) -> Classes:
         Drawn(
             "Calibration",
             calibration.draw(f"Calibration for {task}: {names}", calibration.line((0, 1), (0, 1), "identity"), *bins),
-            "bins of equal numbers of people",
+            "bins of equal numbers of participants",
         ),
     ]
     legend = [(colours[m], words.method_label(m)) for m in parts]

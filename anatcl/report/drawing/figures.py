@@ -131,19 +131,29 @@ def brain_age(predictions: pd.DataFrame, bounds: tuple[float, float], title: str
 
 def learning_curves(histories: dict[int, pd.DataFrame], title: str) -> Drawn | None:
     """Training loss by epoch, one line per fold; None when no history has both columns."""
-    folds = {fold: h for fold, h in histories.items() if {"epoch", "loss"} <= set(h.columns) and len(h)}
+    return _by_epoch(histories, title, "loss", "Training loss", "mean loss {:.3g} → {:.3g}")
+
+
+def probe_curves(histories: dict[int, pd.DataFrame], title: str) -> Drawn | None:
+    """Age error of the early probe on each held-out fold by epoch; None when nothing was probed."""
+    return _by_epoch(histories, title, "probe_age_mae", "MAE, held out (years)", "mean {:.1f} → {:.1f} years")
+
+
+def _by_epoch(histories: dict[int, pd.DataFrame], title: str, column: str, label: str, words: str) -> Drawn | None:
+    """One column of the histories, a line per fold; `words` takes the means of the folds' first and last values."""
+    known = {fold: h.dropna(subset=[column]) for fold, h in histories.items() if {"epoch", column} <= set(h.columns)}
+    folds = {fold: h for fold, h in known.items() if len(h)}
     if not folds:
         return None
     joined = pd.concat(folds.values())
-    panel = Panel(padded(joined["epoch"], 0.02), padded(joined["loss"]), 260, 200, "Epoch", "Training loss")
-    lines = [
-        panel.line(h["epoch"].to_numpy(float), h["loss"].to_numpy(float), f"c{index % CATEGORIES}")
-        for index, h in enumerate(folds.values())
-    ]
-    first = np.mean([h["loss"].iloc[0] for h in folds.values()])
-    last = np.mean([h["loss"].iloc[-1] for h in folds.values()])
-    note = f"{plural(len(folds), 'fold')}, mean loss {first:.3g} → {last:.3g}"
-    return Drawn(title, panel.draw(f"{title}: {note}, to epoch {int(joined['epoch'].max())}.", *lines), note)
+    panel = Panel(padded(joined["epoch"], 0.02), padded(joined[column]), 260, 200, "Epoch", label)
+    marks = []
+    for index, h in enumerate(folds.values()):
+        x, y, css = h["epoch"].to_numpy(float), h[column].to_numpy(float), f"c{index % CATEGORIES}"
+        marks.append(panel.line(x, y, css) if len(h) > 1 else panel.dots(x, y, css))
+    first, last = (np.mean([h[column].iloc[at] for h in folds.values()]) for at in (0, -1))
+    note = f"{plural(len(folds), 'fold')}, {words.format(first, last)}"
+    return Drawn(title, panel.draw(f"{title}: {note}, to epoch {int(joined['epoch'].max())}.", *marks), note)
 
 
 def principal_plane(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -245,7 +255,7 @@ def histogram(values: Iterable[float], label: str, bins: int = 12) -> Markup:
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
     first, last = np.floor(array.min() / step), np.floor(array.max() / step) + 1
     counts, edges = np.histogram(array, bins=np.arange(first, last + 1) * step)
-    panel = Panel((float(edges[0]), float(edges[-1])), (0, counts.max() * 1.08 or 1), 300, 150, label, "Scans")
+    panel = Panel((float(edges[0]), float(edges[-1])), (0, max(5.0, counts.max() * 1.08)), 300, 150, label, "Scans")
     bars = "".join(_bar(panel, *bar) for bar in zip(counts, edges[:-1], edges[1:], strict=True))
     spread = f"{array.min():.3g} to {array.max():.3g}, median {np.median(array):.3g}"
     return panel.draw(f"Histogram of {label}: {plural(len(array), 'scan')}, {spread}.", bars)

@@ -44,9 +44,9 @@ class Decoded:
     refused: list[tuple[str, str]]
 
 
-def decoded(files: Sequence[str]) -> Decoded | None:
+def decoded(files: Sequence[str] | None) -> Decoded | None:
     """The tables of `evaluate decode` on one page; None without any."""
-    tables = [found for found in map(table, files) if len(found)]
+    tables = [found for found in map(table, files or ()) if len(found)]
     if not tables:
         return None
     whole = pd.concat(tables, ignore_index=True)
@@ -80,9 +80,9 @@ def _map(rows: pd.DataFrame, method: str) -> Map | None:
     return sequential(words.method_label(method), note, values, R2)
 
 
-def shaken(files: Sequence[str]) -> list[dict[str, Any]]:
+def shaken(files: Sequence[str] | None) -> list[dict[str, Any]]:
     """The tables of `evaluate perturbed`: per task the perturbations and a row for each method."""
-    tables = [found for found in map(table, files) if len(found) and "perturbation" in found]
+    tables = [found for found in map(table, files or ()) if len(found) and "perturbation" in found]
     if not tables:
         return []
     whole = pd.concat(tables, ignore_index=True).dropna(subset=["perturbation"])

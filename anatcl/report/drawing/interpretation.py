@@ -83,7 +83,7 @@ def _slices(path: Path, method: str) -> Slices | str:
         picture, width, height = mosaic(found["average"], found["attribution"])
         people, unit, top = int(found["people"]), str(found["unit"]), float(found["attribution"].max())
         bright = brightest(found["average"], found["attribution"])
-    note = f"{people} unseen scans; strongest place {short(top)} {unit} per cm³"
+    note = f"{people} unseen scans; maximum {short(top)} {unit} per cm³"
     return Slices(words.method_label(method), picture, width, height, note, f"{short(bright)} {unit} per cm³ and more")
 
 

@@ -159,6 +159,11 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}".replace("-", "−")
 
 
+def brief(value: float) -> str:
+    """`short`, with thousands as ``4.02k``: for the narrow steps of a colour bar."""
+    return f"{value / 1000:.3g}k" if abs(value) >= 1000 else short(value)
+
+
 def padded(values: Iterable[float], share: float = 0.05) -> tuple[float, float]:
     """Range of the finite values with a margin; (0, 1) when there are none."""
     array = np.asarray(list(values), dtype=float)

@@ -12,7 +12,7 @@ from anatcl.spec import layout
 
 
 def write_anonymous(run: str | Path, out: str | Path | None = None) -> Path:
-    """Write the page of a finished run without what tells who took part.
+    """Write the page of a finished run without anything that identifies participants.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Who is in the cohort: counts by site, ages, what is missing."""
+"""The cohort: counts by site, ages, missing values."""
 
 from __future__ import annotations
 

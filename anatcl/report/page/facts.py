@@ -15,6 +15,7 @@ from anatcl import __version__
 from anatcl.base.files import read_json
 from anatcl.report.records import results
 from anatcl.report.records.results import Sources
+from anatcl.spec.openbhb import RELEASE
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -53,6 +54,8 @@ def in_and_out(sources: Sources, scans: int, excluded: pd.DataFrame) -> str:
 def dataset(config: Mapping[str, Any], run: Path) -> str:
     """Name in the dataset's own description, else that of its folder; empty when neither is known.
 
+    Of a run on packed arrays, these are the dataset.
+
     Parameters
     ----------
     config : mapping
@@ -60,9 +63,11 @@ def dataset(config: Mapping[str, Any], run: Path) -> str:
     run : Path
         That folder.
     """
-    if not config.get("bids_dir"):
+    arrays = (config.get("pretrain") or {}).get("arrays")
+    place = arrays if arrays and arrays != RELEASE else config.get("bids_dir")
+    if not place:
         return ""
-    folder = run / str(config["bids_dir"])
+    folder = run / str(place)
     description = folder / "dataset_description.json"
     try:
         name = read_json(description).get("Name") if description.is_file() else None

@@ -1,4 +1,4 @@
-"""Quality-control gallery: pictures small enough to travel in the page, numbers, and which of them stand out."""
+"""Quality-control gallery: small pictures embedded in the page, metrics, and which of them are unusual."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ FEWEST = 8
 LABELS = {
     "brain_ml": "Brain mask (ml)",
     "icv_ml": "Intracranial volume (ml)",
-    "csf_ml": "CSF (ml)",
-    "gm_ml": "Grey matter (ml)",
-    "wm_ml": "White matter (ml)",
+    "csf_ml": "CSF, whole voxels (ml)",
+    "gm_ml": "Grey matter, whole voxels (ml)",
+    "wm_ml": "White matter, whole voxels (ml)",
     "template_correlation": "Correlation with template",
     "template_dice": "Dice with template mask",
-    "cjv": "CJV of GM and WM (low is good)",
-    "cnr": "Contrast to noise",
+    "cjv": "CJV of GM and WM (lower is better)",
+    "cnr": "Contrast-to-noise ratio",
     "jacobian_min": "Smallest Jacobian",
     "jacobian_max": "Largest Jacobian",
     "jacobian_nonpositive_share": "Folded voxels (share)",
@@ -57,7 +57,7 @@ class Item:
     width, height : int
         Size of the picture in pixels.
     numbers : dict
-        Quality numbers by name.
+        Image-quality metrics by name.
     unusual : list of str
         Sentences on numbers that stand out, or that the quality step itself flagged.
     """
@@ -96,7 +96,7 @@ def unusual(
     Parameters
     ----------
     quality : dict
-        Quality numbers by scan.
+        Image-quality metrics by scan.
     remarks : mapping
         Sentences by scan that are always said.
     outliers : mapping, optional
@@ -158,7 +158,7 @@ def _many(outliers: Mapping[str, Sequence[str]], count: int) -> dict[str, list[s
 
 
 def label(name: str) -> str:
-    """Readable name of a quality number."""
+    """Readable name of an image-quality metric."""
     return LABELS.get(name, name)
 
 

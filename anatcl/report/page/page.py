@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from anatcl.report.tables.verdict import verdict
 COLOURS = ("age", "site", "diagnosis", "sex")
 # Files of a table and their types.
 KINDS = {"csv": "text/csv", "md": "text/markdown", "tex": "text/x-tex"}
+Histories = dict[int, pd.DataFrame]
 AGE_COLUMNS = {"scan", "y_true", "y_pred"}
 
 
@@ -92,7 +94,7 @@ def results_context(sources: Sources) -> dict[str, Any]:
         "verdict": verdict(best, results.beside(sources.evaluate, "comparisons.tsv")),
         "baselines": [name for name in words.BASELINES if name in run],
         "skipped": results.skipped(sources.evaluate),
-        "audit": results.records(results.beside(sources.evaluate, "audit.tsv")),
+        "audit": results.records(alike(results.beside(sources.evaluate, "audit.tsv"))),
         "confounds": results.records(results.beside(sources.evaluate, "confounds.tsv")),
         "added": results.records(results.beside(sources.evaluate, "added.tsv")),
         "decoded": held.decoded(sources.decoded),
@@ -101,6 +103,15 @@ def results_context(sources: Sources) -> dict[str, Any]:
         "checklist": checklist.checklist(checklist.run_of(sources)),
         "subgroups": subgroups.tables(results.beside(sources.evaluate, "subgroups.tsv")),
     }
+
+
+def alike(audit: pd.DataFrame) -> pd.DataFrame:
+    """The audit with one row for the encoders of a method that differ in nothing but their number: ``0, 1, 2``."""
+    if "encoder" not in audit:
+        return audit
+    same = [column for column in audit if column != "encoder"]
+    groups = audit.astype({"encoder": str}).groupby(same, sort=False, dropna=False)
+    return groups["encoder"].agg(", ".join).reset_index()
 
 
 def table_files(sources: Sources, group: str) -> dict[str, str]:
@@ -160,14 +171,23 @@ def embedding_figures(embeddings: dict[str, results.Embedding], scans: pd.DataFr
     return found
 
 
+def drawn_of(
+    draw: Callable[[Histories, str], figures.Drawn | None], histories: Mapping[str, Histories]
+) -> list[figures.Drawn]:
+    """A drawing for each method by label whose histories have what it shows."""
+    drawn = (draw(folds, label) for label, folds in histories.items())
+    return [one for one in drawn if one]
+
+
 def record_context(sources: Sources) -> dict[str, Any]:
     """Training, exclusions, runtime, provenance, methods."""
     histories = results.histories(sources.pretrain)
-    curves = [figures.learning_curves(histories[m], words.method_label(m)) for m in words.order_methods(histories)]
+    ordered = {words.method_label(m): histories[m] for m in words.order_methods(histories)}
     records = results.run_records(sources.pretrain, sources.evaluate)
     return {
         "perplexities": results.perplexities(sources.pretrain).to_dict("records"),
-        "curves": [curve for curve in curves if curve],
+        "curves": drawn_of(figures.learning_curves, ordered),
+        "probes": drawn_of(figures.probe_curves, ordered),
         "excluded": results.records(results.table(sources.excluded)),
         "notes": notes.grouped(results.table(sources.notes)),
         "runtime": results.table(sources.runtime).to_dict("records"),

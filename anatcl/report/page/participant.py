@@ -29,14 +29,14 @@ REGION_FLAGS = {"empty": "no voxel", "tiny": "very few voxels", "no-surface": "n
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What pages of participants are made of.
+    """Inputs of the participants' pages.
 
     Parameters
     ----------
     people : dict of str to dict
         Row of the index by scan: age, sex, session and so on.
     rules : mapping
-        ``limits`` on quality numbers, ``accept`` and ``reject`` (lists of scans).
+        ``limits`` on image-quality metrics, ``accept`` and ``reject`` (lists of scans).
     preprocess, measures : path
         Folders of the stages.
     freesurfer : bool
@@ -120,7 +120,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def about(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the dataset says of the person at this scan."""
+    """What the dataset records of the participant at this scan."""
     known = {name: row.get(name) for name in ("session_id", "age", "sex", "site", "diagnosis")}
     shown = {name: short(v) if isinstance(v, float) else str(v) for name, v in known.items() if _is_known(v)}
     return [(name.removesuffix("_id").capitalize(), value) for name, value in shown.items()]
@@ -133,7 +133,7 @@ def _is_known(value: Any) -> bool:
 def reasons(scan: str, table: pd.DataFrame, numbers: Mapping[str, Any], rules: Mapping[str, Any]) -> list[str]:
     """Why the scan will be left out of the cohort's tables; empty when it stays."""
     if scan in rules["reject"]:
-        return ["rejected by hand"]
+        return ["rejected after visual inspection"]
     if scan in rules["accept"]:
         return []
     of_surfaces = table["excluded"].iloc[0] if "excluded" in table else ""
@@ -166,7 +166,7 @@ def pictures(scan: str, given: Given) -> list[dict[str, Any]]:
 
 
 def quality_rows(numbers: Mapping[str, Any], limits: Mapping[str, Sequence[float | None]]) -> list[dict[str, str]]:
-    """Each quality number with its limits."""
+    """Each image-quality metric with its limits."""
     return [
         {
             "name": gallery.label(name),
@@ -187,7 +187,7 @@ def limits_text(limits: Sequence[float | None] | None) -> str:
 
 
 def surface_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Quality numbers of the surfaces: name, left, right."""
+    """Surface-quality metrics of the surfaces: name, left, right."""
     sides = numbers.get("hemispheres", {})
     left, right = sides.get("L", {}), sides.get("R", {})
     return [(name.replace("_", " "), short(left[name]), short(right[name])) for name in left if name in right]

@@ -29,6 +29,7 @@ def environment() -> Environment:
     loader = PackageLoader("anatcl.report.page")
     found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     found.filters["method"] = words.method_label
+    found.filters["metric"] = lambda name: words.metric_of(name).label
     found.filters["seconds"] = duration
     return found
 
@@ -39,7 +40,7 @@ def render(out: Path, template: str, context: dict[str, Any]) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Time as a person says it: ``12 s``, ``4 min``, ``3.2 h``."""
+    """Time in words: ``12 s``, ``4 min``, ``3.2 h``."""
     if pd.isna(seconds):
         return "–"
     if seconds < 99.5:

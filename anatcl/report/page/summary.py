@@ -16,7 +16,7 @@ from anatcl.report.tables.verdict import verdict
 def summary_text(
     benchmark: str | Path, report: str | Path, scans: str | Path | None = None, excluded: str | Path | None = None
 ) -> str:
-    """What a run found, where it lies, and what was left out.
+    """Results of a run, their paths, and exclusions.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A copy of a run's tables without names, exact ages, paths and pictures: what a page that is sent out is made of.
+"""A copy of a run's tables without names, exact ages, paths and pictures: the data of a page that can be shared.
 
 The page is made of this copy alone, so that what is not here cannot be on it.
 """

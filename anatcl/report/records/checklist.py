@@ -118,9 +118,7 @@ def _measures(run: Run) -> str:
 def _size(run: Run) -> str:
     if "detectable" not in run.comparisons or run.comparisons["detectable"].isna().all():
         return OPEN
-    return (
-        "no calculation beforehand; the smallest difference that these people show is in comparisons.tsv (detectable)"
-    )
+    return "no sample-size calculation; the smallest detectable difference is in comparisons.tsv (detectable)"
 
 
 def _leaks(run: Run) -> str:
@@ -156,7 +154,7 @@ def _external(run: Run) -> str:
 
 def _calibration(run: Run) -> str:
     told = len(run.scores) and run.scores["metric"].isin(["calibration_slope"]).any()
-    return "slope, intercept and curve; see Classification" if told else OPEN
+    return "slope, intercept and curve; see Curves" if told else OPEN
 
 
 def _interpretable(run: Run) -> str:
@@ -172,9 +170,9 @@ ITEMS: tuple[tuple[str, str, Answer], ...] = (
     ("TRIPOD+AI", "Sources of data", _participants),
     ("TRIPOD+AI", "Dates of the collected data", _nothing),
     ("TRIPOD+AI, CLAIM", "Setting: number and location of centres", _nothing),
-    ("TRIPOD+AI, CLAIM", "Eligibility, and who was left out", _left_out),
+    ("TRIPOD+AI, CLAIM", "Eligibility and exclusions", _left_out),
     ("TRIPOD+AI", "Outcome, and how it was assessed", _outcome),
-    ("CLAIM", "Who made the reference standard, and how", _nothing),
+    ("CLAIM", "How the reference standard was made, and by whom", _nothing),
     ("TRIPOD+AI", "Predictors", _predictors),
     ("TRIPOD+AI, CLAIM", "Sample size", _size),
     ("TRIPOD+AI, CLAIM", "Missing data", _missing),

@@ -34,7 +34,7 @@ SECTIONS: dict[str, type[Section]] = {
 NESTED = ("preprocess.skullstrip", "pretrain.options", "evaluate.finetune")  # sections within sections
 COUNTED = ("participants.include", "participants.exclude", "preprocess.accept", "preprocess.reject")  # people's names
 RANGES = ("bids.voxel_mm",)  # lowest and highest value
-NAMED = ("evaluate.features", "evaluate.encoders", "pretrain.own")  # of what the user names, the names
+NAMED = ("evaluate.features", "evaluate.encoders", "evaluate.own", "pretrain.own")  # of what the user names, the names
 
 
 @dataclasses.dataclass(frozen=True)

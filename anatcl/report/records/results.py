@@ -39,8 +39,8 @@ class Sources:
     interpretation: PathLike = None
     config: PathLike = None
     cohort_page: PathLike = None
-    decoded: Sequence[str] = ()
-    perturbed: Sequence[str] = ()
+    decoded: Sequence[str] | None = None
+    perturbed: Sequence[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Benchmark tables: long scores in, tables as a paper prints them out.
+"""Benchmark tables: from long scores to tables in the layout of a paper.
 
 A cell reads ``value [low, high]``. A value is bold, or carries a dagger, only where a test says so (`marks`): the
 largest of twelve numbers is not a finding.
@@ -23,6 +23,7 @@ DEFAULTS: dict[str, str | float] = {
     "protocol": "cross-validation",
     "low": float("nan"),
     "high": float("nan"),
+    "seed_sd": float("nan"),
     "n": float("nan"),
     "flags": "",
     "marks": "",
@@ -143,8 +144,8 @@ def _row(method: str, protocol: str, rows: pd.DataFrame, columns: tuple[Column, 
 
 def _cell(row: pd.Series) -> Cell:
     decimals, marks = words.metric_of(row["metric"]).decimals, str(row["marks"]).split()
-    value, low, high, n = (float(row[name]) for name in ("value", "low", "high", "n"))
-    return Cell(value, low, high, n, decimals, best="best" in marks, above="above" in marks)
+    value, low, high, n, spread = (float(row[name]) for name in ("value", "low", "high", "n", "seed_sd"))
+    return Cell(value, low, high, n, decimals, best="best" in marks, above="above" in marks, spread=spread)
 
 
 def flag_lines(rows: pd.DataFrame) -> list[str]:
@@ -162,7 +163,7 @@ def flag_lines(rows: pd.DataFrame) -> list[str]:
 
 
 def size_text(rows: pd.DataFrame) -> str:
-    """How many scans, participants, sites and folds stand behind some scores; ranges where methods differ."""
+    """Numbers of scans, participants, sites and folds behind some scores; ranges where methods differ."""
     found = []
     for column, noun in SIZES.items():
         values = pd.to_numeric(rows[column], errors="coerce").dropna() if column in rows else pd.Series(dtype=float)

@@ -15,6 +15,7 @@ LEGEND = (
     "Cells: value [95 % interval]. Bold: best, and better than every other method; †: better than every baseline "
     "(paired test over participants, Holm-corrected p < .05). {sizes}"
 )
+SPREAD = "SD: over a method's encoders (seeds, or folds of others), whose scores are averaged. "
 TEX_SIGNS = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -59,14 +60,15 @@ def _heads(table: Table) -> list[str]:
 def _legend(table: Table) -> str:
     sizes = [f"{task}: {size}." for task, size in table.sizes.items() if size]
     warnings = [f"{task}: {line}." for task, lines in table.flags.items() for line in lines]
-    return LEGEND.format(sizes=" ".join(sizes + warnings)).strip()
+    several = any(cell.spread_text for row in table.rows for cell in row.cells if cell)
+    return LEGEND.format(sizes=(SPREAD if several else "") + " ".join(sizes + warnings)).strip()
 
 
 def _markdown_cell(cell: Cell | None) -> str:
     if cell is None:
         return "–"
     text = f"**{markdown(cell.text)}**" if cell.best else markdown(cell.text)
-    return f"{text} †" if cell.above else text
+    return " ".join(filter(None, (text, "†" if cell.above else "", cell.spread_text)))
 
 
 def to_markdown(table: Table) -> str:
@@ -90,7 +92,7 @@ def _tex_cell(cell: Cell | None) -> str:
     if cell is None:
         return "--"
     text = rf"\textbf{{{tex(cell.text)}}}" if cell.best else tex(cell.text)
-    return f"{text}{tex('†')}" if cell.above else text
+    return (f"{text}{tex('†')}" if cell.above else text) + (f" {cell.spread_text}" if cell.spread_text else "")
 
 
 def _tex_rows(table: Table) -> Iterator[str]:
@@ -134,10 +136,10 @@ def to_tex(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Plain numbers, one column each for value, interval and number of scans."""
+    """Plain numbers, one column each for value, interval, number of scans and SD over the method's encoders."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    parts = ("value", "low", "high", "n")
+    parts = ("value", "low", "high", "n", "seed_sd")
     heads = [f"{column.task}.{column.metric}.{part}" for column in table.columns for part in parts]
     writer.writerow(["protocol", "method", *heads])
     for row in table.rows:
@@ -147,5 +149,6 @@ def to_csv(table: Table) -> str:
 
 def _csv_cell(cell: Cell | None) -> list[str]:
     if cell is None:
-        return ["", "", "", ""]
-    return ["" if value != value else f"{value:.6g}" for value in (cell.value, cell.low, cell.high, cell.n)]
+        return [""] * 5
+    numbers = (cell.value, cell.low, cell.high, cell.n, cell.spread)
+    return ["" if value != value else f"{value:.6g}" for value in numbers]

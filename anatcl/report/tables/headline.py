@@ -1,4 +1,4 @@
-"""The one line per task that a reader wants first: the best method beside the rivals that learnt nothing."""
+"""One summary line per task: the best method beside the baselines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which scores stand out, by the paired tests of the evaluation.
+"""Marks of scores, by the paired tests of the evaluation.
 
 ``best``
     The best value of its task and protocol, and better than every other method.

@@ -11,7 +11,7 @@ from anatcl.report.tables import vocabulary as words
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One number of a table with its 95 % interval."""
+    """One number of a table with its 95 % interval, and its standard deviation over the method's encoders."""
 
     value: float
     low: float
@@ -20,6 +20,12 @@ class Cell:
     decimals: int
     best: bool = False
     above: bool = False
+    spread: float = float("nan")
+
+    @property
+    def spread_text(self) -> str:
+        """The standard deviation over several encoders of a method (seeds, folds of others); empty for a single one."""
+        return "" if pd.isna(self.spread) or pd.isna(self.value) else f"SD {number(self.spread, self.decimals)}"
 
     @property
     def text(self) -> str:

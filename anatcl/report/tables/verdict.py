@@ -1,4 +1,4 @@
-"""What the tests say, in words, for the first screen of the page."""
+"""Results of the tests in words, for the first screen of the page."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from anatcl.report.tables.headline import Headline
 from anatcl.report.tables.marks import LEVEL
 
 # Rivals that a trained encoder is asked to beat, the strongest first.
-RIVALS = ("regional-measures", "untrained")
+RIVALS = {"regional-measures": "regional measures", "untrained": "the untrained encoder"}
 
 
 def verdict(best: Sequence[Headline], comparisons: pd.DataFrame) -> list[str]:
-    """Sentences on what trained methods are better than, by the paired tests of the evaluation.
+    """Sentences on what trained methods are better and worse than, by the paired tests of the evaluation.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def verdict(best: Sequence[Headline], comparisons: pd.DataFrame) -> list[str]:
     Returns
     -------
     list of str
-        Empty where no trained method was compared with a rival.
+        Empty where no trained method was compared with a baseline.
     """
     sentences = []
     for rival in RIVALS:
@@ -74,29 +74,30 @@ def _turned(row: Mapping[Any, Any], rival: str, metric: words.Metric) -> dict[st
 
 
 def _sentences(rival: str, pairs: list[tuple[Headline, pd.DataFrame]]) -> list[str]:
-    name = words.METHODS.get(rival, rival).lower()
+    name = RIVALS[rival]
     tested = [(headline, table[table["note"] == ""]) for headline, table in pairs]
     tested = [(headline, table) for headline, table in tested if table["p"].notna().any()]
     if not tested:
         notes = [str(text) for _, table in pairs for text in table["note"] if text]
-        note = notes[0] if notes else "too few people"
+        note = notes[0] if notes else "too few participants"
         return [f"Trained methods were not tested against {name} ({note.removeprefix('not tested: ')})."]
-    won = [(headline, _winners(table)) for headline, table in tested]
-    found = [_won(name, headline, rows) for headline, rows in won if len(rows)]
-    lost = [headline.task for headline, rows in won if not len(rows)]
-    if lost and len(lost) == len(tested):
-        return [f"No trained method is better than {name} on any of {plural(len(tested), 'tested task')}."]
-    return [*found, *([f"None is better than {name} in {', '.join(lost)}."] if lost else [])]
+    better = [_differ("better", name, headline, table) for headline, table in tested]
+    worse = [text for headline, table in tested if (text := _differ("worse", name, headline, table))]
+    rest = [headline.task for (headline, _), text in zip(tested, better, strict=True) if not text]
+    if len(rest) == len(tested):
+        return [f"No trained method is better than {name} on any of {plural(len(tested), 'tested task')}.", *worse]
+    none = [f"None is better than {name} in {', '.join(rest)}."] if rest else []
+    return [*filter(None, better), *none, *worse]
 
 
-def _won(rival: str, headline: Headline, rows: pd.DataFrame) -> str:
+def _differ(word: str, rival: str, headline: Headline, table: pd.DataFrame) -> str:
+    """Which methods are clearly `word` (better, worse) than a rival, with the figure of the best one; "" if none is."""
+    gain = table["gain"] if word == "better" else -table["gain"]
+    rows = table[(gain > 0) & (table["p"] < LEVEL)].sort_values("gain", ascending=False)
+    if rows.empty:
+        return ""
     verb = does(len(rows), "is", "are")
-    return f"{_names(rows)} {verb} better than {rival} in {headline.task}: {_best(headline, rows)}."
-
-
-def _winners(table: pd.DataFrame) -> pd.DataFrame:
-    rows = table[(table["gain"] > 0) & (table["p"] < LEVEL)]
-    return rows.sort_values("gain", ascending=False)
+    return f"{_names(rows)} {verb} {word} than {rival} in {headline.task}: {_best(headline, rows)}."
 
 
 def _names(rows: pd.DataFrame) -> str:

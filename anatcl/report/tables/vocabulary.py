@@ -76,7 +76,7 @@ METRICS = {
     "pearson_r": Metric("r", "up", 2, 0.0),
     "pearson_r_pooled": Metric("r, folds pooled", "up", 2, 0.0, main=False),
     "pearson_r_within_site": Metric("r, within site", "up", 2, 0.0, main=False),
-    "partial_r_age": Metric("r, age held", "up", 2, 0.0, main=False),
+    "partial_r_age": Metric("r, age-adjusted", "up", 2, 0.0, main=False),
     "bias_slope": Metric("Bias slope", "zero", 2, 0.0),
     "bias_mean": Metric("Mean bias", "zero", 2, 0.0, main=False),
     "mae_corrected": Metric("MAE, bias-corrected", "", 2, main=False),

@@ -204,7 +204,7 @@ def test_wrong_options_are_named(dataset: Path, options: dict, said: str) -> Non
 
 def test_a_pattern_that_fits_nobody_is_said(dataset: Path) -> None:
     warnings = build_index(dataset, Options(include=("01", "sub-9*"))).warnings
-    assert any("'sub-9*' fits no participant" in item["warning"] for item in warnings)
+    assert any("'sub-9*' matches no participant" in item["warning"] for item in warnings)
 
 
 def test_nothing_left_is_an_error_after_the_tables_are_written(dataset: Path, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_latin_1_is_read_and_said(tmp_path: Path) -> None:
         ("\0\1\2", "NUL bytes"),
         ("name\tage\nsub-01\t3\n", "no column participant_id"),
         ("participant_id age\nsub-01 3\n", "no column participant_id"),
-        ("participant_id\tage\tage\nsub-01\t3\t4\n", "age stands twice"),
+        ("participant_id\tage\tage\nsub-01\t3\t4\n", "age occurs twice"),
         ("participant_id\t\tage\nsub-01\t\t4\n", "column 2 of the table has no name"),
         ("participant_id\tage\nsub-01\t3\textra\n", "line 2 has 3 cells"),
         ("participant_id\tage\nsub-01\t3\nsub-01\t4\n", "sub-01 has several rows that differ"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,12 +69,37 @@ def test_every_page_is_reached() -> None:
     assert [page.relative_to(DOCS).as_posix() for page in PAGES if page.resolve() not in reached] == []
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning_and_asks_for_nothing_outside(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages as `make docs` builds them."""
     pytest.importorskip("material", reason="mkdocs-material is not installed (pip install mkdocs-material)")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    for page in (tmp_path / "site").rglob("*.html"):
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_asks_for_nothing_outside(site: Path) -> None:
+    for page in site.rglob("*.html"):
         fetched = re.findall(r'<(?:link|script|img)[^>]+(?:href|src)="(https?://[^"]+)"', page.read_text())
         assert [url for url in fetched if "canonical" not in url] == [], page.name
+
+
+@pytest.mark.slow
+def test_search_works_from_a_folder(site: Path) -> None:
+    """Without a server, on a page below the top: browsers start no Worker there (docs/assets/iframe-worker.js)."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no chromium on the PATH (Debian: apt-get install chromium)")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto((site / "stages" / "measures.html").as_uri())
+        page.click(".md-search__input")
+        page.keyboard.type("DiReCT")
+        first = page.locator(".md-search-result__link").first
+        assert str(first.get_attribute("href", timeout=60_000)).startswith(site.as_uri())
+        browser.close()

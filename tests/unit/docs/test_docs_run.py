@@ -32,6 +32,7 @@ NAMES = {
     "/data/ixi": "data/my_study",
     "/data/openBHB": "data/openBHB",
     "/data/out": "out",
+    "status demo/heads": "status .",
     "/shared/envs": "envs_built",
     "bids_dir=...": "bids_dir=data/my_study",
     "snakemake ...": "snakemake --configfile my.yaml",
@@ -52,6 +53,7 @@ WAYS: tuple[tuple[str, str | None, str], ...] = (
     (r"^make (demo|install|test|lint|docs|test-fast)", "{} --dry-run", ".ci/run; the demo: docs/tour.md"),
     (r"embed .*_T1w\.nii", None, "tests/unit/pretrain/test_raw.py"),
     (r"pretrain import", None, "tests/unit/pretrain/test_official.py"),
+    (r"pretrain shards", None, "tests/unit/pretrain/test_shards.py"),
     (r"^anatcl (crate|report --anonymise)", None, END_TO_END),
     (r"evaluate tables", None, "tests/unit/evaluate/test_tables.py"),
     (r"evaluate embed-given", None, "tests/unit/evaluate/test_brought.py"),
@@ -101,11 +103,22 @@ def make_bids(root: Path, rng: np.random.Generator) -> None:
     (root / "dataset_description.json").write_text('{"Name": "heads", "BIDSVersion": "1.9.0"}')
 
 
-def add_demo_targets(table: Path) -> None:
-    """Columns that the demo's tasks predict."""
+def make_demo(folder: Path, rng: np.random.Generator) -> None:
+    """What `make demo` simulates: heads, and people as packed maps with measures."""
+    from anatcl.base.files import write_tsv
+    from anatcl.pretrain.arrays import array_meta, write_arrays
+
+    make_bids(folder / "bids", rng)
+    table = folder / "bids" / "participants.tsv"
     people = pd.read_csv(table, sep="\t")
-    people["diagnosis"] = np.where(np.arange(len(people)) % 3 == 0, "patient", "HC")
-    people.assign(score=people["age"] / 2).to_csv(table, sep="\t", index=False)
+    people = people.assign(diagnosis=np.where(np.arange(len(people)) % 3 == 0, "patient", "HC"))
+    people.to_csv(table, sep="\t", index=False)
+    shape = (9, 10, 11)
+    rows = people.assign(scan=people["participant_id"] + "/anat/" + people["participant_id"])
+    meta = array_meta(shape, np.eye(4), "vbm", [[0, n] for n in shape])
+    write_arrays(folder / "maps", rng.random((len(rows), *shape)), rows, meta)
+    thick = rng.normal(2.5, 0.1, len(rows))
+    write_tsv(folder / "maps" / "measures.tsv", rows[["scan", "participant_id"]].assign(thickness_lh_insula=thick))
 
 
 def make_results(folder: Path, rng: np.random.Generator) -> None:
@@ -169,8 +182,12 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program.write_text('#!/bin/sh\nexec python -m anatcl "$@"\n')
     program.chmod(0o755)
     make_bids(folder / "data" / "my_study", rng)
-    make_bids(folder / "demo" / "bids", rng)
-    add_demo_targets(folder / "demo" / "bids" / "participants.tsv")
+    make_demo(folder / "demo", rng)
+    # The files of the researcher's path stand in its page.
+    (folder / "mine.yaml").write_text(
+        next(text for page, text in blocks("yaml") if "my-loss" in text and "tour" in page)
+    )
+    (folder / "my_losses.py").write_text(next(text for page, text in blocks("python") if "class MyLoss" in text))
     make_phenotypes(folder / "data" / "abide1" / "tables")
     make_release(folder / "data" / "openBHB", 30)
     for line in ("anatcl init data/my_study --out my.yaml", "snakemake bids --cores 1 --configfile my.yaml"):

@@ -127,7 +127,7 @@ def test_each_split_is_checked_against_its_encoder(rng, cohort, tmp_path):
     with pytest.raises(audit.LeakError, match="encoder 1"):
         audit.check_encoders(problem, splits, folder / "m")
     write_json(folder / "m" / "fold-0" / "model.json", {})
-    with pytest.raises(InputError, match="does not say"):
+    with pytest.raises(InputError, match="does not list"):
         audit.check_encoders(problem, splits, folder / "m")
 
 

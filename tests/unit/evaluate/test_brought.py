@@ -82,7 +82,11 @@ def scored(study, out, kind: str, folder):
 
 @pytest.mark.parametrize(
     ("kind", "said"),
-    [("script", "not known whom"), ("layout", "OpenBHB, whose people"), ("mean", "name people in")],
+    [
+        ("script", "not known on which participants"),
+        ("layout", "OpenBHB, whose participants"),
+        ("mean", "name participants in"),
+    ],
 )
 def test_each_kind_has_its_row_and_says_whom_it_may_know(study, tmp_path, kind, said):
     folder = embedded(study, tmp_path, kind)

@@ -47,7 +47,7 @@ def test_a_site_confounded_subset_raises_a_flag_and_a_clean_one_is_silent(rng):
         features = Features({-1: shift}, np.ones(len(table), bool), list("abcdef"))
         _, rows = scores_of(table, features)
         flags = "; ".join(rows["flags"].dropna().astype(str).unique())
-        assert ("confounded: sick goes with site (V" in flags) == told
+        assert ("confounded: sick is associated with site (V" in flags) == told
         value = rows.set_index("metric")["value"]
         assert abs(value["roc_auc_within_site"] - 0.5) < 0.15
         assert (value["roc_auc"] > 0.75) == told

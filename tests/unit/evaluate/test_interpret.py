@@ -129,7 +129,7 @@ def test_multiclass_is_refused_and_a_fold_without_people_is_no_map(run: Path) ->
         encoder_map(run, {"name": "site", "kind": "multiclass", "target": "age"})
     folds = read_tsv(run / "folds.tsv")
     write_tsv(run / "folds.tsv", folds.assign(fold=folds["fold"].replace(1, 4)))
-    assert "fold 1 tests nobody" in str(encoder_map(run)["skipped"])
+    assert "fold 1 tests no participant" in str(encoder_map(run)["skipped"])
 
 
 def test_a_task_that_the_cohort_cannot_answer_leaves_the_reason(run: Path) -> None:

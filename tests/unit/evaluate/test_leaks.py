@@ -72,7 +72,7 @@ def verdicts(folder, people, **options):
 
 @pytest.mark.parametrize(
     ("people", "why"),
-    [(["other-sub-0001"], "prefix"), (["HC_LeftHanded"], "different ways"), ([], "does not say"), (None, "not say")],
+    [(["other-sub-0001"], "prefix"), (["HC_LeftHanded"], "different ways"), ([], "does not list"), (None, "not list")],
 )
 def test_what_could_not_be_compared_is_not_called_clean(scans, people, why, caplog):
     table = verdicts(scans, people)
@@ -93,7 +93,7 @@ def test_a_spelling_aborts_the_command(scans):
 def test_a_known_overlap_that_cannot_be_looked_for_is_a_sentence(scans):
     rule = [{"cohort": "OpenBHB", "query": "no_such_column == 1"}]
     write_json(scans / "m" / "fold-0" / "model.json", {"train_participants": ["sub-0100"]})
-    with pytest.raises(InputError, match="cannot be looked for"):
+    with pytest.raises(InputError, match="cannot be checked"):
         audit.audit(read_tsv(scans / "scans.tsv"), scans / "m", known=rule, cohort="openbhb")
 
 

@@ -102,5 +102,5 @@ def test_too_few_people_are_a_sentence(cohort):
     folder, _ = cohort
     people = [f"sub-{i:02d}" for i in range(N)]
     write_tsv(folder / "folds.tsv", pd.DataFrame({"participant_id": people, "fold": np.where(np.arange(N) < 29, 0, 1)}))
-    with pytest.raises(InputError, match="1 people to learn from"):
+    with pytest.raises(InputError, match="1 participant to fit on"):
         run(folder, "voxel-pca")

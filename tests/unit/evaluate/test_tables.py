@@ -81,10 +81,10 @@ def test_freesurfer_tables_go_to_the_page(people, rng, tmp_path, caplog):
     mae = scores[(scores["task"] == "age") & (scores["metric"] == "mae")].set_index("method")["value"]
     assert mae["regional-measures"] < 0.8 * mae["majority-median"]
     join = read_tsv(out / "join.tsv")
-    lost = join[join["match"].isin(["not among the people", "without features"])]
+    lost = join[join["match"].isin(["not among the participants", "without features"])]
     assert lost[["table", "identifier"]].to_numpy().tolist() == [["lh.tsv", "sub-9999"], ["people", "sub-0500"]]
     assert (join[join["table"] == "net.csv"]["match"] == "whatever the spelling").all()
-    assert "1 rows are not among the people: sub-9999" in caplog.text
+    assert "1 rows are not among the participants: sub-9999" in caplog.text
     page = (out / "report" / "index.html").read_text()
     assert "sub-9999" in page and "Regional measures" in page
     measures = read_tsv(out / "features" / "regional-measures.tsv").set_index("participant_id")
@@ -170,7 +170,7 @@ def test_names_are_matched_by_sessions_spellings_and_other_columns(tmp_path):
     assert pairing(tmp_path, ["sub-0050003", "50002"], people).person.tolist() == [1, 0]
     found = pairing(tmp_path, ["Pitt_0050004", "Pitt_0050009"], people)
     assert found.person.tolist() == [2, -1]
-    assert found.how.tolist() == ["as written, by FILE_ID", "not among the people"]
+    assert found.how.tolist() == ["as written, by FILE_ID", "not among the participants"]
     people = pd.DataFrame({"participant_id": ["sub-01", "sub-02"]})
     found = pairing(tmp_path, ["sub-01_ses-2.long.sub-01", "sub-02_ses-1_T1w"], people)
     assert found.person.tolist() == [0, 1] and found.session.tolist() == ["ses-2", "ses-1"]
@@ -192,7 +192,7 @@ def test_wrong_tables_are_one_sentence_with_a_remedy(people, tmp_path):
     with pytest.raises(InputError, match="--id-column"):
         read_roi_table(tmp_path / "bad.csv")
     (tmp_path / "text.csv").write_text("id,beta\n1,x\n")
-    with pytest.raises(InputError, match="no column of numbers"):
+    with pytest.raises(InputError, match="no numeric column"):
         read_roi_table(tmp_path / "text.csv")
     people.to_csv(tmp_path / "p.csv", index=False)
     pd.DataFrame({"id": people["participant_id"], "a": 1.5}).to_csv(tmp_path / "f.csv", index=False)

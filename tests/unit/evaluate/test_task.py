@@ -54,7 +54,10 @@ def test_task_from_json_and_file(tmp_path):
         ({"name": "a", "kind": "ordinal", "target": "age"}, "ordinal"),
         ({"name": "a/b", "kind": "regression", "target": "age"}, "file name"),
         ({"name": "a", "kind": "binary", "target": "sex", "positives": ["M"]}, "negatives"),
-        ({"name": "a", "kind": "binary", "target": "s", "positives": [1], "negatives": ["1.0", 2]}, "at once"),
+        (
+            {"name": "a", "kind": "binary", "target": "s", "positives": [1], "negatives": ["1.0", 2]},
+            "both positive and negative",
+        ),
         ({"name": "a", "kind": "regression"}, "target"),
     ],
 )

@@ -198,7 +198,7 @@ def test_nan_age_is_named(batch, kind):
 
 
 def test_shapes_are_checked(batch):
-    with pytest.raises(ValueError, match="one number a subject"):
+    with pytest.raises(ValueError, match="one number per subject"):
         AgeRegression()(batch.z, {"age": batch.age})
     for kind in (ExpW, Threshold, RankNContrast):
         with pytest.raises(ValueError, match="whole views"):

@@ -1,7 +1,9 @@
 """Surfaces: geometry by known shapes, files by round trips, atlases by made annotations; no cat-surf needed here."""
 
 import gzip
+import json
 import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -226,10 +228,10 @@ def test_labels_survive_their_file(tmp_path):
 def test_surfaces_that_do_not_fit_are_a_sentence(tmp_path, surfaces):
     gifti.write_surfaces(tmp_path / "sub-1", "L", surfaces, surfaces.thickness)
     gifti.write_map(tmp_path / "sub-1_hemi-L_thickness.shape.gii", np.ones(7), "L", "thickness")
-    with pytest.raises(InputError, match="other vertices"):
+    with pytest.raises(InputError, match="another number of vertices"):
         gifti.read_surfaces(tmp_path / "sub-1", "L")
     gifti.write_surface(tmp_path / "sub-1_hemi-L_pial.surf.gii", surfaces.pial, surfaces.faces[::-1], "L", "pial")
-    with pytest.raises(InputError, match="other triangles"):
+    with pytest.raises(InputError, match="triangles of the surface differ"):
         gifti.read_surfaces(tmp_path / "sub-1", "L")
     (tmp_path / "sub-1_hemi-L_white.surf.gii").unlink()
     with pytest.raises(InputError, match="cannot be read"):
@@ -440,6 +442,32 @@ def test_a_missing_package_is_one_sentence_with_both_remedies(monkeypatch):
     assert not [one for one in check_files_and_names(parse({})) if one[0][0] == "measures"]
 
 
+def test_auto_is_what_recipe_and_atlas_say(tmp_path, monkeypatch):
+    from anatcl.spec import engines
+    from anatcl.spec.check import check_files_and_names
+    from anatcl.spec.config import parse
+    from anatcl.spec.measures_engine import measures_engine
+    from anatcl.spec.recipe import load_recipe
+
+    def engine(measures=None, **recipe):
+        path = tmp_path / "recipe.json"
+        path.write_text(json.dumps(load_recipe("testing") | recipe))
+        config = parse({"preprocess": {"recipe": str(path)}, "measures": measures or {}})
+        return config, measures_engine(config)
+
+    assert engine()[1] == "volume"
+    assert engine(measures_engine="surface")[1] == "surface"
+    assert engine({"engine": "volume"}, measures_engine="surface")[1] == "volume"
+    only_image = tmp_path / "image.yaml"
+    shipped = yaml.safe_load((Path(engines.__file__).parent / "atlases" / "desikan-killiany.yaml").read_text())
+    only_image.write_text(yaml.safe_dump({k: v for k, v in shipped.items() if k != "annotation"}))
+    assert engine({"atlas": str(only_image)}, measures_engine="surface")[1] == "volume"
+    monkeypatch.setattr(engines, "package_folder", lambda name: None)
+    asked, _ = engine(measures_engine="surface")
+    (error,) = [error for place, error in check_files_and_names(asked) if place == ("measures", "engine")]
+    assert "recipe.json" in error.reason and "engine: volume" in error.remedy
+
+
 def test_engine_and_atlas_must_fit(tmp_path):
     from anatcl.spec.check import check_files_and_names
     from anatcl.spec.config import parse
@@ -448,7 +476,7 @@ def test_engine_and_atlas_must_fit(tmp_path):
         return [str(e) for place, e in check_files_and_names(parse({"measures": measures})) if place[0] == "measures"]
 
     path = own_annotation(tmp_path)
-    assert any("has no image, only labels" in text for text in wrong(atlas=str(path)))
+    assert any("has no image, only labels" in text for text in wrong(atlas=str(path), engine="volume"))
     assert wrong(atlas=str(path), engine="surface") == wrong(engine="surface")
     (tmp_path / "bad.yaml").write_text("name: bad\nspace: MNI152\n")
     assert any("it needs image, regions" in text for text in wrong(atlas=str(tmp_path / "bad.yaml")))

@@ -159,3 +159,16 @@ def test_traced_layers_are_the_published_ones():
     x = torch.randn(2, 1, 25, 28, 23)
     traced = torch.jit.trace(encoder, x)
     torch.testing.assert_close(traced(x), encoder(x), rtol=1e-5, atol=1e-5)
+
+
+def test_an_encoder_that_only_embeds_pools_in_bfloat16():
+    """Autocast would widen the pool's input on a CPU; maxima of bfloat16 numbers are the same numbers."""
+    torch.manual_seed(0)
+    encoder, x = build_encoder("resnet-tiny").eval(), torch.rand(2, 1, 25, 28, 25)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        first = encoder.relu(encoder.bn1(encoder.conv1(x)))
+        pooled, widened = encoder.maxpool(first), nn.MaxPool3d.forward(encoder.maxpool, first)
+        found = encoder(x)
+        encoder.maxpool = nn.MaxPool3d(3, stride=2, padding=1)
+        assert torch.equal(found.float(), encoder(x).float())
+    assert (pooled.dtype, widened.dtype) == (torch.bfloat16, torch.float32) and torch.equal(pooled.float(), widened)

@@ -10,7 +10,9 @@ import yaml
 
 from anatcl.evaluate.statistics.published import PROTOCOL, load_published, published_rows
 from anatcl.plan.check import _tasks
+from anatcl.plan.methods import Methods
 from anatcl.plan.plan import Plan
+from anatcl.spec.check_seen import check_seen
 from anatcl.spec.config import parse
 from anatcl.spec.task import load_task
 
@@ -34,6 +36,26 @@ def test_what_the_dataset_lacks_is_skipped_with_a_sentence(caplog):
     assert "will be skipped" in caplog.text and "'dsm'" in caplog.text and "'openbhb-age'" not in caplog.text
     refusing = {**PAPER, "evaluate": {**PAPER["evaluate"], "unanswerable": "refuse"}}
     assert len(_tasks(Plan(parse(refusing)), table)) >= 10
+
+
+def test_encoders_that_saw_the_very_cohort_are_left_out_or_refused(tmp_path):
+    release = {**PAPER, "bids": {"layout": "openbhb"}}
+    skipping = parse(release)
+    assert list(check_seen(skipping)) == []
+    assert Methods(skipping).brought == [] and len(Methods(parse(PAPER)).brought) == 2
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "model.json").write_text('{"pretrained_on": ["OpenBHB"], "train_participants": null}')
+    (tmp_path / "people.txt").write_text("sub-1\n")
+    script = {"weights": "a.ts", "input": {"map": "vbm", "shape": [9, 9, 9]}, "pretrained_on": ["OpenBHB"]}
+    encoders = {
+        "named": script,
+        "listed": {**script, "participants": str(tmp_path / "people.txt")},
+        "other": {**script, "pretrained_on": "unknown"},
+        "bundle": {"weights": str(tmp_path / "bundle")},
+    }
+    refusing = parse({"bids": {"layout": "openbhb"}, "evaluate": {"encoders": encoders}})
+    wrong = {place[-1]: error.reason for place, error in check_seen(refusing)}
+    assert set(wrong) == {"named", "bundle"} and "pretrained on OpenBHB" in wrong["named"]
 
 
 def test_published_values_are_those_of_the_figure_and_name_their_source():

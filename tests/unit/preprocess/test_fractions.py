@@ -191,7 +191,7 @@ def test_what_is_no_t1w_brain_is_said(phantom):
         (broken, posteriors, "not finite"),
         (image, posteriors * np.array([1, 1, 0])[:, None, None, None], "hardly any white matter"),
         (image, posteriors * np.array([1, 0, 1])[:, None, None, None], "hardly any grey matter"),
-        (1.4 - image, posteriors, "no T1w contrast"),
+        (1.4 - image, posteriors, "not a T1w contrast"),
     ]
     for scan, maps, words in cases:
         with pytest.raises(InputError, match=words) as error:

@@ -34,7 +34,7 @@ def test_limits(numbers, broken):
 def test_a_person_beats_the_numbers():
     bad, good = {"cjv": 9, "icv_ml": 1500}, {"cjv": 1, "icv_ml": 1500}
     assert decide("s", bad, RULES | {"accept": ["s"]}) == ""
-    assert decide("s", good, RULES | {"reject": ["s"]}) == "rejected by hand"
+    assert decide("s", good, RULES | {"reject": ["s"]}) == "rejected after visual inspection"
 
 
 def test_the_cohort_table_names_who_failed_and_how_to_take_it_back(tmp_path):

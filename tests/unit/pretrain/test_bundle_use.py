@@ -80,7 +80,7 @@ def test_bad_images_are_named_and_the_rest_goes_on(bundle, tmp_path, caplog):
     bad = [tmp_path / n for n in ("odd.nii.gz", "head.nii.gz", "moved.nii.gz", "none.nii.gz")]
     table = embed_images(folder, [bad[0], paths[1], *bad[1:]], device=device)
     assert table["image"].tolist() == [str(paths[1])]
-    for words in ("odd.nii.gz", "no modulated tissue fraction", "trained on affine", "does not exist"):
+    for words in ("odd.nii.gz", "cannot be a modulated tissue fraction", "trained on affine", "does not exist"):
         assert words in caplog.text
     with pytest.raises(InputError, match="does not exist"):
         embed_images(folder, bad[3:], device=device)
@@ -118,7 +118,7 @@ def test_exports_hold_hashes_of_people_unless_names_are_asked_for(bundle, tmp_pa
 
 def test_an_export_that_gives_something_else_is_refused(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr("anatcl.pretrain.export._again", lambda *_: torch.zeros(2, 64))
-    with pytest.raises(InputError, match="differs from ours"):
+    with pytest.raises(InputError, match="differs from the original"):
         export(bundle[0], tmp_path / "x.safetensors")
 
 

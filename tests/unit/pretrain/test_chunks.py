@@ -28,7 +28,7 @@ def test_pieces_cover_everybody_once(n, chunk):
     found = pieces(n, chunk)
     assert [i for part in found for i in range(n)[part]] == list(range(n))
     sizes = [part.stop - part.start for part in found]
-    assert max(sizes) <= chunk and max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= max(chunk, 3) and max(sizes) - min(sizes) <= 1 and (n == 1 or min(sizes) >= 2)
 
 
 @pytest.fixture
@@ -129,3 +129,22 @@ def test_shared_batches_are_refused_early_and_late(pretrain, monkeypatch):
     monkeypatch.setattr("anatcl.pretrain.distributed.stop", lambda world: None)
     with pytest.raises(InputError, match=r"2 processes share the batch.*chunk: 0"):
         pretrain("y-aware", chunk=2)
+
+
+def test_a_batch_of_1024_in_chunks_of_32():
+    """The gradient is the whole batch's to 1e-6, with never more than 32 people in the network."""
+    random = torch.Generator().manual_seed(0)
+    model = build_model("resnet-tiny").double().eval()
+    x = torch.randn(1024, 1, 6, 5, 7, generator=random, dtype=torch.float64)
+    loss, targets = YAware(), {"age": 60 * torch.rand(1024, generator=random, dtype=torch.float64)}
+    loss(model(x), targets, 2)["loss"].backward()
+    expected, sizes = gradients(model), []
+
+    def embed(part, k):
+        sizes.append(len(part))
+        return model(part)
+
+    chunked_backward(model, embed, lambda z: loss(z, targets, 2)["loss"], x, 32, 1)
+    assert sizes == [32] * 64
+    for got, want in zip(gradients(model), expected, strict=True):
+        assert (got - want).norm() <= 1e-6 * want.norm() + 1e-14

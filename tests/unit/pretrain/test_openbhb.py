@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_said(tmp_path, rng):
     blocks, _ = ramp(tmp_path, rng)
     with pytest.raises(InputError, match="block 519,945 columns"):
         read_ramp(tmp_path, tmp_path / "out", tmp_path)
-    with pytest.raises(InputError, match="no thickness"):
+    with pytest.raises(InputError, match="cannot be a thickness"):
         order = {k: blocks[k] for k in ("vbm", "desikan", "quasi-raw", "xhemi", "vbm_roi", "destrieux")}
         read_ramp(tmp_path, tmp_path / "out", tmp_path, blocks=order)
     with pytest.raises(InputError, match="rows have shape"):

@@ -204,7 +204,7 @@ def test_a_network_that_gives_no_vector_says_what_to_set(tmp_path, maps, classes
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({}, "nothing says where the encoder is"),
+        ({}, "no encoder is given"),
         ({"weights": "a.onnx", "adapter": "m:C"}, "exclude each other"),
         ({"weights": "a.safetensors", **GIVEN}, "architecture is missing"),
         ({"weights": "a.onnx", "pretrained_on": "unknown"}, "input is missing"),

@@ -12,7 +12,7 @@ from anatcl.pretrain import distributed
 def test_several_nodes_need_a_place_to_meet(monkeypatch):
     for name in ("SLURM_JOB_NODELIST", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(InputError, match="no SLURM job"):
+    with pytest.raises(InputError, match="not a SLURM job"):
         distributed.rendezvous(2)
     monkeypatch.setenv("MASTER_ADDR", "node7")
     monkeypatch.setenv("SLURM_JOB_ID", "12345")

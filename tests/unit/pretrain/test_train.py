@@ -71,7 +71,7 @@ def test_people_of_the_fold_are_left_out(pretrain, cohort_files):
     assert set(model["train_participants"]) == set(folds["participant_id"]) - out
     everyone = read_json(pretrain("untrained", fold=-1) / "model.json")
     assert len(everyone["train_participants"]) == 24
-    with pytest.raises(InputError, match="fold 7 holds nobody out"):
+    with pytest.raises(InputError, match="fold 7 holds no participant out"):
         pretrain("y-aware", fold=7)
 
 
@@ -107,7 +107,11 @@ def test_a_changed_parameter_starts_over(pretrain, caplog):
     fresh = weights(pretrain("y-aware", "fresh", epochs=2, temperature=0.2))
     again = weights(pretrain("y-aware", epochs=2, temperature=0.2))
     assert same(fresh, again)
-    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "starts anew" in r.getMessage()]
+    said = [
+        r.getMessage()
+        for r in caplog.records
+        if r.levelname == "WARNING" and "starts from the beginning" in r.getMessage()
+    ]
     assert len(said) == 1 and "temperature (was 0.1, is 0.2)" in said[0] and "(epoch 2, step " in said[0]
     assert "learning_rate" not in said[0]
 
@@ -122,7 +126,7 @@ def test_a_checkpoint_that_does_not_fit_is_kept_and_found_again(pretrain, caplog
     assert aside.read_bytes() == kept
     caplog.clear()
     assert same(weights(pretrain("y-aware", epochs=2)), first)
-    assert "is taken up again" in caplog.text and "resumed after epoch 2" in caplog.text
+    assert "is resumed" in caplog.text and "resumed after epoch 2" in caplog.text
     # Nothing is lost, however often one goes back and forth.
     pretrain("y-aware", epochs=2, temperature=0.2)
     contents = [path.read_bytes() for path in folder.glob("last*.ckpt")]
@@ -135,7 +139,7 @@ def test_more_epochs_go_on_and_fewer_do_not(pretrain, caplog):
     short = weights(pretrain("y-aware", "short", epochs=2))
     pretrain("y-aware", epochs=2)
     assert same(weights(pretrain("y-aware", epochs=4)), straight)
-    assert "resumed after epoch 2" in caplog.text and "starts anew" not in caplog.text
+    assert "resumed after epoch 2" in caplog.text and "starts from the beginning" not in caplog.text
     assert same(weights(pretrain("y-aware", epochs=2)), short)
     assert "epochs (was trained for 4, is 2)" in caplog.text
 
@@ -303,7 +307,7 @@ def test_epoch_order():
         ({"temprature": 1}, "did you mean 'temperature'"),
         ({"epochs": 0}, "epochs is 0: it should be"),
         ({"epochs": "five"}, "epochs is 'five': it should be a whole number"),
-        ({"epochs": True}, "true is no number"),
+        ({"epochs": True}, "true is not a number"),
         ({"augment": {"flipp": {}}}, "did you mean 'flip'"),
         ({"temperature": 0}, "greater than 0"),
     ],

@@ -50,7 +50,7 @@ def test_page_shows_the_maps(tmp_path: Path, rng: np.random.Generator) -> None:
     assert found[0].regions is None or "hippocampus" not in str(found[0].regions.chart)
     page.write_page(Sources(interpretation=tmp_path / "maps"), tmp_path / "index.html", "Maps")
     text = (tmp_path / "index.html").read_text()
-    assert "3 unseen scans; strongest place" in text
+    assert "3 unseen scans; maximum" in text
     assert text.count('id="lh-lateral-insula"') <= 1
     assert interpretation.interpretations(None) == []
 

@@ -47,6 +47,7 @@ OTHERS: dict[str, Any] = {
     "pretrain.options.optimiser": "adamw", "pretrain.options.schedule": "cosine",
     "pretrain.options.missing_measures": "drop", "pretrain.options.augment": {"flip": {}},
     "pretrain.joint": {"both": {"simclr": 1.0}}, "pretrain.own": {"mine": {"loss": "my_loss:Mine"}},
+    "evaluate.own": {"wood": {"baseline": "my:forest"}},
     "pretrain.options.permuted": ["y-aware"], "measures.thickness_options": {"steps": 9},
     "evaluate.features": {"theirs": {"table": "x.tsv"}}, "evaluate.encoders": {"theirs": {"weights": ["x.pt"]}},
     "evaluate.finetune.methods": ["y-aware"], "evaluate.subgroups": ["handedness"],
@@ -166,8 +167,13 @@ WARPED = "sub-1_from-T1w_to-MNI152NLin2009aSym_mode-image_xfm.json"
         (MASKED, {"Method": "deepbet"}, "the network deepbet (Fisch et al., 2024)", "template's masks"),
         (MASKED, {"Method": "mask"}, "Brain masks were given", "deepbet"),
         (MASKED, {"Method": "none"}, "skull-stripped before", "deepbet"),
-        (MASKED, {"Method": "ants", "Retry": {"Because": "x"}}, "those of deepbet took their place", "second opinion"),
-        (MASKED, {"Method": "ants", "SecondOpinion": {"Dice": 0.9}}, "second opinion", "took their place"),
+        (
+            MASKED,
+            {"Method": "ants", "Retry": {"Because": "x"}},
+            "those of deepbet took their place",
+            "second intracranial masks",
+        ),
+        (MASKED, {"Method": "ants", "SecondOpinion": {"Dice": 0.9}}, "second intracranial masks", "took their place"),
         (WARPED, {"DeformableEngine": "antspyx 0.6.3", "Template": "T"}, "(SyN) transform of ANTs", "greedy"),
         (WARPED, {"DeformableEngine": "picsl-greedy 0.0.6", "Template": "T"}, "of greedy (Yushkevich", "SyN"),
         (
@@ -239,4 +245,4 @@ def test_names_of_people_are_counted_and_not_told(text_of: Any) -> None:
     config = changed("seed")
     config["preprocess"]["reject"] = ["sub-07/anat/sub-07"]
     text = text_of(config)
-    assert "1 scan(s) were rejected by hand" in text and "sub-07" not in text
+    assert "1 scan(s) were rejected after visual inspection" in text and "sub-07" not in text

@@ -283,3 +283,10 @@ def test_two_hundred_scans_stay_under_15_mb(
     text = (tmp_path / "report" / "index.html").read_text()
     assert text.count('class="qc"') == 200
     assert len(text.encode()) < 15e6
+
+
+def test_encoders_that_differ_in_their_number_alone_share_a_row_of_the_audit() -> None:
+    rows = [("a", "volume", 0, 0), ("a", "volume", 1, 0), ("a", "volume", 2, 3), ("b", "volume", 0, 0)]
+    found = page.alike(pd.DataFrame(rows, columns=["method", "check", "encoder", "n_overlap"]))
+    shown = found[["method", "encoder", "n_overlap"]].values.tolist()
+    assert shown == [["a", "0, 1", 0], ["a", "2", 3], ["b", "0", 0]]

@@ -102,7 +102,7 @@ def test_a_scan_beyond_a_limit_says_which(results: Path) -> None:
     assert "cjv 2.5 is above 2" in text and "1 of 2 scans is left out" in text
     accepted = written(results, LIMITS | {"accept": [SCANS[1]], "reject": [SCANS[0]]})
     text = (accepted / "sub-01.html").read_text()
-    assert "rejected by hand" in text and "is above 2" not in text
+    assert "rejected after visual inspection" in text and "is above 2" not in text
 
 
 def test_the_table_of_a_scan_travels_with_the_page(results: Path) -> None:
@@ -118,9 +118,9 @@ def test_the_same_scans_make_the_same_page(results: Path) -> None:
 
 
 def test_a_page_says_when_the_cohort_takes_its_measures_from_freesurfer(results: Path) -> None:
-    assert "from FreeSurfer or FastSurfer" not in (written(results) / "sub-01.html").read_text()
+    assert "of FreeSurfer or FastSurfer" not in (written(results) / "sub-01.html").read_text()
     out = written(results, further=("--freesurfer", "somewhere"))
-    assert "from FreeSurfer or FastSurfer" in (out / "sub-01.html").read_text()
+    assert "of FreeSurfer or FastSurfer" in (out / "sub-01.html").read_text()
 
 
 def test_surfaces_have_their_numbers_on_the_page(results: Path) -> None:

@@ -52,6 +52,16 @@ def test_bold_and_dagger_only_where_a_test_says_so(written: Path) -> None:
     assert formats.to_tex(table).count(r"\dagger") == 3  # two cells and the caption
 
 
+def test_the_spread_over_several_encoders_of_a_method_is_shown(results_dir: Path) -> None:
+    scores = tables.load_scores(results_dir / "evaluate" / "scores.tsv")
+    assert "SD" not in formats.to_markdown(tables.build_table(scores, "brain_age"))
+    several = (scores["method"] == "anatcl-local") & (scores["metric"] == "mae") & (scores["task"] == "age")
+    table = tables.build_table(scores.assign(seed_sd=0.314159 * several.where(several)), "brain_age")
+    markdown, tex = formats.to_markdown(table), formats.to_tex(table)
+    assert markdown.count("SD 0.31") == several.sum() and "SD: over a method's encoders" in markdown
+    assert tex.count("SD 0.31") == several.sum() and formats.to_csv(table).count("0.314159") == several.sum()
+
+
 def test_nothing_is_marked_without_tests(results_dir: Path) -> None:
     table = tables.build_table(tables.load_scores(results_dir / "evaluate" / "scores.tsv"), "brain_age")
     assert not any(cell.best or cell.above for row in table.rows for cell in row.cells if cell)

@@ -30,7 +30,7 @@ def test_a_winner_is_named_with_its_difference() -> None:
     [sentence] = verdict([headline("dx")], table)
     assert (
         sentence
-        == "AnatCL (global) is better than untrained encoder in dx: ROC AUC +0.064 [+0.003, +0.125], p = 0.041."
+        == "AnatCL (global) is better than the untrained encoder in dx: ROC AUC +0.064 [+0.003, +0.125], p = 0.041."
     )
 
 
@@ -40,16 +40,30 @@ def test_two_winners_stand_together_the_better_one_with_its_figure() -> None:
         ("dx", "untrained", "y-aware", -0.09, -0.12, -0.02, 0.0001, ""),
     )
     [sentence] = verdict([headline("dx")], table)
-    assert sentence.startswith("y-Aware and AnatCL (global) are better than untrained encoder in dx: ROC AUC +0.090")
+    assert sentence.startswith(
+        "y-Aware and AnatCL (global) are better than the untrained encoder in dx: ROC AUC +0.090"
+    )
     assert sentence.endswith("[+0.020, +0.120], p < 0.001 (y-Aware).")
 
 
+NOTHING = "No trained method is better than regional measures on any of 2 tested tasks."
+
+
 @pytest.mark.parametrize("difference", [0.0, 0.02, -0.2])
-def test_nothing_is_won_without_a_test_below_the_level(difference: float) -> None:
-    p = 0.001 if difference < 0 else 0.2
-    rows = [(task, "anatcl-global", "regional-measures", difference, -1.0, 1.0, p, "") for task in ("dx", "sex")]
-    text = verdict([headline("dx"), headline("sex")], compared(*rows))
-    assert text == ["No trained method is better than regional measures on any of 2 tested tasks."]
+def test_nothing_is_won_or_lost_without_a_test_below_the_level(difference: float) -> None:
+    rows = [(task, "anatcl-global", "regional-measures", difference, -1.0, 1.0, 0.2, "") for task in ("dx", "sex")]
+    assert verdict([headline("dx"), headline("sex")], compared(*rows)) == [NOTHING]
+
+
+def test_what_is_lost_is_said_with_the_figure_of_the_nearest() -> None:
+    table = compared(
+        ("dx", "anatcl-global", "regional-measures", -0.30, -0.40, -0.20, 0.001, ""),
+        ("dx", "regional-measures", "y-aware", 0.35, 0.25, 0.45, 0.001, ""),
+        ("sex", "anatcl-global", "regional-measures", -0.1, -0.3, 0.1, 0.3, ""),
+    )
+    lost = "AnatCL (global) and y-Aware are worse than regional measures in dx: ROC AUC −0.300 [−0.400, −0.200]"
+    first, second = verdict([headline("dx"), headline("sex")], table)
+    assert first == NOTHING and second.startswith(lost) and second.endswith("p = 0.001 (AnatCL (global)).")
 
 
 def test_errors_are_better_when_smaller() -> None:
@@ -63,7 +77,9 @@ def test_some_tasks_won_and_others_not() -> None:
         ("dx", "anatcl-global", "untrained", 0.1, 0.01, 0.2, 0.01, ""),
         ("sex", "anatcl-global", "untrained", 0.1, -0.01, 0.2, 0.1, ""),
     )
-    assert verdict([headline("dx"), headline("sex")], table)[1:] == ["None is better than untrained encoder in sex."]
+    assert verdict([headline("dx"), headline("sex")], table)[1:] == [
+        "None is better than the untrained encoder in sex."
+    ]
 
 
 def test_what_was_not_tested_is_said_with_its_reason() -> None:
@@ -71,7 +87,7 @@ def test_what_was_not_tested_is_said_with_its_reason() -> None:
         ("dx", "anatcl-global", "untrained", 0.1, 0.01, 0.2, float("nan"), "not tested: 6 independent units")
     )
     assert verdict([headline("dx")], table) == [
-        "Trained methods were not tested against untrained encoder (6 independent units)."
+        "Trained methods were not tested against the untrained encoder (6 independent units)."
     ]
 
 

@@ -90,5 +90,5 @@ def test_what_cannot_be_is_a_sentence(run, tmp_path):
     with pytest.raises(InputError, match="no finished run"):
         write(tmp_path, tmp_path / "made")
     (tmp_path / "made").mkdir()
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="exists already"):
         write(run, tmp_path / "made")

@@ -8,6 +8,7 @@ import shutil
 from collections import namedtuple
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -126,7 +127,9 @@ def test_a_rule_without_a_record_takes_its_share_on_this_machine(tmp_path: Path)
 def test_what_is_not_known_is_said_and_not_counted(tmp_path: Path) -> None:
     found = costs.expected({"train": 5, "qc": 1}, costs.durations(tmp_path))
     assert found.unknown == ("train",) and found.seconds == costs.SHARES["qc"]
-    assert costs.left_in_words(found, 1) == "at least 10 s left, without train"
+    assert costs.left_in_words(found, 1) == "at least 10 s left, without training"
+    found = costs.expected({"train": 5, "probe": 1, "rival": 2, "tables": 1}, costs.durations(tmp_path))
+    assert costs.not_counted(found) == "training and evaluation" and found.seconds == costs.COHORT_S
 
 
 @pytest.mark.parametrize(
@@ -214,8 +217,9 @@ def test_the_last_line_of_a_finished_run_counts_its_jobs(tmp_path: Path) -> None
     shown = display.Display(tmp_path, 1, lambda: [], out)
     for line in [*plan(1), *(line for rule in [*STEPS, "measures"] for line in job(rule, 1, "sub-1"))]:
         shown.feed(line)
+    shown.tick()
     shown.close()
-    assert f"  all {len(STEPS) + 1} jobs are done; " in out.getvalue().splitlines()[-1]
+    assert [f"  all {len(STEPS) + 1} jobs are done; " in line for line in out.getvalue().splitlines()] == [True]
 
 
 def test_jobs_side_by_side_shorten_the_time_left(tmp_path: Path) -> None:
@@ -228,3 +232,34 @@ def test_jobs_side_by_side_shorten_the_time_left(tmp_path: Path) -> None:
     assert shown.at_a_time() == 2, "never less than half of what may run"
     shown.start += 95
     assert 2 <= shown.at_a_time() <= 4
+
+
+# Processor seconds of the steps of one head of the demo (recipe `testing`), as recorded.
+RECORDED = dict(zip(STEPS, (1.5, 12.1, 8.0, 9.1, 2.1, 2.1), strict=True))
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4])
+def test_after_five_of_twenty_scans_the_estimate_is_within_thirty_per_cent(tmp_path, monkeypatch, cores):
+    """Jobs of uneven length, scan by scan as Snakemake takes them, on a clock of our own."""
+    now, scans = [1000.0], [f"sub-{n}" for n in range(20)]
+    clock = namedtuple("Clock", "monotonic strftime")(lambda: now[0], lambda _: "12:00")
+    monkeypatch.setattr(display, "time", clock)
+    random = np.random.default_rng(0)
+    pace = dict(zip(scans, random.normal(1, 0.15, 20), strict=True))  # large heads are slow in all steps
+    jobs = [(scan, rule) for scan in scans for rule in STEPS]
+    shown = display.Display(tmp_path, cores, lambda: [], io.StringIO())
+    for line in plan(20):
+        shown.feed(line)
+    workers = [now[0]] * cores
+    for number, (scan, rule) in enumerate(jobs, start=1):
+        seconds = RECORDED[rule] * pace[scan] * random.normal(1, 0.05)
+        first = workers.index(min(workers))
+        workers[first] += seconds
+        now[0] = max(now[0], workers[first])
+        record(tmp_path / "results" / "benchmarks", rule, scan, seconds)
+        for line in job(rule, number, scan):
+            shown.feed(line)
+        if number == len(jobs) // 4:
+            said = now[0] + shown.expected().seconds / shown.at_a_time()
+    took = max(workers) - 1000
+    assert said - 1000 == pytest.approx(took, rel=0.3)

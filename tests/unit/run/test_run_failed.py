@@ -45,6 +45,10 @@ def test_a_marker_of_the_step_itself_is_kept(plan):
     failures.mark(FAILURES, SCANS[0], "preprocess bias_correct", InputError("it is empty."))
     assert mark_missing(plan, 0) == []
     assert "it is empty" in report_failed(Plan.of_job())
+    assert "Run the same command again" in report_failed(Plan.of_job())
+    assert (
+        "is finished without them" in (done := report_failed(Plan.of_job(), finished=True)) and "again to" not in done
+    )
 
 
 def test_markers_of_scans_outside_the_cohort_do_not_count(plan):
@@ -55,7 +59,7 @@ def test_markers_of_scans_outside_the_cohort_do_not_count(plan):
 def test_no_scan_left_is_a_sentence(plan):
     for scan in SCANS:
         failures.mark(FAILURES, scan, "preprocess register", "x")
-    with pytest.raises(InputError, match="no scan to work on"):
+    with pytest.raises(InputError, match="no scan to process"):
         _ = Plan.of_job().cohort.scans
 
 

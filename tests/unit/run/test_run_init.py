@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from openbhb_release import make_release
 
 from anatcl.base.errors import InputError
 from anatcl.images import Volume, save
 from anatcl.run.init import write_starter
+from anatcl.spec.check import check_files_and_names
 from anatcl.spec.config import parse
 
 STEMS = [f"sub-{n:02d}/ses-{s}/anat/sub-{n:02d}_ses-{s}_run-{r}" for n in range(1, 9) for s in (1,) for r in (1, 2)]
@@ -34,8 +36,8 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def test_it_is_valid_and_says_what_is_there(dataset: Path, tmp_path: Path) -> None:
-    out = tmp_path / "my.yaml"
-    write_starter(dataset, out)
+    out = tmp_path / "my own.yaml"
+    said = write_starter(dataset, out)
     text = out.read_text()
     values = yaml.safe_load(text)
     assert parse(values).bids_dir == str(dataset)
@@ -46,7 +48,9 @@ def test_it_is_valid_and_says_what_is_there(dataset: Path, tmp_path: Path) -> No
     assert (
         'target: "dx", positives: ["AD"], negatives: ["HC"]' in text or 'positives: ["HC"], negatives: ["AD"]' in text
     )
-    assert "1 cannot be used" in text
+    assert "1 cannot be used" in text and "1 cannot be used" in said
+    assert said.startswith("15 usable scans of 8 participants") and f"Written: {out}\n" in said
+    assert said.endswith(f"Everything: anatcl run -- --configfile '{out}'")
 
 
 def test_a_suggested_task_is_one_when_its_mark_is_removed(dataset: Path, tmp_path: Path) -> None:
@@ -60,7 +64,7 @@ def test_a_suggested_task_is_one_when_its_mark_is_removed(dataset: Path, tmp_pat
 def test_a_file_is_not_replaced_unless_asked(dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "my.yaml"
     out.write_text("mine: 1\n")
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="exists already"):
         write_starter(dataset, out)
     write_starter(dataset, out, overwrite=True)
     assert "bids_dir" in out.read_text()
@@ -72,15 +76,16 @@ def test_without_ages_it_proposes_what_can_finish(dataset: Path, tmp_path: Path)
     assert values["pretrain"]["methods"] == ["simclr"]
 
 
-@pytest.mark.parametrize(("people", "methods", "tasks"), [(3, [], []), (7, ["simclr"], [])])
-def test_few_people_get_no_task_and_no_training(
-    dataset: Path, tmp_path: Path, people: int, methods: list[str], tasks: list[str]
+@pytest.mark.parametrize(("people", "methods"), [(3, []), (7, ["simclr"])])
+def test_few_people_get_skipped_tasks_and_no_training(
+    dataset: Path, tmp_path: Path, people: int, methods: list[str]
 ) -> None:
     for n in range(people + 1, 9):
         shutil.rmtree(dataset / f"sub-{n:02d}")
     write_starter(dataset, tmp_path / "my.yaml")
     values = yaml.safe_load((tmp_path / "my.yaml").read_text())
-    assert values["pretrain"]["methods"] == methods and values["evaluate"]["tasks"] == tasks
+    assert values["pretrain"]["methods"] == methods
+    assert values["evaluate"]["unanswerable"] == "skip" and values["evaluate"]["tasks"] == ["age", "sex"]
     assert values["evaluate"].get("untrained", True) == bool(methods)
 
 
@@ -90,3 +95,43 @@ def test_ages_allow_every_method(dataset: Path, tmp_path: Path) -> None:
     write_starter(dataset, tmp_path / "my.yaml")
     values = yaml.safe_load((tmp_path / "my.yaml").read_text())
     assert "anatcl-global" in values["pretrain"]["methods"] and values["evaluate"]["tasks"] == ["age", "sex"]
+    assert "unanswerable" not in values["evaluate"]
+
+
+def of_release(root: Path, tmp_path: Path) -> tuple[str, dict]:
+    """What is written for a release; nothing of it is wrong by what can be said without a run."""
+    write_starter(root, tmp_path / "my.yaml")
+    text = (tmp_path / "my.yaml").read_text()
+    assert list(check_files_and_names(parse(yaml.safe_load(text)))) == []
+    return text, yaml.safe_load(text)
+
+
+def test_openbhbs_release_is_known_and_its_maps_are_taken(tmp_path: Path) -> None:
+    make_release(tmp_path / "openBHB", 20)
+    text, values = of_release(tmp_path / "openBHB", tmp_path)
+    assert values["bids"] == {"layout": "openbhb"} and values["bids_dir"] == str(tmp_path / "openBHB")
+    pretrain = {key: values["pretrain"][key] for key in ("arrays", "map", "group", "folds")}
+    assert pretrain == {"arrays": "release", "map": "vbm", "group": "split", "folds": 2}
+    assert values["pretrain"]["methods"] == ["anatcl-global", "anatcl-local", "y-aware"]
+    assert [p["test"] for p in values["evaluate"]["protocols"]] == [["internal_test"], ["external_test"]]
+    assert "# CAT12 maps: of 20 participants." in text and "# raw heads: of 20 participants." in text
+    assert "Desikan measures: tables." in text and "# 20 usable scans of 20 participants" in text
+
+
+def test_a_release_without_maps_has_its_heads_worked_on(tmp_path: Path) -> None:
+    make_release(tmp_path / "openBHB", 10, maps=False)
+    text, values = of_release(tmp_path / "openBHB", tmp_path)
+    assert "arrays" not in values["pretrain"] and values["preprocess"] == {"recipe": "fast"}
+    assert "anatcl-global" in values["pretrain"]["methods"] and "# CAT12 maps: none." in text
+
+
+def test_a_release_without_measures_trains_what_needs_none(tmp_path: Path) -> None:
+    root = tmp_path / "openBHB"
+    make_release(root, 10, heads=False)
+    for file in root.glob("*/derivatives/freesurfer_roi/*.csv"):
+        file.unlink()
+    for file in root.glob("*/derivatives/*/*/*cat12vbm*"):
+        file.unlink()
+    text, values = of_release(root, tmp_path)
+    assert values["pretrain"]["map"] == "quasi-raw" and values["pretrain"]["methods"] == ["y-aware", "simclr"]
+    assert "Desikan measures: none." in text

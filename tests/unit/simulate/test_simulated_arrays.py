@@ -109,7 +109,7 @@ def test_severity_thins_patients_alone(arrays, tmp_path):
 def test_bad_input_gets_a_sentence(arrays, tmp_path):
     with pytest.raises(InputError, match=r"severity of 1\.5.*0 to 1"):
         simulate_arrays(tmp_path, 3, severity=1.5)
-    with pytest.raises(InputError, match=r"1 person.*2 to 100000"):
+    with pytest.raises(InputError, match=r"1 participant.*2 to 100000"):
         simulate_arrays(tmp_path, 1)
     with pytest.raises(InputError, match="other settings"):
         simulate_arrays(arrays, 5, seed=1)

@@ -39,7 +39,7 @@ def test_columns_may_be_left_out(tmp_path):
         ("subject\tdecision\na\taccept\n", "unknown column"),
         ("decision\naccept\n", "no column 'scan'"),
         (HEAD + "a\tkeep\tn/a\tn/a\n", r"line 2: decision is 'keep', which is unknown \(known: accept, reject\)"),
-        (HEAD + "a\taccept\tn/a\t\na\treject\tn/a\t\n", "stands twice"),
+        (HEAD + "a\taccept\tn/a\t\na\treject\tn/a\t\n", "occurs twice"),
         (HEAD + "a\tn/a\tnowhere.nii.gz\t\n", "does not exist"),
     ],
 )

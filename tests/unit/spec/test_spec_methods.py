@@ -68,9 +68,9 @@ def test_a_file_is_read_without_being_run(tmp_path: Path) -> None:
         ("METHOD = {'name': 'a', 'label': 'A', 'order': '1'}", "order"),
         ("METHOD = {'name': 'a', 'label': 'A', 'order': 1, 'augment': 'no'}", "augment"),
         ("METHOD = {'name': 'a', 'label': 'A', 'order': 1, 'references': {'k': {'short': 'X'}}}", "bibtex"),
-        ("METHOD = {'name': 'a', 'label': 'A', 'order': 1 + n}", "no dictionary of literals"),
-        ("METHOD = {", "line 1 is no Python"),
-        ("METHOD = ['a']", "no dictionary of literals"),
+        ("METHOD = {'name': 'a', 'label': 'A', 'order': 1 + n}", "not a dictionary of literals"),
+        ("METHOD = {", "line 1 is not valid Python"),
+        ("METHOD = ['a']", "not a dictionary of literals"),
     ],
 )
 def test_a_bad_declaration_is_one_sentence_with_the_file(tmp_path: Path, text: str, words: str) -> None:
