@@ -162,8 +162,8 @@ def page(results: dict[str, Any]) -> str:
         "## Method minus its permuted twin",
         "![Differences between each method and its permuted twin, by endpoint, with 95 % intervals](claim/forest.svg)",
         "Right of the line the method is better than its twin. Filled: below 5 % after Holm's correction over the "
-        "differences of that endpoint. Circles: average pooling, squares: grid. Intervals wider than a panel end at its "
-        "edge.",
+        "differences of that endpoint. Circles: average pooling, squares: grid. Intervals wider than a panel end at "
+        "its edge.",
         table(a["twins"], "Difference [95 % interval], p after Holm"),
         "## Numbers",
         numbers(a["numbers"]),
@@ -289,8 +289,8 @@ def closed(a: dict[str, Any]) -> str:
     ridge, before, after = (value[key] for key in keys)
     return (
         f"The stated attempt goes from {before:.2f} to {after:.2f}, where `voxel-ridge` has {ridge:.2f}: "
-        f"{(after - before) / (ridge - before):.0%} of the gap. What is left none of the three explains; more people and "
-        "a deeper network were not tried."
+        f"{(after - before) / (ridge - before):.0%} of the gap. What is left none of the three explains; more "
+        "people and a deeper network were not tried."
     )
 
 
