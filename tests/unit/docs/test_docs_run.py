@@ -210,8 +210,9 @@ def test_a_command_runs(command: str, copy: Path) -> None:
         pytest.skip("no conda on the PATH; the environments are checked by tests/workflow/conda/test_standin_conda.py")
     line = prepared(command)
     assert line is not None
-    if line.startswith("anatcl init"):
-        (copy / "my.yaml").unlink(missing_ok=True)
+    written = re.search(r"^anatcl init .*--out (\S+)", line)
+    if written:  # it does not overwrite
+        (copy / written[1]).unlink(missing_ok=True)
     done = shell(copy, line)
     assert done.returncode == 0, f"{line}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
 
