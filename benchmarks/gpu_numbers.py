@@ -59,7 +59,9 @@ def one_loss(bench: Bench, name: str) -> dict[str, Any]:
     """Relative errors of a method's loss on the device against float64 on the CPU, the second call without a sync."""
     random = torch.Generator().manual_seed(0)
     rows = bench.batch
-    raw = {"age": torch.rand(rows, generator=random, dtype=torch.float64) * 60 + 20}
+    # Pairs of nearly equal ages: in a small batch SupCon would else find no partners, and its loss be of rounding size.
+    first = torch.rand((rows + 1) // 2, generator=random, dtype=torch.float64) * 60 + 20
+    raw = {"age": torch.stack([first, first + 0.1], 1).flatten()[:rows]}
     raw["measures"] = torch.rand(rows, 68, 3, generator=random, dtype=torch.float64) + 1
     raw["covariates"] = torch.rand(rows, 3, generator=random, dtype=torch.float64)
     loss = METHODS[name].loss(Options())  # type: ignore[misc]

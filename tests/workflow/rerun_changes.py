@@ -61,7 +61,7 @@ EXPECTED: dict[str, tuple[dict, tuple[str, ...]]] = {
     "evaluate: decode_adjust": ({"evaluate": {"decode_adjust": ["age"]}}, ("methods_text",)),
     "evaluate: perturb": (
         {"evaluate": {"perturb": ["gain"]}},
-        ("embed_perturbed", "methods_text", "rival_perturbed"),
+        ("embed_perturbed", "methods_text", "perturbed", "rival_perturbed"),
     ),
     "evaluate: subgroups": ({"evaluate": {"subgroups": ["sex"]}}, ("evaluate",)),
     "evaluate: site_column": ({"evaluate": {"site_column": "scanner"}}, ("baseline", "confounds", "probe")),
