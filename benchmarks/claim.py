@@ -9,7 +9,7 @@ the work.
 Run from the root of the repository::
 
     python -m benchmarks.claim a --folder scratch/claim
-    python -m benchmarks.claim b --folder scratch/claim_ixi --arrays scratch/ixi/arrays \
+    python -m benchmarks.claim b --folder scratch/claim_ixi --arrays results/pretrain/arrays \
         --measures results/measures/measures.tsv --decode /data/freesurfer/thickness.tsv
     python -m benchmarks.claim c --folder scratch/claim --table lh.tsv rh.tsv --people participants.tsv
     python -m benchmarks.claim page --folder scratch/claim --real scratch/claim_ixi

@@ -356,17 +356,19 @@ def attempt(a: dict[str, Any]) -> str:
 def real(b: dict[str, Any] | None) -> list[str]:
     """Data B."""
     command = (
-        "```sh\npython -m anatcl pretrain pack --scans results/bids/scans.tsv \\\n"
-        "    --measures results/measures/measures.tsv \\\n"
-        "    --maps-dir results/preprocess --template MNI152NLin2009aSym --voxel-mm 4 --out-dir scratch/ixi/arrays\n"
-        "python -m benchmarks.claim b --folder scratch/claim_ixi --arrays scratch/ixi/arrays \\\n"
-        "    --measures results/measures/measures.tsv --decode derivatives/freesurfer/desikan_thickness.tsv\n"
+        "```sh\nanatcl run -- --cores 2 --config bids_dir=/data/ixi 'pretrain={voxel_mm: 4}' --until pack\n"
+        "python -m benchmarks.claim b --folder scratch/claim_ixi --arrays results/pretrain/arrays \\\n"
+        "    --measures results/measures/measures.tsv --decode /data/ixi/derivatives/freesurfer/desikan_thickness.tsv\n"
         "python -m benchmarks.claim page --real scratch/claim_ixi\n```"
     )
     if b is None:
-        return ["Not run: the maps of the heads were not finished. In the folder of a finished workflow:", command]
+        return ["Not run: the maps of the heads were not finished.", command]
     people = b["arguments"]["people"]
-    return [f"{people} heads.", table(b["twins"], "Difference from the twin"), numbers(b["numbers"]), command]
+    found = sum(shown(r) != 0 for r in b["twins"])
+    said = (
+        f"{people} heads. Of {len(b['twins'])} differences from a permuted twin {found or 'none'} is shown after Holm."
+    )
+    return [said, table(b["twins"], "Difference from the twin"), numbers(b["numbers"]), command]
 
 
 def kernels(c: dict[str, Any] | None) -> list[str]:
