@@ -26,9 +26,9 @@ from anatcl.base.errors import InputError
 from anatcl.base.files import read_tsv
 from anatcl.base.joins import compare
 from anatcl.base.words import plural
-from anatcl.pretrain.arrays import array_meta
 from anatcl.pretrain.openbhb import AFFINES, checked, ras_grid, volume_of
-from anatcl.pretrain.pack import INTENSITY, default_scale, normalise, read_ahead, to_grid, write_usable
+from anatcl.pretrain.pack import INTENSITY, normalise, read_ahead, to_grid, write_usable
+from anatcl.pretrain.taken import published_meta
 
 log = logging.getLogger(__name__)
 VOLUMES = ("npy", "nii", "nii.gz")
@@ -123,8 +123,7 @@ def pack_shards(
             raise InputError(f"{member.name} is empty or not finite.", member.shard, "Fetch the shard again.")
         return to_grid(normalise(turn(volume), intensity), grid)
 
-    meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, default_scale(dtype), intensity)
-    meta |= {"source_shape": list(grid.source_shape), "template": "MNI152"}
+    meta = published_meta(grid, map_name, dtype)
     write_usable(Path(out_dir), read_ahead(list(place), read, threads), rows, meta, dtype)
     return meta
 

@@ -20,6 +20,7 @@ from anatcl.pretrain.arrays import PackedArrays, array_meta, open_arrays, write_
 from anatcl.pretrain.openbhb import AFFINES, checked, ras_grid, read_map
 from anatcl.pretrain.pack import (
     INTENSITY,
+    Grid,
     cohort_grid,
     default_scale,
     normalise,
@@ -80,10 +81,15 @@ def pack_release(
             raise InputError("the map is empty.", path, "Fetch it again, or leave the participant out.")
         return to_grid(normalise(turn(volume), intensity), grid)
 
-    meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, default_scale(dtype), intensity)
-    meta |= {"source_shape": list(grid.source_shape), "template": "MNI152"}
+    meta = published_meta(grid, map_name, dtype)
     write_usable(Path(out_dir), read_ahead(paths, read, threads), scans, meta, dtype)
     return meta
+
+
+def published_meta(grid: Grid, map_name: str, dtype: str) -> dict[str, Any]:
+    """Content of arrays.json for maps in the space of the published ones (MNI152), packed on `grid`."""
+    meta = array_meta(grid.shape, grid.affine, map_name, grid.crop, default_scale(dtype), INTENSITY[map_name])
+    return meta | {"source_shape": list(grid.source_shape), "template": "MNI152"}
 
 
 def pack_maps(

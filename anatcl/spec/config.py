@@ -28,7 +28,7 @@ from anatcl.spec.baselines import OwnBaseline, baseline_name
 from anatcl.spec.bids import Bids, Participants
 from anatcl.spec.encoders import Encoder, FineTuning
 from anatcl.spec.imaging import Measures, Preprocess
-from anatcl.spec.names import BASELINES, MAPS, PERTURBATIONS, RIVALS, methods
+from anatcl.spec.names import ADJUST, BASELINES, MAPS, PERTURBATIONS, RIVALS, methods
 from anatcl.spec.protocol import Design
 from anatcl.spec.section import (
     MAPPING,
@@ -252,7 +252,7 @@ class Evaluate(Section):
         "unseen people)",
     )
     decode_adjust: Annotated[Texts, AfterValidator(_once)] = Field(
-        ("age", "sex", "tiv_mm3"), description="columns that the measures are residual on before they are decoded"
+        ADJUST, description="columns that the measures are residual on before they are decoded"
     )
     perturb: Annotated[
         tuple[Annotated[str, known_word(PERTURBATIONS)], ...], BeforeValidator(several), AfterValidator(_once)

@@ -13,6 +13,8 @@ UNKNOWN = "unknown"  # of an encoder, whom it has seen
 TUNED = "-finetuned"  # ends the name of a method that is trained on, task by task
 # Methods that need no encoder.
 REGIONAL, TISSUE, DEMOGRAPHIC, GUESS = "regional-measures", "tissue-volumes", "age-sex-tiv", "majority-median"
+# Columns that measures are residual on before they are decoded from an embedding.
+ADJUST = ("age", "sex", "tiv_mm3")
 # Site, age, sex, head size and image quality: what a method must add to.
 CONFOUNDS = "confounds"
 BASELINES = (REGIONAL, TISSUE, DEMOGRAPHIC, CONFOUNDS, GUESS)

@@ -21,10 +21,9 @@ from anatcl.evaluate.statistics import bootstrap, compare
 from anatcl.evaluate.statistics.bootstrap import Replicates
 from anatcl.evaluate.statistics.scores import FLOATS
 from anatcl.evaluate.steps.inputs import scans_table
-from anatcl.spec.names import REGIONAL
+from anatcl.spec.names import ADJUST, REGIONAL
 
 log = logging.getLogger(__name__)
-ADJUST = ("age", "sex", "tiv_mm3")
 COLUMNS = ["method", "measure", "region", "r2", "low", "high", "n", "n_participants", "seeds", "adjusted", "flags"]
 ALL = "all"  # in the place of a measure or a region: the mean over them
 FEWEST = 10  # training scans without which no regression is fitted
@@ -178,9 +177,12 @@ def residuals(y: np.ndarray, rows: pd.DataFrame, adjust: Sequence[str], train: n
 
 def replicates(found: Decoded, chosen: np.ndarray, n_bootstrap: int, seed: int) -> Replicates:
     """Mean R2 of some measures (mask over columns): in the sample, in each resample of people, and by seed."""
-    by_seed = r2_replicates(found, n_bootstrap, seed)[:, :, chosen].mean(2)
-    draws = {"seed_id": by_seed[:, 0]} if len(by_seed) > 1 else {}
-    return Replicates(by_seed.mean(0), draws)
+    return _over_seeds(r2_replicates(found, n_bootstrap, seed)[:, :, chosen].mean(2))
+
+
+def _over_seeds(by_seed: np.ndarray) -> Replicates:
+    """Values (s, b + 1) of each seed as those of their mean; several seeds are a level of chance."""
+    return Replicates(by_seed.mean(0), {"seed_id": by_seed[:, 0]} if len(by_seed) > 1 else {})
 
 
 def r2_replicates(found: Decoded, n_bootstrap: int, seed: int) -> np.ndarray:
@@ -212,8 +214,7 @@ def decode_rows(method: str, found: Decoded, adjust: Sequence[str], n_bootstrap:
     wanted += [(k, region, np.arange(len(kinds)) == i) for i, (k, region) in enumerate(split)]
     rows = []
     for kind, region, chosen in wanted:
-        by_seed = np.nanmean(values[:, :, chosen], axis=2)
-        mean = Replicates(by_seed.mean(0), {"seed_id": by_seed[:, 0]} if len(by_seed) > 1 else {})
+        mean = _over_seeds(np.nanmean(values[:, :, chosen], axis=2))
         extra, freedom = mean.draw_variance
         low, high = bootstrap.interval(mean.values, n=people, extra=extra, extra_freedom=freedom)
         rows.append(about | {"measure": kind, "region": region, "r2": mean.values[0], "low": low, "high": high})
