@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from anatcl.base.errors import InputError
 from anatcl.preprocess.geometry import largest_component
+from anatcl.preprocess.local_levels import evened
 from anatcl.preprocess.mixels import CSF, GREY, WHITE, Mixels, fit
 
 # Voxel side, in mm, of the grid that the work is done on.
@@ -32,6 +33,8 @@ FLOOR = 0.02
 RIM_MM = 2.0
 # Weight of total-variation denoising, in standard deviations of the noise.
 DENOISE = 1.5
+# How often the levels near each voxel are taken from the fractions, and these made anew.
+ROUNDS = 2
 # The level of a deep nucleus is that of its neighbourhood of this size (SD, mm).
 NUCLEUS_MM = 3.0
 FEWEST = 20
@@ -74,7 +77,7 @@ def fractions(
     inner = np.stack([_refine(p, factors, 1) for p in posteriors])
     mask = _repeat(brain, factors)
     nuclei = None if deep is None else _refine(deep, factors, 1)
-    found, model = _fine(_refine(scan, factors, 3), mask, inner, spacing / factors, nuclei)
+    found, model = _fine(_refine(scan, factors, 3), mask, inner, spacing / factors, nuclei, float(spacing.mean()))
     facts = {
         "TissueMethod": "fractions",
         "Levels": dict(zip(("CSF", "GM", "WM"), (round(float(v), 4) for v in model.levels), strict=True)),
@@ -130,7 +133,7 @@ def denoise(image: NDArray, noise: float) -> NDArray:
 
 
 def _fine(
-    image: NDArray, brain: NDArray, posteriors: NDArray, spacing: NDArray, deep: NDArray | None
+    image: NDArray, brain: NDArray, posteriors: NDArray, spacing: NDArray, deep: NDArray | None, voxel_mm: float
 ) -> tuple[NDArray, Mixels]:
     """Fractions on the fine grid, shape (3, X, Y, Z), and the model."""
     flat = flatten(image, posteriors[WHITE], spacing)
@@ -139,11 +142,14 @@ def _fine(
     inside = ndimage.binary_erosion(brain, iterations=max(1, round(RIM_MM / float(spacing.mean()))))
     start = [np.median(flat[s]) if (s := brain & (p > 0.9)).sum() >= FEWEST else 0.4 for p in posteriors]
     model = fit(flat[inside], priors[:, inside], np.array(start), 0.07)
-    shares, density = model.fractions(flat[brain], priors[:, brain])
     found = np.zeros((3, *brain.shape), np.float32)
-    found[:, brain] = shares
+    found[:, brain], density = model.fractions(flat[brain], priors[:, brain])
+    even = flat
+    for _ in range(ROUNDS):
+        even = evened(flat, found, brain, model.levels, spacing, voxel_mm, deep)
+        found[:, brain], density = model.fractions(even[brain], priors[:, brain])
     if deep is not None:
-        claim_nuclei(found, flat, brain, deep, density, model.noise, spacing)
+        claim_nuclei(found, even, brain, deep, density, model.noise, spacing)
     peel(found, brain, spacing)
     return found, model
 
