@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from anatcl.preprocess.mixels import CSF, GREY, WHITE
+from anatcl.preprocess.mixels import GREY, WHITE
 
 # A level is that of the neighbourhood of this size (SD): of white matter in voxels of the scan, since what blurs a thin
 # gyrus is the voxel; of grey matter in mm.
