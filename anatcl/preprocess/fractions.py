@@ -3,7 +3,8 @@
 A posterior is not a fraction. Three Gaussians of unequal width put the border between grey and white matter where the
 wider one ends, not where a voxel is half of each: white matter comes out too small and cortex too thick. Here a voxel
 may be mixed (:mod:`anatcl.preprocess.mixels`), and the posteriors say only where each tissue is to be expected.
-Everything is fitted to the scan.
+Everything is fitted to the scan, the levels of grey and white matter to the neighbourhood of each voxel
+(:mod:`anatcl.preprocess.local_levels`).
 
 Coarse voxels are worked on in pieces of about a millimetre and averaged back, so that a voxel of three tissues is one.
 """
@@ -18,7 +19,7 @@ from scipy import ndimage
 
 from anatcl.base.errors import InputError
 from anatcl.preprocess.geometry import largest_component
-from anatcl.preprocess.local_levels import evened
+from anatcl.preprocess.local_levels import GREY_MM, WHITE_VOXELS, evened
 from anatcl.preprocess.mixels import CSF, GREY, WHITE, Mixels, fit
 
 # Voxel side, in mm, of the grid that the work is done on.
@@ -85,6 +86,11 @@ def fractions(
         "Weights": [round(float(w), 4) for w in model.weights],
         "GridMm": [round(float(h), 4) for h in spacing / factors],
         "DeepNuclei": deep is not None,
+        "LocalLevels": {
+            "Rounds": ROUNDS,
+            "SmoothingGMMm": GREY_MM,
+            "SmoothingWMMm": round(WHITE_VOXELS * float(spacing.mean()), 4),
+        },
     }
     return np.stack([_average(f, factors) for f in found]) * brain, facts
 
