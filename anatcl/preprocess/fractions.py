@@ -151,7 +151,7 @@ def _fine(
     found = np.zeros((3, *brain.shape), np.float32)
     found[:, brain], density = model.fractions(flat[brain], priors[:, brain])
     even = flat
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS):  # the nuclei below, too, are told apart better on the scan with even levels
         even = evened(flat, found, brain, model.levels, spacing, voxel_mm, deep)
         found[:, brain], density = model.fractions(even[brain], priors[:, brain])
     if deep is not None:
