@@ -20,7 +20,7 @@ from anatcl.spec.corrections import read_corrections
 from anatcl.spec.encoders import check_encoder, class_errors
 from anatcl.spec.engines import check_surface_engine
 from anatcl.spec.layout import METHOD_PATTERN
-from anatcl.spec.measures_engine import measures_engine
+from anatcl.spec.measures_engine import asks_for_thickness, measures_engine
 from anatcl.spec.methods import declared_methods
 from anatcl.spec.names import BASELINES, REGIONAL, RIVALS, TUNED, UNTRAINED, methods
 from anatcl.spec.overlaps import overlaps_file
@@ -138,6 +138,9 @@ def _fits_engine(config: Config) -> None:
     if engine == "surface" and atlas.annotation is None:
         remedy = "Name two label files of fsaverage under `annotation`, or set measures: engine: volume."
         raise InputError(f"atlas {atlas.name} has no annotation of fsaverage for surfaces.", path, remedy)
+    if engine == "surface" and asks_for_thickness(config):
+        remedy = "Remove measures: thickness and thickness_options, or set measures: engine: volume."
+        raise InputError("methods of thickness are for the engine volume, not for surfaces.", None, remedy)
 
 
 def _who_asks(config: Config) -> str:

@@ -9,9 +9,10 @@ from anatcl.spec.recipe import load_recipe
 
 
 def measures_engine(config: Config) -> str:
-    """``volume`` or ``surface``: the configured engine, or the recipe's as far as the atlas can be used with it.
+    """``volume`` or ``surface``: the configured engine, or the recipe's as far as the rest can be used with it.
 
-    An atlas or a recipe that is wrong in itself is reported elsewhere; the engine is then ``volume``.
+    FreeSurfer's results replace the measures of the cortex, so no surfaces are made beside them. An atlas or a recipe
+    that is wrong in itself is reported elsewhere; the engine is then ``volume``.
     """
     if config.measures.engine != "auto":
         return config.measures.engine
@@ -22,4 +23,11 @@ def measures_engine(config: Config) -> str:
         return "volume"
     if atlas.annotation is None:
         return "volume"
-    return "surface" if atlas.image is None else by_recipe
+    if atlas.image is None:
+        return "surface"
+    return "volume" if asks_for_thickness(config) or config.measures.freesurfer else by_recipe
+
+
+def asks_for_thickness(config: Config) -> bool:
+    """Whether the configuration names a method of thickness, or parameters of one: all are of the engine volume."""
+    return config.measures.thickness != "auto" or bool(config.measures.thickness_options)

@@ -442,6 +442,24 @@ def test_a_missing_package_is_one_sentence_with_both_remedies(monkeypatch):
     assert not [one for one in check_files_and_names(parse({})) if one[0][0] == "measures"]
 
 
+def test_the_recipes_for_cohorts_measure_on_surfaces():
+    from anatcl.spec.config import parse
+    from anatcl.spec.measures_engine import measures_engine
+
+    found = {name: measures_engine(parse({"preprocess": {"recipe": name}})) for name in ("testing", "fast", "precise")}
+    assert found == {"testing": "volume", "fast": "surface", "precise": "surface"}
+
+
+def test_surfaces_take_no_method_of_thickness():
+    from anatcl.spec.check import check_files_and_names
+    from anatcl.spec.config import parse
+
+    asked = parse({"measures": {"engine": "surface", "thickness": "distance"}})
+    errors = [error for place, error in check_files_and_names(asked) if place[0] == "measures"]
+    assert any("methods of thickness are for the engine volume" in error.reason for error in errors)
+    assert all("engine: volume" in error.remedy for error in errors)
+
+
 def test_auto_is_what_recipe_and_atlas_say(tmp_path, monkeypatch):
     from anatcl.spec import engines
     from anatcl.spec.check import check_files_and_names
@@ -458,6 +476,8 @@ def test_auto_is_what_recipe_and_atlas_say(tmp_path, monkeypatch):
     assert engine()[1] == "volume"
     assert engine(measures_engine="surface")[1] == "surface"
     assert engine({"engine": "volume"}, measures_engine="surface")[1] == "volume"
+    for asks in ({"thickness": "kelly_kapowski"}, {"thickness_options": {"iterations": 9}}, {"freesurfer": "fs"}):
+        assert engine(asks, measures_engine="surface")[1] == "volume", asks
     only_image = tmp_path / "image.yaml"
     shipped = yaml.safe_load((Path(engines.__file__).parent / "atlases" / "desikan-killiany.yaml").read_text())
     only_image.write_text(yaml.safe_dump({k: v for k, v in shipped.items() if k != "annotation"}))
