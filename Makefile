@@ -38,7 +38,7 @@ INDEX_cuda :=
 install-image: ## create .venv as an image holds it: TORCH=cpu or TORCH=cuda
 	@case "$(TORCH)" in cpu|cuda) ;; *) echo "TORCH is cpu or cuda, not '$(TORCH)'." >&2; exit 2;; esac
 	sed 's/^\(torch==[0-9.]*\)$$/\1$(BUILD_$(TORCH))/' constraints.txt > constraints.image.txt
-	$(MAKE) install EXTRAS=workflow,options,greedy CONSTRAINTS=constraints.image.txt PIP_OPTIONS="$(INDEX_$(TORCH)) $(PIP_OPTIONS)"
+	$(MAKE) install EXTRAS=workflow,options,greedy,surfaces CONSTRAINTS=constraints.image.txt PIP_OPTIONS="$(INDEX_$(TORCH)) $(PIP_OPTIONS)"
 	rm constraints.image.txt
 
 # Two simulated cohorts: a few heads, for the way from scans to measures, and many people as finished maps, for pretraining
