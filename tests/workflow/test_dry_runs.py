@@ -272,7 +272,7 @@ def test_several_scans_of_a_person_share_masks_and_registration(snakemake, heads
 
 
 def test_the_engine_surface_makes_surfaces_first(snakemake, heads, tmp_path):
-    """`measure` gets the surfaces of its scan and their limits; the engine volume plans none."""
+    """`measure` gets the surfaces of its scan and their limits; the recipe says whether there are any."""
     pytest.importorskip("cat_surf", reason="the optional engine surface is not installed")
     options = (
         "-n",
@@ -284,6 +284,8 @@ def test_the_engine_surface_makes_surfaces_first(snakemake, heads, tmp_path):
         "preprocess={accept: [sub-003/anat/sub-003]}",
     )
     done = snakemake(tmp_path, *options)
+    assert jobs(done.stdout + done.stderr)["surfaces"] == 9
+    done = snakemake(tmp_path, *options, "measures={engine: volume}")
     assert "surfaces" not in jobs(done.stdout + done.stderr)
     done = snakemake(tmp_path, *options, "measures={engine: surface, surface_mm: 0.8, surface_qc: {euler: [1, 3]}}")
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
