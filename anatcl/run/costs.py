@@ -22,16 +22,16 @@ from anatcl.spec.openbhb import MAPS, RELEASE
 from anatcl.spec.recipe import load_recipe
 
 # Seconds of a 2 mm head with the recipe `fast` on one processor (docs/results/preprocess.md); only their ratios count.
-SHARES = {"template": 8.0, "bias_correct": 7.0, "skullstrip": 13.0, "register": 62.0, "segment": 23.0, "qc": 3.0,
-          "measure": 9.0, "surfaces": 190.0, "person_template": 60.0, "person_align": 10.0}  # fmt: skip
+SHARES = {"template": 8.0, "bias_correct": 7.0, "skullstrip": 13.0, "register": 110.0, "segment": 25.0, "qc": 3.0,
+          "measure": 9.0, "surfaces": 340.0, "person_template": 60.0, "person_align": 10.0}  # fmt: skip
 COHORT_S = 3.0  # a rule that joins tables
 JOINING = (*OF_SCANS, "folds", "take_arrays", "take_measures", "pretrain", "audit", "confounds", "excluded", "runtime",
            "methods_text", "tables", "report", "all")  # fmt: skip
 TRAINING = ("pack", "train", "train_final", "finetune")  # of unknown length before the first; other rules: evaluation
 FEW = 3  # recorded jobs of a rule below which its time is a guess
 # Bytes that a scan leaves: of each voxel of the scan, of each voxel of the template's grid (two warps), of the two maps
-# on fixed grids. Measured with `fast` at 1 and 2 mm, all compressed.
-BYTES_VOXEL, BYTES_WARP, BYTES_MAPS = 2.0, 2 * 12.0 * 0.9, 10e6
+# on fixed grids, of surfaces. Measured with `fast` at 1 and 2 mm, all compressed.
+BYTES_VOXEL, BYTES_WARP, BYTES_MAPS, BYTES_SURFACES = 2.0, 2 * 12.0 * 0.9, 10e6, 31e6
 TEMPLATE_MM3 = 4.3e6  # the grid of the packaged template
 
 
@@ -136,7 +136,8 @@ def _by_size(plan: Plan) -> float:
     """Bytes that a scan of this dataset will take, by the voxels of its first scans and the recipe's grid."""
     counts = [_voxels(plan.cohort.image(scan)) for scan in plan.cohort.scans[:20]]
     grid = TEMPLATE_MM3 / float(load_recipe(plan.config.preprocess.recipe)["template_mm"]) ** 3
-    return BYTES_VOXEL * float(np.mean(counts)) + BYTES_WARP * grid + BYTES_MAPS
+    surfaces = BYTES_SURFACES if plan.cohort.engine == "surface" else 0
+    return BYTES_VOXEL * float(np.mean(counts)) + BYTES_WARP * grid + BYTES_MAPS + surfaces
 
 
 def _voxels(image: str) -> int:

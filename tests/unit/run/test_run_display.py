@@ -155,7 +155,7 @@ class FakePlan:
         part = namedtuple("Part", "check_disk recipe")(check, "fast")
         self.config = namedtuple("Config", "failures preprocess")(part, part)
         self.imaging, self.source = namedtuple("Imaging", "template atlas")("T", "A"), ""
-        self.cohort = self
+        self.cohort, self.engine = self, "volume"
         self.scans = [f"sub-{n}/anat/sub-{n}" for n in range(len(images))]
         self.images = dict(zip(self.scans, images, strict=True))
 
@@ -169,6 +169,13 @@ def test_a_disk_that_is_too_small_is_refused_unless_asked(tmp_path, monkeypatch)
     with pytest.raises(InputError, match=r"need about \d+\.\d GB, and 1\.0 GB are free"):
         costs.check_disk(FakePlan(["absent.nii.gz"] * 100, True))
     assert "GB on disk (1 GB are free)" in costs.check_disk(FakePlan(["absent.nii.gz"] * 100, False))
+
+
+def test_surfaces_take_their_share_of_the_disk(monkeypatch) -> None:
+    plan = FakePlan(["absent.nii.gz"] * 100, False)
+    before = costs.gigabytes(plan)
+    plan.engine = "surface"
+    assert costs.gigabytes(plan) - before == pytest.approx(100 * costs.BYTES_SURFACES / 1e9)
 
 
 def test_finished_scans_say_what_a_scan_takes(tmp_path, monkeypatch) -> None:
