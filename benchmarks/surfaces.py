@@ -29,6 +29,10 @@ from benchmarks.measures_common import agreement, last_line
 
 UNITS = {"thickness_mm": "mm", "thicknessstd_mm": "mm", "volume_mm3": "mm3", "area_mm2": "mm2", "meancurv": "1/mm",
          "gauscurv": "1/mm2", "curvind": "1"}  # fmt: skip
+# FreeSurfer divides these integrals over a region's surface by the number of its vertices, not by its area as we do
+# (MRIScomputeAbsoluteCurvature in mris_anatomical_stats), so that they depend on its mesh.
+PER_VERTEX = ("meancurv", "gauscurv")
+UNITS |= {f"{column}, by area": UNITS[column] for column in PER_VERTEX}
 SHELLS = ((18.0, 2.0), (18.0, 3.0), (18.0, 4.0))
 QUICK = {"registration": {"n_points": 1280, "n_steps": 1, "iters": 3, "rotate": False}}
 
@@ -76,12 +80,26 @@ def beside_freesurfer(ours: pd.DataFrame, subject: Path) -> dict[str, Any]:
     theirs = read(subject, subject.name)
     ours, theirs = (t[t["structure"] == "cortex"].set_index("region") for t in (ours, theirs))
     regions = theirs.index.intersection(ours.index)
+    for column in PER_VERTEX:
+        ours[f"{column}, by area"] = ours.get(column, np.nan)
+        theirs[f"{column}, by area"] = theirs[column] * vertices_per_mm2(subject)
     rows = {}
     for column, unit in UNITS.items():
         if column in ours and column in theirs and ours[column].notna().any():
             row = agreement(column, ours.loc[regions, column], theirs.loc[regions, column], unit)
             rows[column] = {"r": row["r"], "percent": row["percent_difference"], "n": row["n"]}
     return rows
+
+
+def vertices_per_mm2(subject: Path) -> pd.Series:
+    """FreeSurfer's vertices per mm2 of white surface, by region."""
+    found = {}
+    for side in ("lh", "rh"):
+        for line in (subject / "stats" / f"{side}.aparc.stats").read_text().splitlines():
+            if line and not line.startswith("#"):
+                name, vertices, area = line.split()[:3]
+                found[f"{side}_{name}"] = float(vertices) / float(area)
+    return pd.Series(found)
 
 
 def by_volume(
