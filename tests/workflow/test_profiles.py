@@ -42,7 +42,7 @@ def test_a_scan_is_one_job_that_asks_for_more_at_each_attempt(snakemake, heads, 
     assert done.returncode != 0
     asked = re.findall(r"cpus=(\d+) mb=(\d+) minutes=(\d+)", (tmp_path / "asked.txt").read_text())
     first, second, third = [tuple(map(int, row)) for row in asked]
-    assert first == (1, 4000, 30 + 60 + 240 + 60 + 120 + 15)
+    assert first == (1, 4000, 30 + 60 + 240 + 60 + 60 + 120 + 15)  # surfaces: 60
     assert second == (1, 8000, 2 * first[2]) and third == (1, 12000, 3 * first[2])
 
 
