@@ -58,7 +58,8 @@ def check_files_and_names(config: Config, environments: bool = False) -> Found:
         _tasks,
     ):
         yield from check(config)
-    if measures_engine(config) == "surface" and not environments:
+    measured = not (config.pretrain.arrays or config.pretrain.maps)
+    if measured and measures_engine(config) == "surface" and not environments:
         yield from _tried(("measures", "engine"), lambda: check_surface_engine(_who_asks(config)))
 
 

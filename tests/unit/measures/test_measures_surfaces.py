@@ -439,7 +439,14 @@ def test_a_missing_package_is_one_sentence_with_both_remedies(monkeypatch):
     assert place == ("measures", "engine") and not others
     assert "'anatcl-workflow[surfaces]'" in error.remedy and "engine: volume" in error.remedy
     assert not [one for one in check_files_and_names(asked, environments=True) if one[0][0] == "measures"]
-    assert not [one for one in check_files_and_names(parse({})) if one[0][0] == "measures"]
+    engines_of = {
+        "volume": parse({"measures": {"engine": "volume"}}),
+        "arrays": parse({"pretrain": {"arrays": "packed"}}),
+    }
+    for name, config in engines_of.items():  # arrays: no scan is measured
+        assert not [one for one in check_files_and_names(config) if one[0][0] == "measures"], name
+    (error,) = [error for place, error in check_files_and_names(parse({})) if place == ("measures", "engine")]
+    assert "the recipe fast (or the atlas) measures on surfaces" in error.reason
 
 
 def test_the_recipes_for_cohorts_measure_on_surfaces():
