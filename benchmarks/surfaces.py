@@ -80,9 +80,10 @@ def beside_freesurfer(ours: pd.DataFrame, subject: Path) -> dict[str, Any]:
     theirs = read(subject, subject.name)
     ours, theirs = (t[t["structure"] == "cortex"].set_index("region") for t in (ours, theirs))
     regions = theirs.index.intersection(ours.index)
+    density = vertices_per_mm2(subject)
     for column in PER_VERTEX:
         ours[f"{column}, by area"] = ours.get(column, np.nan)
-        theirs[f"{column}, by area"] = theirs[column] * vertices_per_mm2(subject)
+        theirs[f"{column}, by area"] = theirs[column] * density
     rows = {}
     for column, unit in UNITS.items():
         if column in ours and column in theirs and ours[column].notna().any():

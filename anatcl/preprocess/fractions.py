@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from anatcl.base.errors import InputError
 from anatcl.preprocess.geometry import largest_component
-from anatcl.preprocess.local_levels import GREY_MM, WHITE_VOXELS, evened
+from anatcl.preprocess.local_levels import GREY_MM, WHITE_VOXELS, evened, nearby
 from anatcl.preprocess.mixels import CSF, GREY, WHITE, Mixels, fit
 
 # Voxel side, in mm, of the grid that the work is done on.
@@ -78,7 +78,8 @@ def fractions(
     inner = np.stack([_refine(p, factors, 1) for p in posteriors])
     mask = _repeat(brain, factors)
     nuclei = None if deep is None else _refine(deep, factors, 1)
-    found, model = _fine(_refine(scan, factors, 3), mask, inner, spacing / factors, nuclei, float(spacing.mean()))
+    voxel_mm = float(spacing.mean())
+    found, model = _fine(_refine(scan, factors, 3), mask, inner, spacing / factors, nuclei, voxel_mm)
     facts = {
         "TissueMethod": "fractions",
         "Levels": dict(zip(("CSF", "GM", "WM"), (round(float(v), 4) for v in model.levels), strict=True)),
@@ -89,7 +90,7 @@ def fractions(
         "LocalLevels": {
             "Rounds": ROUNDS,
             "SmoothingGMMm": GREY_MM,
-            "SmoothingWMMm": round(WHITE_VOXELS * float(spacing.mean()), 4),
+            "SmoothingWMMm": round(WHITE_VOXELS * voxel_mm, 4),
         },
     }
     return np.stack([_average(f, factors) for f in found]) * brain, facts
@@ -165,9 +166,7 @@ def flatten(image: NDArray, white: NDArray, spacing: NDArray) -> NDArray:
     pure = (white > 0.9) & ndimage.binary_erosion(white > 0.5, iterations=max(1, round(1 / float(spacing.mean()))))
     pure = pure if pure.sum() >= FEWEST else white > 0.9
     level = float(np.median(image[pure])) if pure.any() else 1.0
-    weight = pure.astype(np.float32)
-    near = ndimage.gaussian_filter(weight, FIELD_MM / spacing) + 1e-3
-    field = (ndimage.gaussian_filter(image * weight, FIELD_MM / spacing) + 1e-3 * level) / near
+    field = nearby(image, pure, level, FIELD_MM / spacing)
     return (image / np.clip(field, 0.8 * level, 1.25 * level)).astype(np.float32)
 
 

@@ -24,6 +24,8 @@ GREY_MM = 5.0
 DEPTH_VOXELS = 0.9
 # Weight of the level of the whole head, beside one voxel in the middle of its neighbourhood.
 WHOLE = 1e-3
+# Voxels farther away than this many SD do not count.
+REACH = 3.0
 # A level is at most this share of the way from its own to the next tissue's.
 SHARE = 1 / 3
 
@@ -63,8 +65,8 @@ def evened(
     use = brain if deep is None else brain & (deep < 0.5)
     lowest, highest = grey - SHARE * (grey - fluid), grey + SHARE * (white - grey)
     in_grey, in_white = (core(found[tissue] > 0.5, spacing, voxel_mm) & use for tissue in (GREY, WHITE))
-    near_grey = np.clip(nearby(image, in_grey, grey, GREY_MM / spacing), lowest, highest)
-    near_white = nearby(image, in_white, white, WHITE_VOXELS * voxel_mm / spacing)
+    near_grey = np.clip(nearby(image, in_grey, grey, GREY_MM / spacing, REACH), lowest, highest)
+    near_white = nearby(image, in_white, white, WHITE_VOXELS * voxel_mm / spacing, REACH)
     near_white = np.clip(near_white, white - SHARE * (white - grey), white + SHARE * (white - grey))
     bright = grey + (image - near_grey) * ((white - grey) / (near_white - near_grey))
     dark = fluid + (image - fluid) * ((grey - fluid) / (near_grey - fluid))
@@ -88,15 +90,17 @@ def core(tissue: NDArray, spacing: NDArray, voxel_mm: float) -> NDArray:
     return found
 
 
-def nearby(image: NDArray, where: NDArray, level: float, size: NDArray) -> NDArray:
+def nearby(image: NDArray, where: NDArray, level: float, size: NDArray, reach: float = 4.0) -> NDArray:
     """Mean of an image over a mask around each voxel; `level` where the mask is far away.
 
     Parameters
     ----------
     size : ndarray of shape (3,)
         SD of the neighbourhood, in voxels.
+    reach : float
+        What lies farther away, in SD, does not count.
     """
     weight = where.astype(np.float32)
-    total = ndimage.gaussian_filter(image * weight, size, truncate=3.0)
-    found: NDArray = (total + WHOLE * level) / (ndimage.gaussian_filter(weight, size, truncate=3.0) + WHOLE)
+    total = ndimage.gaussian_filter(image * weight, size, truncate=reach)
+    found: NDArray = (total + WHOLE * level) / (ndimage.gaussian_filter(weight, size, truncate=reach) + WHOLE)
     return found
