@@ -181,7 +181,7 @@ class Methods:
 
     def maps_flags(self, template: str) -> list[str]:
         """Where an outside encoder finds the cohort's maps: files, or the packed arrays."""
-        if self.config.pretrain.arrays or self.config.pretrain.maps:
+        if not self.config.pretrain.from_scans:
             return ["--arrays", str(ARRAYS)]
         return ["--maps-dir", str(PREPROCESS), "--template", template]
 

@@ -58,8 +58,7 @@ def check_files_and_names(config: Config, environments: bool = False) -> Found:
         _tasks,
     ):
         yield from check(config)
-    measured = not (config.pretrain.arrays or config.pretrain.maps)
-    if measured and measures_engine(config) == "surface" and not environments:
+    if config.pretrain.from_scans and measures_engine(config) == "surface" and not environments:
         yield from _tried(("measures", "engine"), lambda: check_surface_engine(_who_asks(config)))
 
 

@@ -29,7 +29,7 @@ def check_arrays(config: Config) -> Found:
         if name not in settings.methods:
             reason = f"{name!r} is not among the methods."
             yield (("pretrain", "final", number), InputError(reason, None, nearest(name, settings.methods)))
-    if not (settings.arrays or settings.maps):
+    if settings.from_scans:
         return
     for place in OF_SCANS:
         if getattr(getattr(config, place[0]), place[1]):
@@ -97,7 +97,7 @@ def unmeasured(config: Config) -> frozenset[str]:
     """Baselines that need measures which a run without the measures stage does not have."""
     settings = config.pretrain
     every = frozenset((REGIONAL, TISSUE, VOXEL_RIDGE))
-    if not (settings.arrays or settings.maps) or config.measures.freesurfer:
+    if settings.from_scans or config.measures.freesurfer:
         return frozenset()
     if settings.maps:
         return every

@@ -157,6 +157,11 @@ def _up(name: str) -> str:
 class Pretrain(Resources, Common, Packed):
     """Contrastive pretraining."""
 
+    @property
+    def from_scans(self) -> bool:
+        """Whether its maps are made from the scans; else no scan is preprocessed or measured."""
+        return not (self.arrays or self.maps)
+
 
 Written = Annotated[
     Annotated[str, Tag(TEXT)] | Annotated[Task, Tag(MAPPING)],
