@@ -60,10 +60,10 @@ demo: demo/.heads demo/.maps ## simulate two cohorts, run everything on them, pr
 	@$(RUN) -m anatcl report summary --benchmark results/report/benchmark.tsv --report results/report/index.html
 
 test: $(READY) ## run all tests
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(CORES) --dist loadgroup
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(CORES) --dist loadgroup
 
 test-fast: $(READY) ## run the tests that take no more than seconds
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(CORES) --dist loadgroup -m "not slow"
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(CORES) --dist loadgroup -m "not slow"
 
 lint: $(READY) ## check format, style, types, layers and rules
 	$(RUN) -m ruff format --check .

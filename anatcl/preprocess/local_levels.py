@@ -101,6 +101,6 @@ def nearby(image: NDArray, where: NDArray, level: float, size: NDArray, reach: f
         What lies farther away, in SD, does not count.
     """
     weight = where.astype(np.float32)
-    total = ndimage.gaussian_filter(image * weight, size, truncate=reach)
-    found: NDArray = (total + WHOLE * level) / (ndimage.gaussian_filter(weight, size, truncate=reach) + WHOLE)
+    total, share = (ndimage.gaussian_filter(v, size, mode="constant", truncate=reach) for v in (image * weight, weight))
+    found: NDArray = (total + WHOLE * level) / (share + WHOLE)
     return found

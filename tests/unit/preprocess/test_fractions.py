@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from phantoms import balls, gaussian_posteriors
 from scipy import ndimage
 
 from anatcl.base.errors import InputError
@@ -15,35 +16,10 @@ from anatcl.preprocess.template import prepare
 from anatcl.spec.recipe import load_recipe
 
 LEVELS = np.array([0.3, 0.75, 1.0])
-SHAPE = (44, 48, 46)
-
-
-def balls(radii=(20.0, 15.0, 11.0), shape=SHAPE, spacing=1.0, parts=4):
-    """Brain of CSF, grey and white matter in nested balls: fractions (3, X, Y, Z) and the brain mask."""
-    axes = [(np.arange(n * parts) + 0.5) / parts - n / 2 for n in shape]
-    distance = np.sqrt(sum(np.square(a).reshape([-1 if i == k else 1 for i in range(3)]) for k, a in enumerate(axes)))
-    inside = [(distance * spacing < r).astype(np.float32) for r in radii]
-    whole, brain, white = (_mean(m, parts) for m in inside)
-    mask = whole > 0.5
-    truth = np.stack([1 - brain, brain - white, white]).astype(np.float32) * mask
-    return truth, mask
-
-
-def _mean(data, parts):
-    x, y, z = (n // parts for n in data.shape)
-    return data.reshape(x, parts, y, parts, z, parts).mean(axis=(1, 3, 5))
 
 
 def scan_of(truth, rng, noise=0.04):
     return (np.tensordot(LEVELS, truth, 1) + rng.normal(0, noise, truth.shape[1:])).astype(np.float32)
-
-
-def gaussian_posteriors(image, mask, truth, widths=(0.09, 0.09, 0.03)):
-    """What three Gaussians of unequal width say, the truth's blurred shares as priors."""
-    priors = np.stack([ndimage.gaussian_filter(t, 2.0) for t in truth]) + 0.02
-    width = np.array(widths)[:, None, None, None]
-    density = priors * np.exp(-0.5 * ((image - LEVELS[:, None, None, None]) / width) ** 2) / width
-    return (density / density.sum(0) * mask).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +27,14 @@ def phantom():
     rng = np.random.default_rng(0)
     truth, mask = balls()
     image = scan_of(truth, rng)
-    return truth, mask, image, gaussian_posteriors(image, mask, truth)
+    return truth, mask, image, gaussian_posteriors(image, mask, truth, LEVELS)
+
+
+@pytest.fixture(scope="module")
+def shares(phantom):
+    """Fractions of the phantom, and the facts."""
+    _, mask, image, posteriors = phantom
+    return fractions(image, mask, posteriors, np.ones(3))
 
 
 def overlap(a, b):
@@ -96,9 +79,9 @@ def test_a_value_that_nothing_explains_is_the_nearest_tissue():
     assert found.tolist() == [[1, 0], [0, 0], [0, 1]]
 
 
-def test_volumes_are_those_of_the_balls(phantom):
-    truth, mask, image, posteriors = phantom
-    found, facts = fractions(image, mask, posteriors, np.ones(3))
+def test_volumes_are_those_of_the_balls(phantom, shares):
+    truth, _, _, posteriors = phantom
+    found, facts = shares
     error = found.sum((1, 2, 3)) / truth.sum((1, 2, 3)) - 1
     assert np.abs(error).max() < 0.03
     plain = posteriors.sum((1, 2, 3)) / truth.sum((1, 2, 3)) - 1
@@ -109,24 +92,23 @@ def test_volumes_are_those_of_the_balls(phantom):
 def test_coarse_voxels_are_worked_on_in_pieces():
     truth, mask = balls((40.0, 30.0, 24.0), spacing=2.0)
     image = scan_of(truth, np.random.default_rng(1))
-    found, facts = fractions(image, mask, gaussian_posteriors(image, mask, truth), np.full(3, 2.0))
+    found, facts = fractions(image, mask, gaussian_posteriors(image, mask, truth, LEVELS), np.full(3, 2.0))
     assert facts["GridMm"] == [1.0, 1.0, 1.0]
     assert np.abs(found.sum((1, 2, 3)) / truth.sum((1, 2, 3)) - 1).max() < 0.05
     assert np.abs(found - truth).mean() < 0.02
 
 
-def test_hard_labels_are_nearer_the_truth_than_those_of_posteriors(phantom):
-    truth, mask, image, posteriors = phantom
-    found, _ = fractions(image, mask, posteriors, np.ones(3))
+def test_hard_labels_are_nearer_the_truth_than_those_of_posteriors(phantom, shares):
+    truth, mask, _, posteriors = phantom
+    found, _ = shares
     for tissue in (1, 2):
         true = mask & (truth.argmax(0) == tissue)
         ours, plain = (overlap(mask & (m.argmax(0) == tissue), true) for m in (found, posteriors))
         assert ours > plain and ours > 0.95
 
 
-def test_fractions_add_up_inside_the_brain_and_are_nothing_outside(phantom):
-    _, mask, image, posteriors = phantom
-    found, _ = fractions(image, mask, posteriors, np.ones(3))
+def test_fractions_add_up_inside_the_brain_and_are_nothing_outside(phantom, shares):
+    mask, (found, _) = phantom[1], shares
     assert found.dtype == np.float32 and found.min() >= 0 and found.max() <= 1 + 1e-5
     assert found.sum(0)[mask] == pytest.approx(1, abs=1e-4)
     assert (found[:, ~mask] == 0).all()
@@ -134,17 +116,35 @@ def test_fractions_add_up_inside_the_brain_and_are_nothing_outside(phantom):
 
 @settings(max_examples=3, deadline=None)
 @given(st.floats(1e-3, 1e4))
-def test_the_unit_of_the_scan_does_not_matter(phantom, unit):
+def test_the_unit_of_the_scan_does_not_matter(phantom, shares, unit):
     _, mask, image, posteriors = phantom
-    one, _ = fractions(image, mask, posteriors, np.ones(3))
+    one, _ = shares
     other, _ = fractions((image * unit).astype(np.float32), mask, posteriors, np.ones(3))
     np.testing.assert_allclose(one, other, atol=2e-3)
 
 
-def test_two_runs_are_equal_bytes(phantom):
+def test_two_runs_are_equal_bytes(phantom, shares):
     _, mask, image, posteriors = phantom
-    one, two = (fractions(image, mask, posteriors, np.ones(3))[0].tobytes() for _ in range(2))
-    assert one == two
+    assert fractions(image, mask, posteriors, np.ones(3))[0].tobytes() == shares[0].tobytes()
+
+
+@settings(max_examples=3, deadline=None)
+@given(st.tuples(*[st.tuples(st.integers(0, 9), st.integers(0, 9))] * 3))
+def test_the_field_of_view_does_not_matter(phantom, shares, wider):
+    _, mask, image, posteriors = phantom
+    around = np.pad(posteriors, [(0, 0), *wider])
+    found, _ = fractions(np.pad(image, wider), np.pad(mask, wider), around, np.ones(3))
+    inside = tuple(slice(low, low + n) for (low, _), n in zip(wider, mask.shape, strict=True))
+    np.testing.assert_allclose(found[:, *inside], shares[0], atol=0.02)
+    assert found.sum() == pytest.approx(shares[0].sum(), rel=1e-6)
+
+
+def test_very_coarse_voxels_are_cut_into_three_a_side():
+    truth, mask = balls((60.0, 50.0, 38.0), (28, 28, 28), spacing=5.0)
+    image = scan_of(truth, np.random.default_rng(1))
+    found, facts = fractions(image, mask, gaussian_posteriors(image, mask, truth, LEVELS), np.full(3, 5.0))
+    assert facts["GridMm"] == pytest.approx([5 / 3] * 3, abs=1e-4)
+    assert np.abs(found.sum((1, 2, 3)) / truth.sum((1, 2, 3)) - 1)[1:].max() < 0.05
 
 
 def test_a_nucleus_as_bright_as_white_matter_is_grey(phantom):
@@ -163,7 +163,7 @@ def test_a_nucleus_as_bright_as_white_matter_is_grey(phantom):
 
 def test_a_sheet_beside_the_brain_is_peeled():
     truth, mask = balls((20.0, 14.0, 10.0))
-    sheet = mask & (np.abs(np.arange(SHAPE[0]) - 39.5)[:, None, None] < 1)
+    sheet = mask & (np.abs(np.arange(mask.shape[0]) - 39.5)[:, None, None] < 1)
     found = truth.copy()
     found[:, sheet] = np.array([0, 1, 0])[:, None]
     peel(found, mask, np.ones(3))
@@ -186,7 +186,7 @@ def test_noise_is_measured_beside_structure(rng):
 def test_what_is_no_t1w_brain_is_said(phantom):
     _, mask, image, posteriors = phantom
     broken = image.copy()
-    broken[tuple(n // 2 for n in SHAPE)] = np.nan
+    broken[tuple(n // 2 for n in broken.shape)] = np.nan
     cases = [
         (broken, posteriors, "not finite"),
         (image, posteriors * np.array([1, 1, 0])[:, None, None, None], "hardly any white matter"),
@@ -202,7 +202,7 @@ def test_what_is_no_t1w_brain_is_said(phantom):
 def test_a_brain_without_csf_has_fractions(rng):
     truth, mask = balls((15.0, 15.0, 11.0))
     image = scan_of(truth, rng)
-    posteriors = gaussian_posteriors(image, mask, truth)
+    posteriors = gaussian_posteriors(image, mask, truth, LEVELS)
     posteriors[0] = 0
     found, _ = fractions(image, mask, posteriors, np.ones(3))
     assert np.isfinite(found).all() and found[2].sum() == pytest.approx(truth[2].sum(), rel=0.1)

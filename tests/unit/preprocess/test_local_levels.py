@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from phantoms import balls, gaussian_posteriors
 from scipy import ndimage
 
 from anatcl.preprocess import fractions as module
@@ -17,14 +18,8 @@ LEVELS = np.array([0.3, 0.7, 1.0])
 ONE = np.ones(3)
 
 
-def ball(radii=(20.0, 15.0, 11.0), size=46, parts=4, spacing=1.0):
-    """Fractions (3, X, Y, Z) of nested balls of CSF, grey and white matter, and the brain mask."""
-    axis = (np.arange(size * parts) + 0.5) / parts - size / 2
-    distance = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None] ** 2) * spacing
-    blocks = (size, parts) * 3
-    whole, brain, white = ((distance < r).reshape(blocks).mean((1, 3, 5)) for r in radii)
-    mask = whole > 0.5
-    return np.stack([1 - brain, brain - white, white]).astype(np.float32) * mask, mask
+def ball(radii=(20.0, 15.0, 11.0), size=46, spacing=1.0):
+    return balls(radii, (size, size, size), spacing)
 
 
 def scan(truth, grey=LEVELS[GREY], white=LEVELS[WHITE], noise=0.0, rng=None):
@@ -32,17 +27,10 @@ def scan(truth, grey=LEVELS[GREY], white=LEVELS[WHITE], noise=0.0, rng=None):
     return (image + (rng.normal(0, noise, image.shape) if noise else 0)).astype(np.float32)
 
 
-def posteriors(image, mask, truth):
-    prior = np.stack([ndimage.gaussian_filter(t, 2.0) for t in truth]) + 0.02
-    width = np.array([0.09, 0.09, 0.03])[:, None, None, None]
-    density = prior * np.exp(-0.5 * ((image - LEVELS[:, None, None, None]) / width) ** 2) / width
-    return (density / np.maximum(density.sum(0), 1e-30) * mask).astype(np.float32)
-
-
 def errors(image, mask, truth, monkeypatch, rounds):
     """Errors (share) of the volumes of grey and of white matter."""
     monkeypatch.setattr(module, "ROUNDS", rounds)
-    found, _ = fractions(image, mask, posteriors(image, mask, truth), ONE)
+    found, _ = fractions(image, mask, gaussian_posteriors(image, mask, truth, LEVELS), ONE)
     return np.abs(found.sum((1, 2, 3)) / truth.sum((1, 2, 3)) - 1)[GREY:]
 
 
@@ -69,13 +57,12 @@ def test_borders_are_right_where_levels_differ(monkeypatch, rng):
     image = scan(truth, LEVELS[GREY] + 0.05 * side, LEVELS[WHITE] + 0.05 * side, 0.02, rng)
     half = (np.arange(46) < 23)[:, None, None]
     monkeypatch.setattr(module, "FIELD_MM", 1000.0)  # or flattening takes the difference away
+    found = []
+    for rounds in (0, 2):
+        monkeypatch.setattr(module, "ROUNDS", rounds)
+        found.append(fractions(image, mask, gaussian_posteriors(image, mask, truth, LEVELS), ONE)[0][WHITE])
     for part in (half, ~half):
-        true = (truth[WHITE] * part).sum()
-        off = []
-        for rounds in (0, 2):
-            monkeypatch.setattr(module, "ROUNDS", rounds)
-            found, _ = fractions(image, mask, posteriors(image, mask, truth), ONE)
-            off.append(abs((found[WHITE] * part).sum() / true - 1))
+        off = [abs((white * part).sum() / (truth[WHITE] * part).sum() - 1) for white in found]
         assert off[1] < 0.03 and off[1] < off[0] / 2
 
 
@@ -90,7 +77,7 @@ def test_darker_thin_white_matter_is_not_lost(monkeypatch, rng):
     lost = []
     for rounds in (0, 2):
         monkeypatch.setattr(module, "ROUNDS", rounds)
-        found, _ = fractions(image, mask, posteriors(image, mask, truth), ONE)
+        found, _ = fractions(image, mask, gaussian_posteriors(image, mask, truth, LEVELS), ONE)
         lost.append(1 - found[WHITE][blade].mean())
     assert lost[1] < 0.75 * lost[0]
 
