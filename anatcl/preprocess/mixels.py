@@ -64,14 +64,22 @@ class Mixels:
 
     def joint(self, values: NDArray, priors: NDArray) -> NDArray:
         """Density of each state and value together, shape (S, N), for values (N,) and priors (3, N)."""
-        scaled = (values[None] - (compositions() @ self.levels)[:, None].astype(np.float32)) / np.float32(self.noise)
-        chance = expected(priors) * self.weights[kinds()][:, None].astype(np.float32)
-        return chance * np.exp(-0.5 * scaled**2)
+        # In place: arrays of a state and a voxel are large, and making them takes longer than filling them.
+        found = values[None] - (compositions() @ self.levels)[:, None].astype(np.float32)
+        found /= np.float32(self.noise)
+        np.square(found, out=found)
+        found *= np.float32(-0.5)
+        np.exp(found, out=found)
+        chance = expected(priors)
+        chance *= self.weights[kinds()][:, None].astype(np.float32)
+        chance *= found
+        return chance
 
     def responsibilities(self, values: NDArray, priors: NDArray) -> NDArray:
         """Probability of each state, shape (S, N); zero everywhere for a value that no state explains."""
         found = self.joint(values, priors)
-        return found / np.maximum(found.sum(0), 1e-30)
+        found /= np.maximum(found.sum(0), 1e-30)
+        return found
 
     def fractions(self, values: NDArray, priors: NDArray) -> tuple[NDArray, NDArray]:
         """Expected composition, shape (3, N), and the density of each value, shape (N,)."""
@@ -93,8 +101,11 @@ class Mixels:
 
 def expected(priors: NDArray) -> NDArray:
     """Chance of each state by the priors of the pure tissues, shape (S, N); a mixture's is spread over its parts."""
-    mixed = [2 * np.sqrt(priors[one] * priors[other]) / PARTS for one, other in PAIRS]
-    return np.concatenate([priors, *(np.broadcast_to(m, (PARTS, len(m))) for m in mixed)]).astype(np.float32)
+    chance = np.empty((len(kinds()), priors.shape[1]), np.float32)
+    chance[:3] = priors
+    for kind, (one, other) in enumerate(PAIRS, 3):
+        chance[kinds() == kind] = 2 * np.sqrt(priors[one] * priors[other]) / PARTS
+    return chance
 
 
 def fit(values: NDArray, priors: NDArray, levels: NDArray, noise: float) -> Mixels:
@@ -121,7 +132,9 @@ def fit(values: NDArray, priors: NDArray, levels: NDArray, noise: float) -> Mixe
         found = model.responsibilities(values, priors).astype(float)
         count = found.sum(1)
         levels = np.linalg.solve((states.T * count) @ states + ridge, states.T @ (found @ values) + ridge @ start)
-        miss = (values[None] - (states @ levels)[:, None]) ** 2
-        noise = max(float(np.sqrt((found * miss).sum() / max(count.sum(), 1e-9))), LEAST_NOISE)
+        miss = values[None] - (states @ levels)[:, None]
+        np.square(miss, out=miss)
+        miss *= found
+        noise = max(float(np.sqrt(miss.sum() / max(count.sum(), 1e-9))), LEAST_NOISE)
         model = Mixels(levels, noise, np.bincount(kind, count) / chance)
     return model

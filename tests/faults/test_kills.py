@@ -29,7 +29,7 @@ def start(bids: Path, folder: Path, *config: str, options: Sequence[str] = ()) -
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "anatcl", "run", "--", "measures", "--cores", "2", "--quiet", "rules"]
     command += ["--configfile", str(ROOT / "tests" / "configs" / "tiny.yaml"), "--config", f"bids_dir={bids}"]
-    command += ["evaluate={tasks: [age]}", *config, *options]  # the two have one diagnosis
+    command += ["evaluate={tasks: [age]}", *config, *options]  # there is one diagnosis
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with open(folder / "printed.txt", "ab") as log:
         return subprocess.Popen(
@@ -56,9 +56,9 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two simulated people at 6 mm."""
+    """One simulated participant in two sessions, at 6 mm."""
     folder = tmp_path_factory.mktemp("data") / "bids"
-    command = [sys.executable, "-m", "anatcl", "simulate", str(folder), "--participants", "2", "--voxel-mm", "6"]
+    command = [sys.executable, "-m", "anatcl", "simulate", str(folder), "--participants", "1", "--voxel-mm", "6"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return folder
 
