@@ -70,7 +70,7 @@ def test_layers_are_guarded_and_keep_their_names():
 
 @pytest.mark.slow
 def test_runs_in_bfloat16_are_equal():
-    """Three steps of ResNet-18 at 30 x 32 x 30, batch 8 (third stage of depth 2): equal bits in dirty memory."""
+    """Two steps of ResNet-18 at 30 x 32 x 30, batch 8 (third stage of depth 2): equal bits in dirty memory."""
     script = """if True:
         import hashlib, torch
         torch.set_num_threads(1)
@@ -85,7 +85,7 @@ def test_runs_in_bfloat16_are_equal():
             random = torch.Generator().manual_seed(1)
             x = torch.rand(8, 1, 30, 32, 30, generator=random)
             age = torch.rand(8, generator=random) * 60
-            for _ in range(3):
+            for _ in range(2):
                 with torch.autocast("cpu", torch.bfloat16):
                     z = model(x)
                 loss = YAware()(z, {"age": age}, 2)["loss"]
