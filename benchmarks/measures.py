@@ -77,7 +77,7 @@ def scan_case(results: Path, scan: str) -> Case:
 
 def _case(atlas: Any, grey: np.ndarray, white: np.ndarray, labels: Any, dseg: np.ndarray, spacing: np.ndarray) -> Case:
     """What either solver gets, cut to the cortex: both pay for the same box."""
-    from anatcl.measures.tissues import bounding_box
+    from anatcl.preprocess.geometry import bounding_box
 
     regions = atlas.regions
     index = regions.loc[regions["structure"] == "cortex", "index"].to_numpy()
@@ -94,7 +94,7 @@ def _case(atlas: Any, grey: np.ndarray, white: np.ndarray, labels: Any, dseg: np
 
 def left_half(case: Case) -> Case:
     """The box of the left hemisphere's cortex (labels 1 to 34), with a margin."""
-    from anatcl.measures.tissues import bounding_box
+    from anatcl.preprocess.geometry import bounding_box
 
     left = (case["labels"] > 0) & (case["labels"] < 35)
     box = bounding_box(left, margin=3)

@@ -57,7 +57,8 @@ def measure_truth(truth: Any, scan: str, methods: list[str]) -> dict[str, pd.Dat
     from anatcl.images import Volume
     from anatcl.measures.atlas import load_atlas
     from anatcl.measures.scan import measure
-    from anatcl.measures.tissues import Tissues, bounding_box
+    from anatcl.measures.tissues import Tissues
+    from anatcl.preprocess.geometry import bounding_box
 
     maps = np.stack([truth.csf, truth.gm, truth.wm])
     dseg = np.where(maps.sum(axis=0) > 0.5, maps.argmax(axis=0) + 1, 0).astype(np.int16)

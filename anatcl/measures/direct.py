@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from anatcl.measures.kelly_kapowski import segmentation
-from anatcl.measures.tissues import bounding_box
+from anatcl.preprocess.geometry import bounding_box
 from anatcl.spec.thickness import Settings
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from anatcl.base.errors import InputError
 from anatcl.images import Volume, load
 from anatcl.measures.labels import GREY
+from anatcl.preprocess.geometry import bounding_box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,12 +97,3 @@ def on_grid(path: Path, tissues: Tissues) -> NDArray:
             "the image has values that are not finite inside the brain.", path, "Run `bias_correct` again."
         )
     return np.nan_to_num(data)
-
-
-def bounding_box(mask: NDArray, margin: int) -> tuple[slice, ...]:
-    """Slices of the smallest box around `mask`, `margin` voxels larger on each side where the array allows."""
-    box = []
-    for axis in range(mask.ndim):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        box.append(slice(max(int(hit[0]) - margin, 0), int(hit[-1]) + 1 + margin))
-    return tuple(box)

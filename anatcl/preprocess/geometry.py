@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -29,7 +28,9 @@ def coarsen(volume: Volume, spacing_mm: float) -> Volume:
 
 def coordinates(volume: Volume, index: NDArray) -> NDArray:
     """RAS+ coordinates (mm), shape (N, 3), of voxel indices of shape (N, 3)."""
-    return nib.affines.apply_affine(volume.affine, index)
+    from nibabel.affines import apply_affine
+
+    return apply_affine(volume.affine, index)
 
 
 def dilate_mm(mask: NDArray, volume: Volume, radius_mm: float) -> NDArray:

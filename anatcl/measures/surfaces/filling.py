@@ -12,7 +12,8 @@ from scipy import ndimage
 from anatcl.base.errors import InputError
 from anatcl.images import Volume
 from anatcl.measures.atlas import LEFT, RIGHT, Atlas
-from anatcl.measures.tissues import Tissues, bounding_box
+from anatcl.measures.tissues import Tissues
+from anatcl.preprocess.geometry import bounding_box
 
 CSF, GREY, WHITE = 1.0, 2.0, 3.0
 SIDES = {"L": LEFT, "R": RIGHT}
