@@ -67,7 +67,8 @@ def test_braces_in_the_name_of_a_file(name: str, tmp_path: Path, monkeypatch: py
 
 @pytest.fixture
 def unstopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.getsignal(signal.SIGINT)
+    # A shell makes what it runs in the background ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(failed, "_asked_to_stop", threading.Event())
     yield
     signal.signal(signal.SIGINT, before)
