@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,17 +137,8 @@ def test_a_simulated_head_gives_what_its_own_map_gives(tmp_path, bundle):
 
     simulate_dataset(tmp_path / "bids", 1, 5.0, 0, 1, False)
     scan = next((tmp_path / "bids").rglob("*T1w.nii.gz"))
-    flags = [
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-        "--recipe",
-        "testing",
-        "--no-gate",
-        "--work-dir",
-        str(tmp_path / "work"),
-    ]
+    recipe = str(Path(__file__).resolve().parents[2] / "configs" / "tiny.json")
+    flags = ["--device", "cpu", "--threads", "1", "--recipe", recipe, "--no-gate", "--work-dir", str(tmp_path / "work")]
     assert main(["embed", str(bundle), str(scan), "--out", str(tmp_path / "raw.tsv"), *flags]) == 0
     made = next((tmp_path / "work").rglob("vbm.nii.gz"))
     assert main(["embed", str(bundle), str(made), "--out", str(tmp_path / "map.tsv"), *flags]) == 0
