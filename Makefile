@@ -59,11 +59,14 @@ demo: demo/.heads demo/.maps ## simulate two cohorts, run everything on them, pr
 	$(RUN) -m anatcl run -- --cores $(CORES) --configfile workflow/demo.yaml
 	@$(RUN) -m anatcl report summary --benchmark results/report/benchmark.tsv --report results/report/index.html
 
+# Hundreds of jobs start Python: compiled files are kept, whatever the environment says.
+TEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(CORES) --dist loadgroup
+
 test: $(READY) ## run all tests
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(CORES) --dist loadgroup
+	$(TEST)
 
 test-fast: $(READY) ## run the tests that take no more than seconds
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(CORES) --dist loadgroup -m "not slow"
+	$(TEST) -m "not slow"
 
 lint: $(READY) ## check format, style, types, layers and rules
 	$(RUN) -m ruff format --check .

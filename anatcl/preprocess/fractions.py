@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from anatcl.base.errors import InputError
-from anatcl.preprocess.geometry import bounding_box, largest_component
+from anatcl.preprocess.geometry import bounding_box, largest_component, paste
 from anatcl.preprocess.local_levels import GREY_MM, WHITE_VOXELS, evened, nearby
 from anatcl.preprocess.mixels import CSF, GREY, WHITE, Mixels, fit
 
@@ -98,9 +98,7 @@ def fractions(
             "SmoothingWMMm": round(WHITE_VOXELS * voxel_mm, 4),
         },
     }
-    shares = np.zeros((3, *brain.shape), np.float32)
-    shares[:, *box] = np.stack([_average(f, factors) for f in found])
-    return shares * brain, facts
+    return np.stack([paste(_average(f, factors), brain.shape, box) for f in found]) * brain, facts
 
 
 def _sure(brain: NDArray, posteriors: NDArray, tissue: int) -> NDArray:

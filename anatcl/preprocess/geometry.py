@@ -76,3 +76,10 @@ def crop(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
     affine = volume.affine.copy()
     affine[:3, 3] = (volume.affine @ np.array([*(s.start for s in box), 1.0]))[:3]
     return Volume(volume.data[box], affine)
+
+
+def paste(data: NDArray, shape: tuple[int, ...], box: tuple[slice, ...]) -> NDArray:
+    """Put what was cut out back into its box of a grid of `shape`, float32, zero around it."""
+    whole = np.zeros(shape, np.float32)
+    whole[box] = data
+    return whole

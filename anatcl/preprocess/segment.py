@@ -16,7 +16,7 @@ from anatcl.images import Volume, load, save
 from anatcl.preprocess.ants import Workspace, workspace
 from anatcl.preprocess.bias_correct import n4
 from anatcl.preprocess.fractions import fractions
-from anatcl.preprocess.geometry import bounding_box, crop
+from anatcl.preprocess.geometry import bounding_box, crop, paste
 from anatcl.preprocess.template import NUCLEI, Template
 
 TISSUES = ("CSF", "GM", "WM")
@@ -87,7 +87,7 @@ def segment(
         room.link("affine.mat", affine)
         posteriors, corrected = classify(room, cut, inside[box], template, settings)
         found, made = tissue_maps(room, corrected, inside[box], posteriors, template, settings)
-        whole = {k: _paste(v, scan.data.shape, box) for k, v in found.items()}
+        whole = {k: paste(v, scan.data.shape, box) for k, v in found.items()}
         # What lies between brain and skull is CSF by the meaning of the two masks.
         whole["CSF"] = np.where(skull & ~inside, 1.0, whole["CSF"]).astype(np.float32)
         for tissue, path in zip(TISSUES, (out.csf, out.gm, out.wm), strict=True):
@@ -249,9 +249,3 @@ def quasi_raw_map(room: Workspace, brain: Volume, out: Path) -> None:
     room.put("raw-grid.nii", Volume(np.zeros(RAW_SHAPE, np.uint8), RAW_AFFINE))
     moved = room.apply("stripped.nii", "raw-grid.nii", ["affine.mat"], "quasi-raw.nii")
     save(out, Volume(np.maximum(moved.data, 0), RAW_AFFINE), np.float32)
-
-
-def _paste(data: NDArray, shape: tuple[int, ...], box: tuple[slice, ...]) -> NDArray:
-    whole = np.zeros(shape, np.float32)
-    whole[box] = data
-    return whole

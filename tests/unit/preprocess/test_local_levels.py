@@ -18,8 +18,8 @@ LEVELS = np.array([0.3, 0.7, 1.0])
 ONE = np.ones(3)
 
 
-def ball(radii=(20.0, 15.0, 11.0), size=46, spacing=1.0):
-    return balls(radii, (size, size, size), spacing)
+def ball():
+    return balls(shape=(46, 46, 46))
 
 
 def scan(truth, grey=LEVELS[GREY], white=LEVELS[WHITE], noise=0.0, rng=None):
