@@ -4,9 +4,10 @@ Run from the root of the repository, after ``--until measures`` on that dataset:
 
     python -m benchmarks.measures_ixi --results results --dataset ../shared/data/ixi_hh_2mm [--out FOLDER]
 
-It writes two tables and a figure: ``ixi_agreement`` (correlations over people with 95 % intervals) and ``ixi_ridge``
-(ridge regression of age, 10-fold, 10 seeds, on our measures and on the two given tables, the same folds for all). The
-last line is one JSON object.
+It writes five tables and a figure: ``ixi_agreement`` (correlations over people with 95 % intervals), ``ixi_people``
+and ``ixi_regions`` (thickness beside FreeSurfer's for each person and each region, with the defects of the surfaces
+where the engine made some), ``ixi_ridge`` and ``ixi_sex`` (ridge regression of age and of sex, 10-fold, 10 seeds, on
+our measures and on the two given tables, the same folds for all). The last line is one JSON object.
 
 DLMUSE's volumes are those of a deep model on the same 2 mm grid (a silver reference); FreeSurfer's thickness was
 measured on the full-resolution scans.
@@ -39,6 +40,7 @@ DEEP = {
 }  # fmt: skip
 MEASURES = ("thickness", "volume", "area")
 COARSE = "2 mm voxels: too coarse to trust in mm; read as a rank at most"
+SURFACE = ("euler", "defects", "intersections")  # of the surface-quality metrics
 ALPHAS = np.logspace(-2, 5, 15)
 
 
@@ -114,6 +116,40 @@ def thickness_rows(data: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
     return rows
 
 
+def people_table(data: dict[str, pd.DataFrame], results: Path) -> pd.DataFrame:
+    """One row per person: thickness beside FreeSurfer's over the regions, and what is known of the surfaces."""
+    ours, theirs = _thickness(data)
+    rows = [
+        {
+            "participant_id": person,
+            "age": data["people"].loc[person, "age"],
+            "ours_mm": ours.loc[person].mean(),
+            "freesurfer_mm": theirs.loc[person].mean(),
+            "r_68_regions": correlation(ours.loc[person], theirs.loc[person])[0],
+        }
+        | surface_quality(results, str(person))
+        for person in ours.index
+    ]
+    return pd.DataFrame(rows)
+
+
+def surface_quality(results: Path, person: str) -> dict[str, float]:
+    """Surface-quality metrics of a person's first scan by column, as ``defects_L``; empty without surfaces."""
+    from anatcl.base.files import read_json
+
+    files = sorted((results / "measures" / person).rglob("*_desc-surfaces_qc.json"))
+    sides = read_json(files[0])["hemispheres"] if files else {}
+    return {f"{name}_{side}": sides[side][name] for name in SURFACE for side in sorted(sides)}
+
+
+def regions_table(data: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row per region, the largest difference to FreeSurfer's thickness first."""
+    ours, theirs = _thickness(data)
+    rows = [agreement(str(name).removeprefix("thickness_"), ours[name], theirs[name], "mm") for name in ours]
+    table = pd.DataFrame(rows).drop(columns=["note", "percent_difference"])
+    return table.sort_values("mean_difference", ascending=False, ignore_index=True)
+
+
 def features(data: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Tables that ridge gets; volumes are fractions of intracranial volume."""
     from anatcl.measures.dictionary import split_column
@@ -134,17 +170,22 @@ def features(data: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     }  # fmt: skip
 
 
-def predictions(x: NDArray, y: NDArray, seeds: int, folds: int) -> NDArray:
-    """Out-of-fold predictions of each seed, shape (seeds, n); scaling, medians and penalty from training folds."""
+def predictions(x: NDArray, y: NDArray, seeds: int, folds: int, *, stratified: bool = False) -> NDArray:
+    """Out-of-fold predictions of each seed, shape (seeds, n); scaling, medians and penalty from training folds.
+
+    With `stratified` every fold has the same share of each value of `y`: a class that is rare in the training folds is
+    frequent in the tested one; without it, features of mere noise would predict the wrong class.
+    """
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import KFold, cross_val_predict
+    from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     model = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), RidgeCV(ALPHAS))
+    split = StratifiedKFold if stratified else KFold
     return np.stack(
-        [cross_val_predict(model, x, y, cv=KFold(folds, shuffle=True, random_state=s)) for s in range(seeds)]
+        [cross_val_predict(model, x, y, cv=split(folds, shuffle=True, random_state=s)) for s in range(seeds)]
     )
 
 
@@ -168,6 +209,24 @@ def ridge(data: dict[str, pd.DataFrame], seeds: int = 10, folds: int = 10, draws
             "sd_over_seeds": e.mean(axis=1).std(ddof=1), "r": correlation(found[name].mean(axis=0), age)[0],
             "more_than_dlmuse_years": paired.mean(), "more_low": worse[0], "more_high": worse[1],
         })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def sex(data: dict[str, pd.DataFrame], seeds: int = 10, folds: int = 10, draws: int = 2000) -> pd.DataFrame:
+    """ROC AUC of each table for sex: mean over seeds, bootstrap interval over people of the mean score."""
+    from sklearn.metrics import roc_auc_score
+
+    woman = (data["people"]["sex"] == "F").to_numpy()
+    rng = np.random.default_rng(0)
+    picks = [p for p in rng.integers(0, len(woman), (draws, len(woman))) if 0 < woman[p].sum() < len(woman)]
+    rows = []
+    for name, table in features(data).items():
+        scores = predictions(table.to_numpy(float), np.where(woman, 1.0, -1.0), seeds, folds, stratified=True)
+        mean = scores.mean(axis=0)
+        low, high = np.percentile([roc_auc_score(woman[p], mean[p]) for p in picks], [2.5, 97.5])
+        auc = [roc_auc_score(woman, s) for s in scores]
+        rows.append({"features": name, "columns": table.shape[1], "n": len(woman), "women": int(woman.sum()),
+                     "auc": np.mean(auc), "low": low, "high": high, "sd_over_seeds": np.std(auc, ddof=1)})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -215,20 +274,28 @@ def main() -> None:
     parser.add_argument("--name", default="ixi", help="names the files")
     args = parser.parse_args()
     data = read(args.results, args.dataset)
-    table, ages = agree(data), ridge(data)
+    table, ages, women = agree(data), ridge(data), sex(data)
     ours = data["ours"]
     methods = sorted(set(ours["thickness_method"])), sorted(set(ours["thickness_trust"]))
     about = {"command": "python -m benchmarks.measures_ixi", "n": len(ours), "thickness_method": methods[0]}
     text = f"{len(ours)} IXI scans at 2 mm, thickness by {methods[0]} ({', '.join(methods[1])})."
-    write(args.out, f"{args.name}_agreement", table, about, f"{text} r over people with its 95 % interval.")
-    write(args.out, f"{args.name}_ridge", ages, about,
-          f"{text} Ridge regression of age, 10-fold, 10 seeds; the penalty is chosen inside each training fold. "
-          "Intervals: bootstrap over people.")  # fmt: skip
+    beside = "beside FreeSurfer's at full resolution."
+    how = "10-fold, 10 seeds; the penalty is chosen inside each training fold. Intervals: bootstrap over people."
+    written = {
+        "agreement": (table, "r over people with its 95 % interval."),
+        "people": (people_table(data, args.results), f"Thickness of each person over the 68 regions, {beside}"),
+        "regions": (regions_table(data), f"Thickness of each region over people, {beside}"),
+        "ridge": (ages, f"Ridge regression of age, {how}"),
+        "sex": (women, f"ROC AUC of ridge regression of sex (1 or -1), {how}"),
+    }
+    for name, (rows, says) in written.items():
+        write(args.out, f"{args.name}_{name}", rows, about, f"{text} {says}")
     draw(args.out / f"{args.name}_agreement.png", data)
     print(last_line({
         "n": len(ours),
         "r": dict(zip(table["quantity"], table["r"], strict=True)),
         "mae_years": dict(zip(ages["features"], ages["mae_years"], strict=True)),
+        "sex_auc": dict(zip(women["features"], women["auc"], strict=True)),
     }))  # fmt: skip
 
 
