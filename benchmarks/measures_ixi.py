@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from benchmarks.measures_common import agreement, correlation, last_line, write
 
@@ -88,7 +89,8 @@ def agree(data: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _with_age(name: str, age: pd.Series, value: pd.Series, note: str = "") -> dict[str, Any]:
     r, low, high, n = correlation(age, value)
-    return {"quantity": name, "unit": "years", "n": n, "r": r, "r_low": low, "r_high": high, "note": note}
+    return {"quantity": name, "unit": "years", "n": n, "r": r, "r_low": low, "r_high": high, "note": note,
+            "rank_r": stats.spearmanr(age, value).statistic}  # fmt: skip
 
 
 def _thickness(data: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -102,6 +104,7 @@ def thickness_rows(data: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
     """Thickness: of the whole cortex over people, of the cohort's mean over regions, and of each region over people."""
     ours, theirs = _thickness(data)
     whole = agreement("thickness, cortex, over people", ours.mean(axis=1), theirs.mean(axis=1), "mm", COARSE)
+    whole["rank_r"] = stats.spearmanr(ours.mean(axis=1), theirs.mean(axis=1)).statistic
     mean = agreement("thickness, cohort mean, over 68 regions", ours.mean(), theirs.mean(), "mm", COARSE)
     rows = [whole, mean]
     per_person = [correlation(a, b)[0] for a, b in zip(ours.to_numpy(), theirs.to_numpy(), strict=True)]
@@ -170,22 +173,27 @@ def features(data: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     }  # fmt: skip
 
 
-def predictions(x: NDArray, y: NDArray, seeds: int, folds: int, *, stratified: bool = False) -> NDArray:
+def predictions(x: NDArray, y: NDArray, seeds: int, folds: int) -> NDArray:
     """Out-of-fold predictions of each seed, shape (seeds, n); scaling, medians and penalty from training folds.
 
-    With `stratified` every fold has the same share of each value of `y`: a class that is rare in the training folds is
-    frequent in the tested one; without it, features of mere noise would predict the wrong class.
+    A `y` of bool gives scores. Its two classes weigh the same in each training fold: a class that is rare there is
+    frequent in the tested fold, so that a model which knows nothing else would be wrong more often than by chance.
     """
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import RidgeCV
+    from sklearn.linear_model import RidgeClassifierCV, RidgeCV
     from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), RidgeCV(ALPHAS))
-    split = StratifiedKFold if stratified else KFold
+    classes = y.dtype == bool
+    last = RidgeClassifierCV(ALPHAS, class_weight="balanced") if classes else RidgeCV(ALPHAS)
+    model = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), last)
+    split, method = (StratifiedKFold, "decision_function") if classes else (KFold, "predict")
     return np.stack(
-        [cross_val_predict(model, x, y, cv=split(folds, shuffle=True, random_state=s)) for s in range(seeds)]
+        [
+            cross_val_predict(model, x, y, cv=split(folds, shuffle=True, random_state=s), method=method)
+            for s in range(seeds)
+        ]
     )
 
 
@@ -213,7 +221,7 @@ def ridge(data: dict[str, pd.DataFrame], seeds: int = 10, folds: int = 10, draws
 
 
 def sex(data: dict[str, pd.DataFrame], seeds: int = 10, folds: int = 10, draws: int = 2000) -> pd.DataFrame:
-    """ROC AUC of each table for sex: mean over seeds, bootstrap interval over people of the mean score."""
+    """ROC AUC of each table for sex: of the score's mean over seeds, with its bootstrap interval over people."""
     from sklearn.metrics import roc_auc_score
 
     woman = (data["people"]["sex"] == "F").to_numpy()
@@ -221,12 +229,12 @@ def sex(data: dict[str, pd.DataFrame], seeds: int = 10, folds: int = 10, draws: 
     picks = [p for p in rng.integers(0, len(woman), (draws, len(woman))) if 0 < woman[p].sum() < len(woman)]
     rows = []
     for name, table in features(data).items():
-        scores = predictions(table.to_numpy(float), np.where(woman, 1.0, -1.0), seeds, folds, stratified=True)
+        scores = predictions(table.to_numpy(float), woman, seeds, folds)
         mean = scores.mean(axis=0)
         low, high = np.percentile([roc_auc_score(woman[p], mean[p]) for p in picks], [2.5, 97.5])
-        auc = [roc_auc_score(woman, s) for s in scores]
+        spread = np.std([roc_auc_score(woman, s) for s in scores], ddof=1)
         rows.append({"features": name, "columns": table.shape[1], "n": len(woman), "women": int(woman.sum()),
-                     "auc": np.mean(auc), "low": low, "high": high, "sd_over_seeds": np.std(auc, ddof=1)})  # fmt: skip
+                     "auc": roc_auc_score(woman, mean), "low": low, "high": high, "sd_over_seeds": spread})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -286,7 +294,7 @@ def main() -> None:
         "people": (people_table(data, args.results), f"Thickness of each person over the 68 regions, {beside}"),
         "regions": (regions_table(data), f"Thickness of each region over people, {beside}"),
         "ridge": (ages, f"Ridge regression of age, {how}"),
-        "sex": (women, f"ROC AUC of ridge regression of sex (1 or -1), {how}"),
+        "sex": (women, f"ROC AUC of ridge regression of sex, {how}"),
     }
     for name, (rows, says) in written.items():
         write(args.out, f"{args.name}_{name}", rows, about, f"{text} {says}")
