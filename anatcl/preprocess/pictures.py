@@ -7,17 +7,27 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 
 from anatcl.images import Volume
 
+BRIGHTEST = 1.5  # of the brain's own brightness is drawn white
 
-def save_small(figure: Any, path: Path, colours: int = 64) -> None:
+
+def save_small(figure: Any, path: Path, colours: int = 128) -> None:
     """Write a figure as a PNG with a palette: a third of the bytes, and no version or date in the file."""
     from PIL import Image
 
     figure.canvas.draw()
     image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
-    image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+    # By coverage, so that thin outlines keep their colours among many greys.
+    image.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def brightest(brain: NDArray) -> float:
+    """What is drawn white, by brightnesses of the brain: the fat of a head may be several times as bright."""
+    level = float(np.percentile(brain, 95)) if brain.size else 0.0
+    return BRIGHTEST * level if level > 0 else 1.0
 
 
 def canonical(volume: Volume) -> Volume:

@@ -12,7 +12,7 @@ from anatcl.base.files import read_json, write_json
 from anatcl.images import Volume, load
 from anatcl.preprocess.ants import workspace
 from anatcl.preprocess.mask_numbers import cut_area, second_opinion
-from anatcl.preprocess.pictures import canonical, cuts, save_small
+from anatcl.preprocess.pictures import brightest, canonical, cuts, save_small
 from anatcl.preprocess.sidecar import sidecar_path
 from anatcl.preprocess.template import Template
 from anatcl.spec.names import QUALITY
@@ -111,16 +111,17 @@ def picture(
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    rows = [
-        ("masks", canonical(scan), [(canonical(mask), 0.5, "#e4572e"), (canonical(icv), 0.5, "#3fa7d6")], mask),
-        ("tissues", canonical(scan), [(canonical(tissue), 1.5, "#59cd90"), (canonical(tissue), 2.5, "#fac05e")], mask),
-        ("registration", canonical(warped), [(canonical(grey), 0.5, "#e4572e")], warped),
-    ]
+    native, there = brightest(scan.data[mask.data > 0.5]), brightest(warped.data[warped.data > 0])
+    outlines = {
+        "masks": [(canonical(mask), 0.5, "#e4572e"), (canonical(icv), 0.5, "#3fa7d6")],
+        "tissues": [(canonical(tissue), 1.5, "#59cd90"), (canonical(tissue), 2.5, "#fac05e")],
+    }
+    rows = [(title, canonical(scan), lines, mask, native) for title, lines in outlines.items()]
+    rows += [("registration", canonical(warped), [(canonical(grey), 0.5, "#e4572e")], warped, there)]
     figure, axes = plt.subplots(3, axial + 2, figsize=((axial + 2) * 1.5, 3 * 1.75), facecolor="black", dpi=80)
-    for line, (title, base, contours, extent) in zip(axes, rows, strict=True):
-        top = np.percentile(base.data[base.data > 0], 99.5) if (base.data > 0).any() else 1.0
+    for line, (title, base, contours, extent, top) in zip(axes, rows, strict=True):
         for axis, cut in zip(line, cuts(canonical(extent), axial), strict=True):
-            _slice(axis, base, contours, cut, float(top))
+            _slice(axis, base, contours, cut, top)
         _mark(line[0], 0.02, 0.98, title, va="top", fontsize=10)
     figure.subplots_adjust(0, 0, 1, 1, 0.01, 0.01)
     from anatcl.base.files import atomic_path

@@ -12,6 +12,7 @@ from anatcl.base.files import atomic_path
 from anatcl.images import Volume
 from anatcl.measures.surfaces.carry import carry_values
 from anatcl.measures.surfaces.engine import Surfaces
+from anatcl.measures.surfaces.quality import sample
 from anatcl.measures.surfaces.shape import normals
 
 COLOURS = {"white": "#fac05e", "pial": "#e4572e"}
@@ -40,11 +41,12 @@ def picture(scan: Volume, surfaces: dict[str, Surfaces], templates: dict[str, di
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from anatcl.preprocess.pictures import save_small
+    from anatcl.preprocess.pictures import brightest, save_small
 
     figure, axes = plt.subplots(3, 4, figsize=(11, 8), facecolor="black", dpi=90)
+    top = brightest(np.concatenate([sample(scan, one.white) for one in surfaces.values()]))
     for axis, cut in zip(axes.ravel()[:8], SLICES, strict=True):
-        _slice(axis, scan, surfaces, cut)
+        _slice(axis, scan, surfaces, cut, top)
     shown: Any = None
     for axis, (side, view) in zip(axes[2], (("L", -1), ("L", 1), ("R", 1), ("R", -1)), strict=True):
         shown = _inflated(axis, surfaces[side], templates[side], view)
@@ -53,11 +55,13 @@ def picture(scan: Volume, surfaces: dict[str, Surfaces], templates: dict[str, di
     bar.ax.tick_params(colors="white", labelsize=7)
     figure.subplots_adjust(0.01, 0.01, 0.92, 0.99, 0.02, 0.02)
     with atomic_path(out) as temporary:
-        save_small(figure, temporary, 128)
+        save_small(figure, temporary)
     plt.close(figure)
 
 
-def _slice(axis: Any, scan: Volume, surfaces: dict[str, Surfaces], cut: tuple[int, int, int, float]) -> None:
+def _slice(
+    axis: Any, scan: Volume, surfaces: dict[str, Surfaces], cut: tuple[int, int, int, float], top: float
+) -> None:
     from matplotlib.collections import LineCollection
 
     across, right, up, share = cut
@@ -68,7 +72,6 @@ def _slice(axis: Any, scan: Volume, surfaces: dict[str, Surfaces], cut: tuple[in
     level = scan.affine[across, 3] + index * scan.spacing[across]
     image = np.take(scan.data, index, axis=across).T
     ends = [scan.affine[a, 3] + (np.array([0, scan.data.shape[a]]) - 0.5) * scan.spacing[a] for a in (right, up)]
-    top = np.percentile(scan.data[scan.data > 0], 99.5) if (scan.data > 0).any() else 1.0
     axis.imshow(image, cmap="gray", origin="lower", vmin=0, vmax=top, extent=[*ends[0], *ends[1]])
     for name, colour in COLOURS.items():
         for one in surfaces.values():
