@@ -107,16 +107,19 @@ def thickness_rows(data: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
     whole["rank_r"] = stats.spearmanr(ours.mean(axis=1), theirs.mean(axis=1)).statistic
     mean = agreement("thickness, cohort mean, over 68 regions", ours.mean(), theirs.mean(), "mm", COARSE)
     rows = [whole, mean]
-    per_person = [correlation(a, b)[0] for a, b in zip(ours.to_numpy(), theirs.to_numpy(), strict=True)]
-    per_region = [correlation(a, b)[0] for a, b in zip(ours.to_numpy().T, theirs.to_numpy().T, strict=True)]
     for name, found in (
-        ("thickness, each person over 68 regions: median r", per_person),
-        ("thickness, each region over people: median r", per_region),
+        ("thickness, each person over 68 regions: median r", row_correlations(ours, theirs)),
+        ("thickness, each region over people: median r", row_correlations(ours.T, theirs.T)),
     ):
         low, middle, high = np.nanpercentile(found, [10, 50, 90])
         rows.append({"quantity": name, "unit": "mm", "n": len(found), "r": middle, "r_low": low, "r_high": high,
                      "note": f"bounds: 10th and 90th percentile; {COARSE}"})  # fmt: skip
     return rows
+
+
+def row_correlations(ours: pd.DataFrame, theirs: pd.DataFrame) -> list[float]:
+    """Pearson's r of each row of the one table with the same row of the other."""
+    return [correlation(a, b)[0] for a, b in zip(ours.to_numpy(), theirs.to_numpy(), strict=True)]
 
 
 def people_table(data: dict[str, pd.DataFrame], results: Path) -> pd.DataFrame:
@@ -128,10 +131,10 @@ def people_table(data: dict[str, pd.DataFrame], results: Path) -> pd.DataFrame:
             "age": data["people"].loc[person, "age"],
             "ours_mm": ours.loc[person].mean(),
             "freesurfer_mm": theirs.loc[person].mean(),
-            "r_68_regions": correlation(ours.loc[person], theirs.loc[person])[0],
+            "r_68_regions": r,
         }
         | surface_quality(results, str(person))
-        for person in ours.index
+        for person, r in zip(ours.index, row_correlations(ours, theirs), strict=True)
     ]
     return pd.DataFrame(rows)
 

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from anatcl.images import Volume
 
 BRIGHTEST = 1.5  # of the brain's own brightness is drawn white
+COLOURS = 128  # of the palette
 
 
-def save_small(figure: Any, path: Path, colours: int = 128) -> None:
+def save_small(figure: Any, path: Path) -> None:
     """Write a figure as a PNG with a palette: a third of the bytes, and no version or date in the file."""
     from PIL import Image
 
     figure.canvas.draw()
     image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
     # By coverage, so that thin outlines keep their colours among many greys.
-    image.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def brightest(brain: NDArray) -> float:

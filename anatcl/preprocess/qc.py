@@ -111,17 +111,18 @@ def picture(
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    native, there = brightest(scan.data[mask.data > 0.5]), brightest(warped.data[warped.data > 0])
-    outlines = {
-        "masks": [(canonical(mask), 0.5, "#e4572e"), (canonical(icv), 0.5, "#3fa7d6")],
-        "tissues": [(canonical(tissue), 1.5, "#59cd90"), (canonical(tissue), 2.5, "#fac05e")],
-    }
-    rows = [(title, canonical(scan), lines, mask, native) for title, lines in outlines.items()]
-    rows += [("registration", canonical(warped), [(canonical(grey), 0.5, "#e4572e")], warped, there)]
+    head, there, borders = canonical(scan), canonical(warped), canonical(tissue)
+    masks = [(canonical(mask), 0.5, "#e4572e"), (canonical(icv), 0.5, "#3fa7d6")]
+    top = brightest(scan.data[mask.data > 0.5])
+    rows = [
+        ("masks", head, masks, mask, top),
+        ("tissues", head, [(borders, 1.5, "#59cd90"), (borders, 2.5, "#fac05e")], mask, top),
+        ("registration", there, [(canonical(grey), 0.5, "#e4572e")], warped, brightest(there.data[there.data > 0])),
+    ]
     figure, axes = plt.subplots(3, axial + 2, figsize=((axial + 2) * 1.5, 3 * 1.75), facecolor="black", dpi=80)
-    for line, (title, base, contours, extent, top) in zip(axes, rows, strict=True):
+    for line, (title, base, contours, extent, white) in zip(axes, rows, strict=True):
         for axis, cut in zip(line, cuts(canonical(extent), axial), strict=True):
-            _slice(axis, base, contours, cut, top)
+            _slice(axis, base, contours, cut, white)
         _mark(line[0], 0.02, 0.98, title, va="top", fontsize=10)
     figure.subplots_adjust(0, 0, 1, 1, 0.01, 0.01)
     from anatcl.base.files import atomic_path

@@ -14,7 +14,7 @@ SHIFT = 0.3  # mm that ours is thicker than the reference, in one region
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, pd.DataFrame]:
-    """Forty people: thickness as in the reference but for one region; head size and thickness follow sex."""
+    """Forty people: thickness as in the reference but for one region; volumes follow sex."""
     rng = np.random.default_rng(0)
     people = pd.Index([f"sub-{i:02d}" for i in range(40)], name="participant_id")
     woman = np.arange(40) % 2 == 0
