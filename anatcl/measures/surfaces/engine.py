@@ -46,6 +46,7 @@ OPTIONS: dict[str, Any] = {
     "deform": {"w1": 0.1, "w2": 0.1, "w3": 1.0, "sigma": 0.2, "iterations": 75},
     "borders": {},
     "white": {"w1": 0.02, "w2": 0.1, "w3": 1.0, "sigma": 0.1, "iterations": 50},
+    "crossings": {"max_passes": 3, "max_iters": 50},
     "sphere_steps": 6,
     "registration": {},
 }

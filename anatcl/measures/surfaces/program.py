@@ -43,10 +43,20 @@ def central_surface(place, labels, affine, options):
         vertices, faces = cat_surf.reduce_mesh(
             vertices, faces, target_faces=wanted, aggressiveness=7.0, preserve_sharp=True
         )
-    central, faces = cat_surf.surf_deform(
-        vertices, faces, grid, isovalue=0.5, remove_intersect=True, **options["deform"]
-    )
-    return central, faces, handles(grid)
+    moved, faces = cat_surf.surf_deform(vertices, faces, grid, isovalue=0.5, **options["deform"])
+    return uncrossed(moved, faces, vertices, options), faces, handles(grid)
+
+
+def uncrossed(vertices, faces, reference, options):
+    """The surface without the crossings that a few passes mend; `reference` is the surface that it was made from.
+
+    The ``remove_intersect`` of cat-surf's steps gives the same bytes where few passes are enough. Where they are not
+    (thick slices), it takes several times as long. Crossings that stay are counted as ``intersections``, which have a
+    limit.
+    """
+    import cat_surf
+
+    return cat_surf.fix_self_intersect(vertices, faces, reference=reference, **options["crossings"])[0]
 
 
 def handles(grid):
@@ -80,12 +90,11 @@ def borders(vertices, faces, thickness, labels, affine, options):
     import cat_surf
 
     grid = (labels.astype(np.float32), affine)
-    pial, _, white, _ = cat_surf.surf_to_pial_white(
-        vertices, faces, thickness, grid, remove_intersect=True, **options["borders"]
-    )
+    pial, _, white, _ = cat_surf.surf_to_pial_white(vertices, faces, thickness, grid, **options["borders"])
+    pial, smooth = (uncrossed(found, faces, vertices, options) for found in (pial, white))
     # The white surface that it leaves is smoother than the border of the tissues and too small by several percent.
-    white, _ = cat_surf.surf_deform(white, faces, grid, isovalue=2.5, remove_intersect=True, **options["white"])
-    return white, pial
+    white, _ = cat_surf.surf_deform(smooth, faces, grid, isovalue=2.5, **options["white"])
+    return uncrossed(white, faces, smooth, options), pial
 
 
 def registered(vertices, faces, sphere, template, options):

@@ -6,10 +6,10 @@ from scipy import ndimage
 
 from anatcl.base.errors import InputError
 from anatcl.images import Volume
-from anatcl.measures.surfaces import annotation, engine, filling, shape
+from anatcl.measures.surfaces import annotation, engine, filling, program, shape
 from anatcl.measures.surfaces.table import distances, vertex_table
 
-pytest.importorskip("cat_surf", reason="the optional engine surface is not installed")
+cat_surf = pytest.importorskip("cat_surf", reason="the optional engine surface is not installed")
 pytestmark = pytest.mark.slow
 
 # Registration costs the same however small the head is.
@@ -92,3 +92,29 @@ def test_heads_that_break_surfaces_end_in_measures_or_a_reason(tmp_path, fault):
     else:
         assert np.isfinite(vertex_table(surfaces).to_numpy()).all()
         assert fault not in ("empty",)
+
+
+def test_crossings_are_mended_and_the_rest_of_the_surface_stays():
+    template = annotation.fsaverage5("L")
+    faces, ball = template["faces"], template["sphere"].astype(float)
+    patch = ball[:, 0] > 90
+    crossed = ball + np.random.default_rng(0).normal(0, 2, ball.shape) * patch[:, None]
+    mended = program.uncrossed(crossed, faces, ball, engine.OPTIONS)
+    moved = np.linalg.norm(mended - crossed, axis=1) > 1e-4
+    assert cat_surf.count_intersections(crossed, faces) > 50
+    assert cat_surf.count_intersections(mended, faces) == 0
+    assert moved[patch].any() and not moved[ball[:, 0] < 80].any()
+
+
+def test_crossings_end_as_in_the_steps_of_cat_surf():
+    """Byte by byte where few passes are enough, so that the bound on passes changes nothing in ordinary heads."""
+    volume = filling.finer(folded(4.0, 2.5)[0], 1.0)
+    grid = (volume.data, volume.affine)
+    options = engine.OPTIONS["white"] | {"isovalue": 2.5}
+    start, faces = cat_surf.vol_marching_cubes(grid, threshold=2.5)
+    start += np.random.default_rng(0).normal(0, 1.0, start.shape) * (start[:, :1] > 35)
+    raw, _ = cat_surf.surf_deform(start, faces, grid, **options)
+    theirs, _ = cat_surf.surf_deform(start, faces, grid, remove_intersect=True, **options)
+    assert cat_surf.count_intersections(raw, faces) > 10
+    assert cat_surf.count_intersections(theirs, faces) == 0
+    assert program.uncrossed(raw, faces, start, engine.OPTIONS).tobytes() == theirs.tobytes()
