@@ -20,12 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from anatcl.base.errors import InputError
+from anatcl.base.programs import check
 from anatcl.images import Volume, load, save
 
 # nipype asks the network for its newest version otherwise.
@@ -97,20 +98,24 @@ class Workspace:
 
         Raises
         ------
+        Killed
+            The program was ended from outside.
         RuntimeError
             The program failed; the message holds its last words.
         """
         start = time.monotonic()
+
+        def ended(status: int) -> None:
+            check(interface, status, self._last_words())
+
         with contextlib.chdir(self.folder):
-            node = _node(interface, inputs, self.threads, self.seed)
+            node = _node(interface, inputs, self.threads, self.seed, ended)
             command = node.cmdline
             log.info("%s", _readable(command))
             try:
-                result = node.run(cwd=str(self.folder))
-            except FileNotFoundError as error:  # nipype looks for the outputs before anybody saw the exit status
+                node.run(cwd=str(self.folder))
+            except FileNotFoundError as error:
                 raise RuntimeError(f"{interface} wrote no result: {self._last_words()}") from error
-            if result.runtime.returncode != 0:
-                raise RuntimeError(f"{interface} ended with {result.runtime.returncode}: {self._last_words()}")
         self.calls.append({"interface": interface, "command": _readable(command), "seconds": time.monotonic() - start})
 
     def _last_words(self, lines: int = 12) -> str:
@@ -175,13 +180,14 @@ def apply_transforms(
         room.take("out.nii.gz", out)
 
 
-def _node(interface: str, inputs: dict[str, Any], threads: int, seed: int) -> Any:
-    """Return the nipype interface, its command set to the engine in use."""
+def _node(interface: str, inputs: dict[str, Any], threads: int, seed: int, ended: Callable[[int], None]) -> Any:
+    """Return the nipype interface, its command set to the engine in use; `ended` gets the exit status."""
     base = _interface(interface)
     program = base._cmd
     command = program if engine() == "native" else shlex.join([sys.executable, "-P", str(PROGRAM), program])
     # nipype would run `antsRegistration --version` before every call: `version` is set to spare that process.
-    node = type(interface, (base,), {"_cmd": command, "version": None})(**inputs)
+    own = {"_cmd": command, "version": None, "_run_interface": _checked(base, ended)}
+    node = type(interface, (base,), own)(**inputs)
     node.inputs.num_threads = threads
     # Seed 0 means "take the clock" to ITK.
     node.inputs.environ = dict(node.inputs.environ) | {
@@ -193,6 +199,21 @@ def _node(interface: str, inputs: dict[str, Any], threads: int, seed: int) -> An
         node.inputs.random_seed = seed + 1
     node.terminal_output = "file_split"
     return node
+
+
+def _checked(base: Any, ended: Callable[[int], None]) -> Any:
+    """How nipype runs the program of an interface, and then `ended`: nipype looks for outputs, not for the status."""
+
+    def run(self: Any, runtime: Any, *further: Any) -> Any:
+        try:
+            done = base._run_interface(self, runtime, *further)
+        except Exception:  # some interfaces read what the program was to write
+            ended(getattr(runtime, "returncode", 0) or 0)
+            raise
+        ended(done.returncode)
+        return done
+
+    return run
 
 
 def _interface(name: str) -> Any:

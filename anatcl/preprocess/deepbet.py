@@ -20,6 +20,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from anatcl.base.errors import InputError
+from anatcl.base.programs import check
 from anatcl.images import Volume
 from anatcl.preprocess.ants import Workspace
 
@@ -112,4 +113,4 @@ def _raise(done: subprocess.CompletedProcess[str]) -> None:
         raise InputError("no plausible brain was found (deepbet marks no voxel).", None, LOOK)
     if "no CUDA device" in last:
         raise InputError("deepbet was to run on a GPU, and no CUDA device is available.", None, "Set device: auto.")
-    raise RuntimeError(f"deepbet ended with {done.returncode}: {last}")
+    check("deepbet", done.returncode, last)

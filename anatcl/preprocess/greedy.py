@@ -21,6 +21,7 @@ from typing import Any
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import write_json
+from anatcl.base.programs import check
 from anatcl.preprocess.alignment import read_matrix
 from anatcl.preprocess.ants import Workspace
 
@@ -112,7 +113,6 @@ def deformable(
         text=True,
         check=False,
     )
-    if done.returncode != 0:
-        raise RuntimeError(f"greedy ended with {done.returncode}: {(done.stdout + done.stderr)[-1500:]}")
+    check("greedy", done.returncode, (done.stdout + done.stderr)[-1500:])
     room.calls.append({"interface": "greedy", "command": f"greedy {words}", "seconds": time.monotonic() - begin})
     return forward, inverse

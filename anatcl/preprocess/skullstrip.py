@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from anatcl.base.errors import InputError
+from anatcl.base.programs import Crashed, Killed
 from anatcl.images import Volume, load, save
 from anatcl.preprocess import deepbet, registration
 from anatcl.preprocess.alignment import SCALP_MM, find_pose, read_matrix, write_itk
@@ -189,13 +190,14 @@ def _found(room: Workspace, scan: Volume, template: Template, settings: dict[str
     Raises
     ------
     InputError
-        No brain was found. A program that was killed, or had no space left, raises what it raised.
+        No brain was found. A program that was killed, crashed, or had no space left, raises what it raised.
     """
     try:
         return by_template(room, scan, template, settings)
+    except (Killed, Crashed):
+        raise
     except (RuntimeError, ValueError, IndexError, np.linalg.LinAlgError) as error:
-        killed = "ended with -" in str(error) or "137" in str(error).splitlines()[0]
-        if killed or shutil.disk_usage(room.folder).free < SPACE:
+        if shutil.disk_usage(room.folder).free < SPACE:
             raise
         first = str(error).strip().splitlines()[0].split(":")[0]
         raise InputError(f"no plausible brain was found ({first}).", path, LOOK) from error

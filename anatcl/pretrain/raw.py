@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anatcl.base.errors import InputError
+from anatcl.base.programs import Killed
 
 log = logging.getLogger(__name__)
 DEFAULT_TEMPLATE = "MNI152NLin2009aSym"
@@ -110,7 +111,8 @@ class FromRaw:
         try:
             self._steps(image, here, recipe)
         except RuntimeError as error:  # a program of ANTs failed
-            raise InputError(f"preprocessing failed ({error}).", file=image, remedy="Look at the scan.") from error
+            remedy = "Run it again." if isinstance(error, Killed) else "Look at the scan."
+            raise InputError(f"preprocessing failed ({error}).", file=image, remedy=remedy) from error
         if self.gate:
             self._gate(image, here)
         return here / f"{self.contract['map']}.nii.gz"

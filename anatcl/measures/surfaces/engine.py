@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from anatcl.base.errors import InputError
 from anatcl.base.files import read_json, write_json
+from anatcl.base.programs import check_not_killed
 from anatcl.images import Volume, save
 from anatcl.spec.engines import check_surface_engine
 
@@ -154,6 +155,7 @@ def _run(job: Path, name: str) -> None:
     except subprocess.TimeoutExpired as error:
         reason = f"cat-surf made no surface of the hemisphere {name} within {LONGEST_H} hours."
         raise InputError(reason, remedy=NO_SURFACE) from error
+    check_not_killed("cat-surf", done.returncode)
     log.info("cat-surf, %s: %s", name, "; ".join(done.stdout.split("\n")[:12]))
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip() or "no words").splitlines()[-1][:300]

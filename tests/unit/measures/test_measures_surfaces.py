@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from skimage.measure import marching_cubes
 
 from anatcl.base.errors import InputError
+from anatcl.base.programs import Killed
 from anatcl.images import Volume, save
 from anatcl.measures import exports, tables
 from anatcl.measures.atlas import LEFT, RIGHT, load_atlas
@@ -425,6 +426,12 @@ def test_the_program_talks_through_files(tmp_path, monkeypatch, template):
 def test_a_program_that_fails_is_a_sentence(tmp_path, monkeypatch, template, text, words):
     stand_in(tmp_path, monkeypatch, text)
     with pytest.raises(InputError, match=words):
+        engine.make(Volume(np.ones((4, 5, 6), np.float32), np.eye(4)), template, tmp_path, "L")
+
+
+def test_a_program_that_was_killed_says_nothing_against_the_scan(tmp_path, monkeypatch, template):
+    stand_in(tmp_path, monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+    with pytest.raises(Killed, match="cat-surf was ended from outside by SIGTERM"):
         engine.make(Volume(np.ones((4, 5, 6), np.float32), np.eye(4)), template, tmp_path, "L")
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from anatcl.base.errors import InputError
+from anatcl.base.programs import Crashed, Killed
 from anatcl.images import Volume, save
 from anatcl.preprocess import registration
 from anatcl.preprocess.alignment import read_matrix, write_itk
 from anatcl.preprocess.ants import apply_transforms, workspace
 
+skullstrip = importlib.import_module("anatcl.preprocess.skullstrip")
 HOSTILE = "it's $(touch pwned) \"a; name`\nof two lines"
 SETTINGS = {
     "linear": [15, 10],
@@ -86,6 +90,30 @@ def test_a_failing_program_says_why():
             )
 
 
+@pytest.mark.parametrize(("number", "kind"), [("KILL", Killed), ("TERM", Killed), ("SEGV", Crashed)])
+@pytest.mark.parametrize("found", [False, True])
+def test_a_program_ended_by_a_signal_says_nothing_against_the_scan(rng, tmp_path, monkeypatch, number, kind, found):
+    """nipype looks for the result, not for the exit status: a killed program used to be one that made no result."""
+    for name in ("antsRegistration", "N4BiasFieldCorrection"):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{'touch out.nii' if found else ':'}\nkill -{number} $$\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with workspace() as room, pytest.raises(kind, match=f"N4BiasFieldCorrection .*SIG{number}"):
+        room.put("scan.nii", blob(rng, 0))
+        room.run("N4BiasFieldCorrection", dimension=3, input_image="scan.nii", output_image="out.nii")
+
+
+@pytest.mark.parametrize("raised", [Killed("N4 was ended from outside"), Crashed("N4 crashed")])
+def test_a_killed_program_is_no_missing_brain(rng, monkeypatch, raised):
+    def ended(*_):
+        raise raised
+
+    monkeypatch.setattr(skullstrip, "by_template", ended)
+    with workspace() as room, pytest.raises(type(raised), match="N4"):
+        skullstrip._found(room, blob(rng, 0), None, {}, "scan.nii")
+
+
 def test_a_missing_file_is_a_sentence():
     with workspace() as room, pytest.raises(InputError, match="does not exist"):
         room.link("scan.nii.gz", "nowhere.nii.gz")
@@ -94,6 +122,6 @@ def test_a_missing_file_is_a_sentence():
 def test_threads_are_those_that_were_given():
     from anatcl.preprocess.ants import _node
 
-    node = _node("ApplyTransforms", {"dimension": 3}, 3, 0)
+    node = _node("ApplyTransforms", {"dimension": 3}, 3, 0, print)
     assert node.inputs.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] == node.inputs.environ["NSLOTS"] == "3"
     assert node.inputs.num_threads == 3

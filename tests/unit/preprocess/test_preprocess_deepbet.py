@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from anatcl.base.errors import InputError
+from anatcl.base.programs import Killed
 from anatcl.images import Volume
 from anatcl.preprocess import deepbet, skullstrip
 from anatcl.preprocess.ants import workspace
@@ -58,7 +59,7 @@ def test_the_mask_is_what_the_process_writes(stand_in, scan):
         ("raise ValueError('attempt to get argmax of an empty sequence')", InputError, "marks no voxel"),
         ("raise SystemExit('no CUDA device is available')", InputError, "on a GPU"),
         ("raise MemoryError('no room')", RuntimeError, "no room"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", RuntimeError, "ended with -9"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", Killed, "deepbet was ended .* memory"),
     ],
 )
 def test_what_goes_wrong_in_the_process_is_said(stand_in, scan, lines, error, words):

@@ -29,7 +29,7 @@ def native(tmp_path, monkeypatch):
 
 
 def node(interface: str = "ApplyTransforms"):
-    return ants._node(interface, {"dimension": 3}, 2, 7)
+    return ants._node(interface, {"dimension": 3}, 2, 7, print)
 
 
 def test_native_ants_is_used_where_it_is_installed(native):
