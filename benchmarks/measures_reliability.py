@@ -6,8 +6,9 @@ Run from the root of the repository, after ``--until measures`` on a dataset wit
 
 With ``--longitudinal OTHER`` (results of the same scans by ``measures: longitudinal: true``) the summary has both ways
 side by side. It writes ``<name>_reliability.tsv`` (the workflow's table as it is), ``<name>_reliability_summary``
-(median and 90th percentile over regions) and ``<name>_reliability.png``. The last line is one JSON object: median
-percent difference.
+(median and 90th percentile over regions) and ``<name>_reliability.png``. On a simulated dataset ``--truth
+DATASET/sourcedata/truth`` adds ``<name>_errors``: how far each scan's volumes of the whole brain are from the truth.
+The last line is one JSON object: median percent difference.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ READING = (
     "clearly larger says nothing. From ten people on, ICC(3,1) says which part of the variance over people is not "
     "error; for FreeSurfer at 1 mm it is known to be .82 to .89 for thickness and .95 to .99 for volume and area."
 )
+ERRORS = "Percent by which a scan's volume differs from the true one of the simulation."
+TRUE = {
+    "tiv_mm3": "desc-icv_mask",
+    "gm_mm3": "label-GM_probseg",
+    "wm_mm3": "label-WM_probseg",
+    "csf_mm3": "label-CSF_probseg",
+}
 
 
 def groups(table: pd.DataFrame) -> pd.Series:
@@ -51,6 +59,33 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             "median_icc31": icc.median() if len(icc) else np.nan,
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def errors(measures: pd.DataFrame, truth: Path) -> pd.DataFrame:
+    """Percent by which the volumes of the whole brain of each scan differ from the truth; indexed by scan."""
+    from anatcl.images import load
+
+    def percent(scan: str, found: float, ending: str) -> float:
+        image = load(truth / f"{scan}_{ending}.nii.gz")
+        return 100 * (found / (image.data.sum() * abs(np.linalg.det(image.affine[:3, :3]))) - 1)
+
+    rows = measures.set_index("scan")
+    return pd.DataFrame(
+        {column: [percent(s, rows.at[s, column], ending) for s in rows.index] for column, ending in TRUE.items()},
+        index=rows.index,
+    )
+
+
+def both_errors(folders: dict[str, Path], truth: Path) -> pd.DataFrame:
+    """Errors of each way of measuring, side by side, and the mean of their sizes in the last row."""
+    from anatcl.base.files import read_tsv
+
+    found = {name: errors(read_tsv(folder / "measures" / "measures.tsv"), truth) for name, folder in folders.items()}
+    table = pd.concat(
+        {f"{column}{name}": one[column] for column in TRUE for name, one in found.items()}, axis=1, sort=False
+    )
+    table.loc["mean of the sizes"] = table.abs().mean()
+    return table.rename_axis("scan").reset_index()
 
 
 def draw(path: Path, table: pd.DataFrame) -> None:
@@ -81,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the workflow's results")
     parser.add_argument("--longitudinal", type=Path, help="results of the same scans by measures: longitudinal: true")
+    parser.add_argument("--truth", type=Path, help="folder sourcedata/truth of a simulated dataset")
     parser.add_argument("--name", required=True, help="names the files")
     parser.add_argument("--note", default="", help="what should be known of the data")
     parser.add_argument("--out", type=Path, default=Path("docs/results/measures"), help="folder for tables and figure")
@@ -104,6 +140,9 @@ def main() -> None:
     }
     write_tsv(args.out / f"{args.name}_reliability.tsv", table, "%.5g")
     write(args.out, f"{args.name}_reliability_summary", found, about, f"{args.note}\n\n{READING}".strip())
+    if args.truth:
+        folders = {"": args.results} | ({" longitudinal": args.longitudinal} if args.longitudinal else {})
+        write(args.out, f"{args.name}_errors", both_errors(folders, args.truth), about, ERRORS)
     draw(args.out / f"{args.name}_reliability.png", table)
     print(last_line({"median_percent": dict(zip(found["measure"], found["median_percent"], strict=True))}))
 
