@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU)
+FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGXCPU")
 SHELL = 128  # a shell's exit status is 128 + the number of the signal that ended the program
 
 
@@ -51,10 +51,10 @@ def check_not_killed(program: str, status: int) -> None:
         It was.
     """
     name = _signal(status)
-    if name not in {number.name for number in FROM_OUTSIDE}:
+    if name not in FROM_OUTSIDE:
         return
     cause = "as where a run is stopped, or its time is up."
-    if name == signal.SIGKILL.name:
+    if name == "SIGKILL":
         cause = "as where memory is short. Give it more memory, or run fewer jobs at a time."
     raise Killed(f"{program} was ended from outside by {name}, {cause}")
 

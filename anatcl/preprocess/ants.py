@@ -205,11 +205,7 @@ def _checked(base: Any, ended: Callable[[int], None]) -> Any:
     """How nipype runs the program of an interface, and then `ended`: nipype looks for outputs, not for the status."""
 
     def run(self: Any, runtime: Any, *further: Any) -> Any:
-        try:
-            done = base._run_interface(self, runtime, *further)
-        except Exception:  # some interfaces read what the program was to write
-            ended(getattr(runtime, "returncode", 0) or 0)
-            raise
+        done = base._run_interface(self, runtime, *further)
         ended(done.returncode)
         return done
 

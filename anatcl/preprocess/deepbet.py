@@ -105,7 +105,7 @@ def _raise(done: subprocess.CompletedProcess[str]) -> None:
     ------
     InputError
         It found no brain, or there is no GPU.
-    RuntimeError
+    Killed, RuntimeError
         Anything else.
     """
     last = (done.stdout + done.stderr)[-1500:]
