@@ -35,9 +35,11 @@ INSIDE_MM, OUTSIDE_MM = 4.0, 9.0  # how far from the edge levels are measured
 NEAR_MM = 10.0  # SD of the neighbourhood in which they are
 BLOCK_MM = 4.0  # grid on which they are averaged
 FAR = 1e-3  # weight of the plain mean
+DEEP_MM = 3.0  # from the edge inward: brain, whatever the edge's error
+FLUID_PERCENT = 1.0  # of the cranium, at least, is pure fluid
 SAMPLE = 20_000  # intensities that a level is estimated from
-# Half the thickness of a sheet that is no brain; how far a brain mask reaches beyond tissue, so that it never cuts the
-# cortex; half the width of a sulcus that it closes.
+# Half the thickness of a sheet that is no brain; how far a brain mask reaches beyond tissue, a voxel at least, so that
+# voxels of which tissue is less than a half are in it; half the width of a sulcus that it closes.
 PEEL_MM, RIM_MM, CLOSE_MM = 2.0, 2.0, 6.0
 
 
@@ -79,7 +81,7 @@ def shell_levels(data: NDArray, distance: NDArray) -> Levels | None:
     data, distance : ndarray of shape (X, Y, Z)
         Intensities; signed distance (mm) to the warped edge, negative inside.
     """
-    brain = means_of_three(data[distance < -3])
+    brain = means_of_three(data[distance < -DEEP_MM])
     if brain is None:
         return None
     shell = data[(distance > -2) & (distance < FLUID_MM)]
@@ -159,20 +161,42 @@ def whole(mask: NDArray) -> NDArray:
     return ndimage.binary_fill_holes(largest_component(mask))
 
 
-def brain_within(classes: NDArray, icv: NDArray, scan: Volume) -> NDArray:
+def brain_within(scan: Volume, icv: NDArray, core: NDArray | None = None) -> NDArray:
     """The brain in the cranium: grey and white matter without dura and veins, and the CSF next to it.
 
     Parameters
     ----------
-    classes : ndarray of shape (X, Y, Z)
-        Three classes by intensity, dark to bright (1, 2, 3); 0 where nobody looked, and what is
-        brighter than fluid is taken for tissue.
+    scan : Volume
+        Bias-corrected scan; a factor on its intensities changes nothing.
     icv : ndarray of bool, shape (X, Y, Z)
         Intracranial mask.
+    core : ndarray of bool, shape (X, Y, Z), optional
+        What is brain for certain, dark lesions too.
+
+    Returns
+    -------
+    ndarray of bool, shape (X, Y, Z)
+        Brain mask, without holes; the intracranial mask where the scan has no contrast inside it.
     """
-    levels = shell_levels(scan.data, signed_distance(icv, scan))
-    bright = scan.data > levels.fluid_to_bright if levels else np.zeros_like(icv)
-    return with_rim(peeled(np.where(classes > 0, classes >= 2, bright) & icv, scan), icv, scan)
+    level = tissue_level(scan.data[signed_distance(icv, scan) < -DEEP_MM])
+    if level is None:
+        return icv
+    tissue = scan.data > level
+    if core is not None:
+        tissue |= core
+    return with_rim(peeled(tissue & icv, scan), icv, scan)
+
+
+def tissue_level(deep: NDArray) -> float | None:
+    """Intensity half-way from fluid to grey matter, from the intensities deep in the cranium; None without contrast.
+
+    Grey matter is the middle one of three classes; fluid is not the darkest of them, which in young people, who have
+    little of it, is a mixture of fluid and cortex, but the darkest `FLUID_PERCENT` of all: ventricles and cisterns.
+    """
+    classes = means_of_three(deep)
+    if classes is None:
+        return None
+    return float(np.percentile(deep, FLUID_PERCENT) + classes[1]) / 2
 
 
 def peeled(tissue: NDArray, scan: Volume) -> NDArray:
@@ -182,12 +206,12 @@ def peeled(tissue: NDArray, scan: Volume) -> NDArray:
 
 
 def with_rim(brain: NDArray, icv: NDArray, scan: Volume) -> NDArray:
-    """Tissue with a rim of a voxel and a half, `RIM_MM` at least, inside the skull; sulci and fissures are closed.
+    """Tissue with a rim of a voxel, `RIM_MM` at least, inside the skull; sulci and fissures are closed.
 
     Parameters
     ----------
     brain, icv : ndarray of bool, shape (X, Y, Z)
         Grey and white matter; intracranial mask.
     """
-    rim = max(RIM_MM, 1.5 * float(scan.spacing.max()))
+    rim = max(RIM_MM, float(scan.spacing.max()))
     return ndimage.binary_fill_holes(close_mm(dilate_mm(brain, scan, rim), scan, CLOSE_MM) & icv)

@@ -2,9 +2,9 @@
 
 ``ants``: a robust start, affine and a coarse SyN on the template's head inside the dilated intracranial region; the
 template's two masks warped to the scan in one interpolation; the intracranial mask moved to the inner table of the
-skull by intensity, the brain mask to the tissue classes (Atropos) and the CSF around them, by largest component and
-closing in the manner of antsBrainExtraction. ``deepbet``: the intracranial mask by a network, the brain mask as there.
-``mask``: a mask made elsewhere. ``none``: the scan is already stripped.
+skull by intensity, the brain mask to what is brighter than the fluid around the brain, with a rim of CSF, by largest
+component and closing in the manner of antsBrainExtraction. ``deepbet``: the intracranial mask by a network, the brain
+mask as there. ``mask``: a mask made elsewhere. ``none``: the scan is already stripped.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from anatcl.preprocess.template import Template
 # Linear scale between two adult heads; outside it the affine has collapsed.
 SCALE_LIMITS = (0.6, 1.6)
 CORE_MM = 3.0  # so deep in the warped brain mask all is brain, dark lesions too
+SHELL_MM = 12.0  # around the intracranial mask; more than `skull_edge` looks at
 SPACE = 50_000_000  # bytes free, below which a program may have failed for want of it
 
 
@@ -97,7 +98,7 @@ def skullstrip(
             _refuse_stripped(scan, template, image)
         make = {
             "ants": lambda: _found(room, scan, template, settings, image),
-            "deepbet": lambda: by_network(room, scan, template, settings, ask.device),
+            "deepbet": lambda: by_network(room, scan, template, ask.device),
             "mask": lambda: from_mask(scan, template, given),
             "none": lambda: from_mask(scan, template, None),
         }
@@ -167,14 +168,12 @@ def _believed(masks: Masks, method: str, scan: Volume, template: Template, path:
     return masks
 
 
-def by_network(room: Workspace, scan: Volume, template: Template, settings: dict[str, Any], device: str) -> Masks:
-    """The inside of the skull by deepbet, the brain in it by its tissue classes."""
+def by_network(room: Workspace, scan: Volume, template: Template, device: str) -> Masks:
+    """The inside of the skull by deepbet, the brain in it by intensity."""
     icv = deepbet.cranium(room, scan, device)
-    box = bounding_box(icv, margin=2)
-    cut = crop(scan, box)
-    classes = tissue_classes(room, cut, icv[box], settings["segment_iterations"])
+    box = _around(icv, scan)
     brain = np.zeros_like(icv)
-    brain[box] = brain_within(classes, icv[box], cut)
+    brain[box] = brain_within(crop(scan, box), icv[box])
     return Masks(brain, icv, _pose(scan, icv, icv, template))
 
 
@@ -225,7 +224,7 @@ def by_template(room: Workspace, scan: Volume, template: Template, settings: dic
     _, inverse = registration.deformable(room, "fixed.nii", "moving.nii", affine, options, "syn_", "near.nii")
     icv_here, brain_here = (carry(room, template, key, inverse) for key in ("icv_mask", "brain_mask"))
     carried = ndimage.binary_fill_holes(largest_component(icv_here > 0.5))
-    brain, icv_mask = refine(room, scan, brain_here > 0.5, carried, settings["segment_iterations"])
+    brain, icv_mask = refine(scan, brain_here > 0.5, carried)
     return Masks(brain, icv_mask, read_matrix(room.folder / affine))
 
 
@@ -235,53 +234,32 @@ def carry(room: Workspace, template: Template, volume: str, transform: str) -> N
     return room.apply(f"{volume}.nii.gz", "scan.nii", [transform], f"{volume}_here.nii").data
 
 
-def refine(room: Workspace, scan: Volume, brain: NDArray, icv: NDArray, iterations: int) -> tuple[NDArray, NDArray]:
+def refine(scan: Volume, brain: NDArray, icv: NDArray) -> tuple[NDArray, NDArray]:
     """Let the scan decide both rims: the skull's inner table that of the cranium, tissue that of the brain.
 
     Parameters
     ----------
     brain, icv : ndarray of bool, shape (X, Y, Z)
         Warped masks.
-    iterations : int
-        Atropos iterations.
 
     Returns
     -------
     tuple of ndarray of bool, shape (X, Y, Z)
         Brain mask and intracranial mask.
     """
-    box = bounding_box(icv, margin=int(np.ceil(12.0 / scan.spacing.min())))
+    box = _around(icv, scan)
     cut = crop(scan, box)
     cranium = to_inner_table(cut, icv[box])
-    classes = tissue_classes(room, cut, icv[box], iterations)
-    # The core of the warped mask is brain, whatever the classes say.
+    # The core of the warped mask is brain, whatever its intensity.
     core = erode_mm(brain[box], cut, CORE_MM) & cranium
-    found = brain_within(np.where(core, 3, classes), cranium, cut), cranium
     masks = np.zeros((2, *icv.shape), bool)
-    masks[(slice(None), *box)] = found
+    masks[(slice(None), *box)] = brain_within(cut, cranium, core), cranium
     return masks[0], masks[1]
 
 
-def tissue_classes(room: Workspace, scan: Volume, icv: NDArray, iterations: int) -> NDArray:
-    """Three classes by intensity inside the cranium, dark to bright (1, 2, 3), shape (X, Y, Z)."""
-    room.put("cut.nii", scan)
-    room.put("icv.nii", scan.like(icv.astype(np.uint8)))
-    room.run(
-        "Atropos",
-        dimension=3,
-        intensity_images=["cut.nii"],
-        mask_image="icv.nii",
-        initialization="KMeans",
-        number_of_tissue_classes=3,
-        likelihood_model="Gaussian",
-        mrf_smoothing_factor=0.1,
-        mrf_radius=[1, 1, 1],
-        n_iterations=iterations,
-        convergence_threshold=0.0,
-        use_random_seed=False,
-        out_classified_image_name="classes.nii.gz",
-    )
-    return room.get("classes.nii.gz").data
+def _around(icv: NDArray, scan: Volume) -> tuple[slice, slice, slice]:
+    """The box around a mask that the levels of the shell are taken from, and a little more."""
+    return bounding_box(icv, margin=int(np.ceil(SHELL_MM / scan.spacing.min())))
 
 
 def from_mask(scan: Volume, template: Template, given: str | Path | None) -> Masks:

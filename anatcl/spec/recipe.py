@@ -50,7 +50,6 @@ class Skullstrip(Section):
     deformable: Levels = Field(description="iterations of the deformable levels")
     metric: Metric = Field(description="similarity metric of the deformable registration")
     metric_parameter: Count = Field(description="radius (CC) or number of bins (Mattes)")
-    segment_iterations: Count = Field(description="iterations of the segmentation that refines the mask")
 
 
 class Greedy(Section):

@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from anatcl.images import Volume
-from anatcl.preprocess.geometry import dilate_mm, erode_mm
-from anatcl.preprocess.skull_edge import FLUID_MM, REACH_MM, brain_within, peeled, to_inner_table, with_rim
+from anatcl.preprocess.geometry import close_mm, dilate_mm, erode_mm
+from anatcl.preprocess.skull_edge import (
+    CLOSE_MM,
+    FLUID_MM,
+    REACH_MM,
+    brain_within,
+    peeled,
+    to_inner_table,
+    with_rim,
+)
 
 WHITE = 500.0
 CRANIUM_MM, BRAIN_MM, CORTEX_MM = 45.0, 41.0, 37.0
@@ -181,6 +189,46 @@ def test_dura_and_strings_are_no_brain(head):
 def test_a_brain_mask_is_smaller_than_the_cranium_and_holds_all_tissue(head):
     scan, radius = head
     cranium = radius < CRANIUM_MM + 3
-    classes = np.select([radius < CORTEX_MM, radius < BRAIN_MM, cranium], [3, 2, 1], 0)
-    brain = brain_within(classes, cranium, scan)
+    brain = brain_within(scan, cranium)
     assert brain[radius < BRAIN_MM].all() and brain.sum() < 0.9 * cranium.sum()
+
+
+def test_a_cortex_that_is_dark_at_the_vertex_stays_in_the_brain_mask(rng):
+    """A young head: little fluid beside thin ventricles, and a cortex at the vertex nearer to fluid than to white."""
+    (x, y, z), radius = grid()
+    ventricle = (np.abs(x) < 8) & (np.abs(y) < 20) & (np.abs(z) < 10)
+    cortex = np.where(z > 25, 0.54, 0.7)
+    within = [ventricle, radius < 34, radius < 43, radius < CRANIUM_MM, radius < 51]
+    levels = np.select(within, [0.3, 1.0, cortex, 0.3, 0.06], 0.8)
+    scan = Volume(WHITE * (levels + 0.02 * rng.standard_normal(radius.shape)), np.diag([*SPACING, 1.0]))
+    brain = brain_within(scan, radius < CRANIUM_MM)
+    assert brain[radius < 43].mean() > 0.999
+
+
+def test_a_dark_lesion_in_the_core_of_the_brain_stays_in_the_mask(head):
+    scan, radius = head
+    (x, _, _), _ = grid()
+    lesion = (radius < BRAIN_MM) & (x > 20)  # open to the fluid outside, so that no hole is filled
+    dark = scan.like(np.where(lesion, 0.36 * WHITE, scan.data))
+    core, deep = radius < BRAIN_MM - 3, lesion & (x > 28) & (radius < BRAIN_MM - 3)
+    assert not brain_within(dark, radius < CRANIUM_MM)[deep].any()
+    assert brain_within(dark, radius < CRANIUM_MM, core)[deep].all()
+
+
+@pytest.mark.parametrize("level", [0.0, WHITE])
+def test_without_any_fluid_the_cranium_is_the_brain(head, level):
+    scan, radius = head
+    cranium = radius < CRANIUM_MM
+    np.testing.assert_array_equal(brain_within(scan.like(np.full_like(scan.data, level)), cranium), cranium)
+
+
+@pytest.mark.parametrize("name", SCANNERS)
+def test_the_brain_is_found_on_every_simulated_scanner(name):
+    scan, truth, _, head = built(name)
+    tissue = np.asarray(head.brain_mask) > 0
+    mask = brain_within(scan, truth)
+    closed = ndimage.binary_fill_holes(close_mm(tissue, scan, CLOSE_MM))
+    beyond = dilate_mm(closed, scan, 2.0 * float(scan.spacing.max()))
+    assert mask[tissue & truth].mean() > 0.99
+    assert (mask & ~beyond).sum() / mask.sum() < 0.002  # dura is one voxel beyond
+    assert not (mask & ~truth).any()
