@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 from anatcl.measures.atlas import Atlas
 from anatcl.measures.labels import Labels
-from anatcl.measures.surface import Mesh, region_area
+from anatcl.measures.surface import Mesh, region_area, region_curvature
 from anatcl.measures.tissues import Tissues
 
 THINNEST_MM = 1.0
+# Beyond this voxel size neighbouring banks of a sulcus share voxels: see docs/results/measures.
+COARSE_MM = 1.5
 
 
 def global_volumes(tissues: Tissues) -> pd.DataFrame:
@@ -26,14 +28,27 @@ def global_volumes(tissues: Tissues) -> pd.DataFrame:
 
 
 def region_table(tissues: Tissues, labels: Labels, atlas: Atlas, thickness: NDArray, mesh: Mesh) -> pd.DataFrame:
-    """Measures of each region of the atlas; thickness and area for cortex alone."""
+    """Measures of each region of the atlas; thickness and area for cortex alone.
+
+    Thickness is estimated twice: from `thickness`, voxel by voxel (:func:`_harmonic_mean`), and from what the region
+    holds as a whole (:func:`layer_thickness`). ``thickness_mm`` is their geometric mean, weighted by
+    :func:`share_of_layer`: their errors are of different origin, and the coarser the voxels, the less one of them says
+    (docs/results/measures).
+    """
     size = int(atlas.regions["index"].max()) + 1
     index = atlas.regions["index"].to_numpy()
     cortex = (atlas.regions["structure"] == "cortex").to_numpy()
     voxels = np.bincount(labels.fitted.ravel(), minlength=size)
     mean, deviation = _mean_and_deviation(labels.fitted, thickness, size)
     harmonic = _harmonic_mean(labels.fitted, thickness, size)
-    area = region_area(mesh, labels.nearest, tissues.spacing, size) if len(mesh.vertices) else np.zeros(size)
+    area = curvature = np.zeros(size)
+    if len(mesh.vertices):
+        area = region_area(mesh, labels.nearest, tissues.spacing, size)
+        curvature = region_curvature(mesh, labels.nearest, tissues.spacing, size)
+    volume = _volumes(tissues, labels, atlas, size)
+    share = share_of_layer(tissues.spacing)
+    pooled = _of_hemisphere(curvature[index], area[index], atlas)
+    layer = layer_thickness(volume, area[index], (1 - share) * curvature[index] + share * pooled)
     table = pd.DataFrame(
         {
             "region": atlas.regions["key"],
@@ -41,14 +56,52 @@ def region_table(tissues: Tissues, labels: Labels, atlas: Atlas, thickness: NDAr
             "structure": atlas.regions["structure"],
             "index": index,
             "voxels": voxels[index],
-            "thickness_mm": np.where(cortex, harmonic[index], np.nan),
+            "thickness_mm": np.where(cortex, harmonic[index] ** (1 - share) * layer**share, np.nan),
             "thicknessvoxels_mm": np.where(cortex, mean[index], np.nan),
             "thicknessstd_mm": np.where(cortex, deviation[index], np.nan),
-            "volume_mm3": _volumes(tissues, labels, atlas, size),
+            "volume_mm3": volume,
             "area_mm2": np.where(cortex, area[index], np.nan),
         }
     )
     return _flag(table, tissues.voxel_volume)
+
+
+def share_of_layer(spacing: NDArray) -> float:
+    """Weight of what a region holds as a whole beside what single voxels say; a half at voxels of `COARSE_MM`.
+
+    The error of a thickness read off single voxels grows with their size, that of integrals over a region hardly does:
+    weights by the inverse of both variances.
+    """
+    square = float(np.mean(np.square(spacing)))
+    return square / (square + COARSE_MM**2)
+
+
+def layer_thickness(volume: NDArray, area: NDArray, curvature: NDArray) -> NDArray:
+    """Thickness (mm) of a layer of some volume (mm3) that lies on a surface; NaN where there is no surface.
+
+    A layer of thickness t on an area A whose integral of the mean curvature is M (mm) has the volume A t + M t^2, but
+    for a term of t^3 that a closed surface of a cortex's size has too little of to count (Steiner's formula).
+
+    Parameters
+    ----------
+    volume, area, curvature : ndarray of shape (N,)
+        Of each region.
+    """
+    area = np.where(area > 0, area, np.nan)
+    root = np.sqrt(np.maximum(area**2 + 4 * curvature * volume, 0))
+    return 2 * volume / (area + root)
+
+
+def _of_hemisphere(curvature: NDArray, area: NDArray, atlas: Atlas) -> NDArray:
+    """Each region's share, by area, of the curvature of all cortex of its hemisphere.
+
+    On coarse voxels the curvature of a single region is too noisy.
+    """
+    table = atlas.regions.assign(curvature=curvature, area=area)
+    cortical = table["structure"] == "cortex"
+    total = table[cortical].groupby("hemisphere")[["curvature", "area"]].sum()
+    ratio = table["hemisphere"].map(total["curvature"] / total["area"].where(total["area"] > 0))
+    return (ratio * table["area"]).fillna(0).to_numpy()
 
 
 def _volumes(tissues: Tissues, labels: Labels, atlas: Atlas, size: int) -> NDArray:

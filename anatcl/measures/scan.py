@@ -21,7 +21,7 @@ from anatcl.images import save
 from anatcl.measures import labels as labelling
 from anatcl.measures.atlas import Atlas, load_atlas
 from anatcl.measures.distance import thickness_map
-from anatcl.measures.regions import global_volumes, region_table
+from anatcl.measures.regions import COARSE_MM, global_volumes, region_table
 from anatcl.measures.structures import follow
 from anatcl.measures.surface import Mesh, labels_at, white_surface
 from anatcl.measures.tissues import Tissues, load_tissues, on_grid
@@ -29,8 +29,6 @@ from anatcl.spec.names import THICKNESS
 
 log = logging.getLogger(__name__)
 
-# Beyond this voxel size neighbouring banks of a sulcus share voxels: see docs/results/measures.
-COARSE_MM = 1.5
 TABLE = [
     "scan", "region", "hemisphere", "structure", "index", "voxels", "thickness_mm", "thicknessvoxels_mm",
     "thicknessstd_mm", "volume_mm3", "area_mm2", "thickness_method", "thickness_trust", "source", "flags",

@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from measures_phantoms import ribbon, shell
 
 from anatcl.measures.distance import thickness_at_vertices, thickness_map
-from anatcl.measures.surface import white_surface
+from anatcl.measures.surface import ROUNDS, rounds_for, white_surface
 
 
 @pytest.mark.parametrize("voxel", [1.0, 2.0, 3.0])
@@ -24,6 +26,35 @@ def test_area_of_a_folded_sheet(hard):
     slope = 6 * 2 * np.pi / 13 * np.sin(np.linspace(0, 2 * np.pi, 10001))
     true = 26 * 6 * np.sqrt(1 + slope**2).mean()
     assert mesh.vertex_area()[block].sum() == pytest.approx(true, rel=0.02)
+
+
+@pytest.mark.parametrize("voxel", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("hard", [False, True])
+def test_curvature_of_a_sphere(voxel, hard):
+    _, white, spacing = shell(20, 3, voxel)
+    mesh = white_surface((white > 0.5).astype(np.float32) if hard else white, spacing)
+    assert mesh.vertex_curvature().sum() == pytest.approx(4 * np.pi * 20, rel=0.03)
+
+
+def test_curvature_has_the_other_sign_inside_and_none_on_a_plane():
+    """A hollow of 12 mm in white matter, and a plane, whose triangles are listed either way around."""
+    _, white, spacing = shell(12, 3, 1.0)
+    hollow = white_surface(1 - white, spacing)
+    inner = np.linalg.norm(hollow.vertices - hollow.vertices.mean(axis=0), axis=1) < 15
+    assert hollow.vertex_curvature()[inner].sum() == pytest.approx(-4 * np.pi * 12, rel=0.02)
+    plane = white_surface(np.broadcast_to(np.clip(5.3 - np.arange(12.0), 0, 1)[:, None, None], (12, 9, 9)), np.ones(3), rounds=0)
+    middle = (np.abs(plane.vertices[:, 1:] - 4) < 3).all(axis=1) & (plane.vertices[:, 0] > 2)
+    assert middle.any() and np.abs(plane.vertex_curvature()[middle]).max() < 1e-6
+    turned = dataclasses.replace(plane, faces=plane.faces[:, ::-1])
+    np.testing.assert_allclose(turned.vertex_curvature(), plane.vertex_curvature(), atol=1e-9)
+
+
+@pytest.mark.parametrize("voxel", [1.0, 2.0])
+def test_only_maps_that_jump_are_smoothed(voxel):
+    _, white, _ = shell(20, 3, voxel)
+    steep = 1 / (1 + np.exp(-40 * (white - 0.5)))  # a posterior of a voxel's fraction
+    assert rounds_for(white) == 0
+    assert rounds_for((white > 0.5).astype(np.float32)) == rounds_for(steep) == ROUNDS
 
 
 def test_area_does_not_depend_on_the_voxels_shape():
