@@ -6,7 +6,10 @@ import re
 from typing import Any
 
 MEASURES: dict[str, tuple[str, str]] = {
-    "thickness": ("Mean cortical thickness of the region over its surface (engine volume: geometric mean of the harmonic mean over voxels and of the thickness that volume, area and curvature imply)", "mm"),
+    "thickness": (
+        "Mean cortical thickness of the region over its surface (engine volume: geometric mean of the harmonic mean over voxels and of the thickness that volume, area and curvature imply)",
+        "mm",
+    ),
     "thicknessvoxels": ("Arithmetic mean of thickness over the region's voxels (thick patches count more often)", "mm"),
     "thicknessstd": ("Standard deviation of cortical thickness inside the region", "mm"),
     "volume": ("Volume of the region's tissue (sum of its tissue map; grey matter for cortex)", "mm3"),

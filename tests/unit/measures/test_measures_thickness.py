@@ -42,7 +42,9 @@ def test_curvature_has_the_other_sign_inside_and_none_on_a_plane():
     hollow = white_surface(1 - white, spacing)
     inner = np.linalg.norm(hollow.vertices - hollow.vertices.mean(axis=0), axis=1) < 15
     assert hollow.vertex_curvature()[inner].sum() == pytest.approx(-4 * np.pi * 12, rel=0.02)
-    plane = white_surface(np.broadcast_to(np.clip(5.3 - np.arange(12.0), 0, 1)[:, None, None], (12, 9, 9)), np.ones(3), rounds=0)
+    plane = white_surface(
+        np.broadcast_to(np.clip(5.3 - np.arange(12.0), 0, 1)[:, None, None], (12, 9, 9)), np.ones(3), rounds=0
+    )
     middle = (np.abs(plane.vertices[:, 1:] - 4) < 3).all(axis=1) & (plane.vertices[:, 0] > 2)
     assert middle.any() and np.abs(plane.vertex_curvature()[middle]).max() < 1e-6
     turned = dataclasses.replace(plane, faces=plane.faces[:, ::-1])
