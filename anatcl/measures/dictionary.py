@@ -7,8 +7,8 @@ from typing import Any
 
 MEASURES: dict[str, tuple[str, str]] = {
     "thickness": (
-        "Mean cortical thickness of the region over its surface (engine volume: geometric mean of the harmonic mean over "
-        "voxels and of the thickness that volume, area and curvature imply)",
+        "Mean cortical thickness of the region over its surface (engine volume: geometric mean of the "
+        "harmonic mean over voxels and of the thickness that volume, area and curvature imply)",
         "mm",
     ),
     "thicknessvoxels": ("Arithmetic mean of thickness over the region's voxels (thick patches count more often)", "mm"),
