@@ -57,7 +57,7 @@ class Mesh:
         angle = np.arctan2(cross, (normal[one] * normal[other]).sum(axis=1))
         away = ((corner[other].mean(axis=1) - corner[one].mean(axis=1)) * normal[one]).sum(axis=1)
         share = -np.sign(away) * angle * length / 4
-        return sum(np.bincount(edge[:, k], share, minlength=len(vertices)) for k in range(2))
+        return np.bincount(edge.ravel(), np.repeat(share, 2), minlength=len(vertices))
 
 
 def white_surface(inside: NDArray, spacing: NDArray, rounds: int | None = None) -> Mesh:
