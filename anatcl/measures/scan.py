@@ -23,7 +23,7 @@ from anatcl.measures.atlas import Atlas, load_atlas
 from anatcl.measures.distance import thickness_map
 from anatcl.measures.regions import COARSE_MM, global_volumes, region_table
 from anatcl.measures.structures import follow
-from anatcl.measures.surface import Mesh, labels_at, white_surface
+from anatcl.measures.surface import Mesh, labels_at, rounds_for_area, white_surface
 from anatcl.measures.tissues import Tissues, load_tissues, on_grid
 from anatcl.spec.names import THICKNESS
 
@@ -73,7 +73,8 @@ def measure(
     mesh = white_surface(inside, tissues.spacing)
     cortex = np.isin(labels.nearest, atlas.regions.loc[atlas.regions["structure"] == "cortex", "index"])
     thickness = _estimate(method)(tissues, labels, inside, mesh, cortex, options or {})
-    table = pd.concat([global_volumes(tissues), region_table(tissues, labels, atlas, thickness, mesh)])
+    exact = white_surface(inside, tissues.spacing, rounds_for_area(inside))
+    table = pd.concat([global_volumes(tissues), region_table(tissues, labels, atlas, thickness, exact)])
     return _said(table, scan, method, tissues)[TABLE], thickness
 
 
