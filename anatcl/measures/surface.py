@@ -93,9 +93,9 @@ def white_surface(inside: NDArray, spacing: NDArray, rounds: int = ROUNDS) -> Me
 def rounds_for_area(inside: NDArray) -> int:
     """Rounds of smoothing that keep the area: none, but `ROUNDS` where most steps across one half are jumps.
 
-    Labels and most posteriors jump, from pure to pure voxels. Without smoothing their surface is 6 to 8 % too large, with
-    six rounds under 2 % (spheres of 20 mm, voxels of 1 to 3 mm). Fractions fall over a voxel; smoothing takes 2 % (1 mm)
-    to 5 % (2 mm) of a cortex's area.
+    Labels and most posteriors jump, from pure to pure voxels. Without smoothing their surface is 6 to 8 % too large,
+    with six rounds under 2 % (spheres of 20 mm, voxels of 1 to 3 mm). Fractions fall over a voxel; smoothing takes
+    2 % (1 mm) to 5 % (2 mm) of a cortex's area.
     """
     pure = np.abs(inside - 0.5) > 0.5 - PURE
     jumps = steps = 0
