@@ -30,7 +30,7 @@ def global_volumes(tissues: Tissues) -> pd.DataFrame:
 def region_table(tissues: Tissues, labels: Labels, atlas: Atlas, thickness: NDArray, mesh: Mesh) -> pd.DataFrame:
     """Measures of each region of the atlas; thickness and area for cortex alone.
 
-    Thickness is estimated twice: from `thickness`, voxel by voxel (:func:`_harmonic_mean`), and from what the region
+    Thickness is estimated twice: from `thickness`, voxel by voxel (:func:`harmonic_mean`), and from what the region
     holds as a whole (:func:`layer_thickness`). ``thickness_mm`` is their geometric mean, weighted by
     :func:`share_of_layer`: their errors are of different origin, and the coarser the voxels, the less one of them says
     (docs/results/measures).
@@ -40,7 +40,7 @@ def region_table(tissues: Tissues, labels: Labels, atlas: Atlas, thickness: NDAr
     cortex = (atlas.regions["structure"] == "cortex").to_numpy()
     voxels = np.bincount(labels.fitted.ravel(), minlength=size)
     mean, deviation = _mean_and_deviation(labels.fitted, thickness, size)
-    harmonic = _harmonic_mean(labels.fitted, thickness, size)
+    harmonic = harmonic_mean(labels.fitted, thickness, size)
     area = curvature = np.zeros(size)
     if len(mesh.vertices):
         area = region_area(mesh, labels.nearest, tissues.spacing, size)
@@ -126,7 +126,7 @@ def _mean_and_deviation(labels: NDArray, values: NDArray, size: int) -> tuple[ND
     return mean, np.sqrt(square)
 
 
-def _harmonic_mean(labels: NDArray, values: NDArray, size: int) -> NDArray:
+def harmonic_mean(labels: NDArray, values: NDArray, size: int) -> NDArray:
     """Mean over the surface, from values over voxels; NaN where there are none.
 
     A patch of cortex has voxels in proportion to its thickness, so a mean over voxels counts thick patches too often.

@@ -7,7 +7,7 @@ from anatcl.base.errors import InputError
 from anatcl.images import Volume, save
 from anatcl.measures.atlas import Atlas
 from anatcl.measures.labels import Labels
-from anatcl.measures.regions import _harmonic_mean, _mean_and_deviation, layer_thickness, share_of_layer
+from anatcl.measures.regions import _mean_and_deviation, harmonic_mean, layer_thickness, share_of_layer
 from anatcl.measures.scan import measure
 from anatcl.measures.tissues import load_tissues
 
@@ -72,9 +72,9 @@ def test_a_region_of_two_patches_has_the_mean_over_its_surface():
     """Equal areas of 2 and 4 mm: 3 mm over the surface, though twice as many voxels say 4."""
     values = np.array([2.0] * 20 + [4.0] * 40 + [0.0] * 5)
     labels = np.ones(values.size, int)
-    assert _harmonic_mean(labels, values, 3)[1] == pytest.approx(3)
+    assert harmonic_mean(labels, values, 3)[1] == pytest.approx(3)
     assert _mean_and_deviation(labels, values, 3)[0][1] == pytest.approx(10 / 3)
-    assert np.isnan(_harmonic_mean(labels, values, 3)[2])
+    assert np.isnan(harmonic_mean(labels, values, 3)[2])
 
 
 @pytest.mark.parametrize("true", [1.5, 3.0, 4.5])
