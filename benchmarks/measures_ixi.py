@@ -72,6 +72,7 @@ def agree(data: dict[str, pd.DataFrame]) -> pd.DataFrame:
         _with_age("age with GM/TIV, ours", age, ours["gm_mm3"] / ours["tiv_mm3"]),
         _with_age("age with GM/ICV, DLMUSE", age, muse["GM"] / muse["ICV"]),
         _with_age("age with mean thickness, ours", age, _thickness(data)[0].mean(axis=1), COARSE),
+        _with_age("age with mean thickness over the surface, ours", age, _over_surface(data)[0], COARSE),
         _with_age("age with mean thickness, FreeSurfer", age, _thickness(data)[1].mean(axis=1)),
     ]
     rows += [agreement(f"{a.removesuffix('_mm3').upper()}", ours[a], muse[b], "mm3") for a, b in WHOLE.items()]
@@ -100,13 +101,23 @@ def _thickness(data: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFram
     return data["ours"][names].astype(float), theirs.set_axis(names, axis=1).astype(float)
 
 
+def _over_surface(data: dict[str, pd.DataFrame]) -> tuple[pd.Series, pd.Series]:
+    """Mean thickness over the surface, ours (regions weighted by their area) and FreeSurfer's own (mm)."""
+    thickness = _thickness(data)[0]
+    areas = data["ours"][[f"area_{str(c).removeprefix('thickness_')}" for c in thickness]].to_numpy(float)
+    ours = (thickness * areas).sum(axis=1) / areas.sum(axis=1)
+    return ours, data["freesurfer"][["lh_MeanThickness_thickness", "rh_MeanThickness_thickness"]].mean(axis=1)
+
+
 def thickness_rows(data: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
     """Thickness: of the whole cortex over people, of the cohort's mean over regions, and of each region over people."""
     ours, theirs = _thickness(data)
     whole = agreement("thickness, cortex, over people", ours.mean(axis=1), theirs.mean(axis=1), "mm", COARSE)
     whole["rank_r"] = stats.spearmanr(ours.mean(axis=1), theirs.mean(axis=1)).statistic
+    surface = agreement("thickness, mean over the surface, over people", *_over_surface(data), "mm", COARSE)
+    surface["rank_r"] = stats.spearmanr(*_over_surface(data)).statistic
     mean = agreement("thickness, cohort mean, over 68 regions", ours.mean(), theirs.mean(), "mm", COARSE)
-    rows = [whole, mean]
+    rows = [whole, surface, mean]
     for name, found in (
         ("thickness, each person over 68 regions: median r", row_correlations(ours, theirs)),
         ("thickness, each region over people: median r", row_correlations(ours.T, theirs.T)),

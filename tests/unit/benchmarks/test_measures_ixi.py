@@ -23,6 +23,8 @@ def data() -> dict[str, pd.DataFrame]:
     theirs = theirs.set_axis([f"{r}_thickness" for r in REGIONS], axis=1)
     ours = theirs.set_axis([f"thickness_{r}" for r in REGIONS], axis=1)
     ours["thickness_lh_insula"] += SHIFT
+    whole = theirs.mean(axis=1)
+    theirs = theirs.assign(lh_MeanThickness_thickness=whole - 0.1, rh_MeanThickness_thickness=whole + 0.1)
     for name, size in (("tiv_mm3", 1.4e6), ("gm_mm3", 6e5), ("wm_mm3", 5e5), ("csf_mm3", 3e5)):
         ours[name] = size * (1 - 0.1 * woman) + rng.normal(0, 1e3, 40)
     for region in REGIONS:
@@ -47,11 +49,25 @@ def test_people_have_their_agreement_and_the_metrics_of_their_surfaces(data, tmp
     numbers = {"L": {"euler": 2, "defects": 5, "intersections": 0}, "R": {"euler": 2, "defects": 7, "intersections": 1}}
     (folder / "sub-03_desc-surfaces_qc.json").write_text(json.dumps({"hemispheres": numbers}))
     table = measures_ixi.people_table(data, tmp_path).set_index("participant_id")
-    ours, theirs = data["ours"].filter(like="thickness_").loc["sub-07"], data["freesurfer"].loc["sub-07"]
+    ours, theirs = (
+        data["ours"].filter(like="thickness_").loc["sub-07"],
+        data["freesurfer"].loc["sub-07"].iloc[: len(REGIONS)],
+    )
     assert table.loc["sub-07", "r_68_regions"] == pytest.approx(np.corrcoef(ours, theirs)[0, 1])
     assert table.loc["sub-07", "ours_mm"] - table.loc["sub-07", "freesurfer_mm"] == pytest.approx(SHIFT / len(REGIONS))
     assert table.loc["sub-03", ["defects_L", "defects_R", "intersections_R"]].tolist() == [5, 7, 1]
     assert np.isnan(table.loc["sub-07", "defects_L"])
+
+
+def test_the_mean_over_the_surface_weighs_regions_by_their_area(data) -> None:
+    wide = data["ours"].copy()
+    wide["area_lh_insula"] = 1e9
+    ours, theirs = measures_ixi._over_surface(data | {"ours": wide})
+    np.testing.assert_allclose(ours, wide["thickness_lh_insula"], rtol=1e-3)
+    np.testing.assert_allclose(theirs, data["freesurfer"].iloc[:, : len(REGIONS)].mean(axis=1))
+    rows = {row["quantity"]: row for row in measures_ixi.thickness_rows(data)}
+    assert rows["thickness, mean over the surface, over people"]["n"] == 40
+    assert rows["thickness, cortex, over people"]["mean_difference"] == pytest.approx(SHIFT / len(REGIONS))
 
 
 def test_sex_is_found_where_it_shows_and_not_in_noise(data: dict[str, pd.DataFrame]) -> None:
