@@ -49,6 +49,8 @@ def region_table(tissues: Tissues, labels: Labels, atlas: Atlas, thickness: NDAr
     share = share_of_layer(tissues.spacing)
     pooled = _of_hemisphere(curvature[index], area[index], atlas)
     layer = layer_thickness(volume, area[index], (1 - share) * curvature[index] + share * pooled)
+    # A region that the surface does not reach (flagged no-surface) has its voxels alone.
+    layer = np.where(layer > 0, layer, harmonic[index])
     table = pd.DataFrame(
         {
             "region": atlas.regions["key"],

@@ -97,6 +97,18 @@ def test_a_layer_without_a_surface_has_no_thickness():
     assert np.isnan(layer_thickness(np.array([5.0]), np.zeros(1), np.zeros(1))).all()
 
 
+def test_a_region_that_no_surface_reaches_keeps_the_thickness_of_its_voxels(head):
+    """A region of the outer millimetres alone, as a sliver of a label may be."""
+    tissues = load_tissues(**head)
+    away = np.linalg.norm((np.indices(tissues.gm.shape).T - (np.array(tissues.gm.shape) - 1) / 2).T * 2, axis=0)
+    nearest = np.where(away > 14, 3, 1).astype(np.int16)
+    fitted = np.where(tissues.dseg == 2, nearest, 0)
+    atlas = Atlas("toy", "toy", (), tissues.grid, REGIONS)
+    table = measure("sub-1/anat/sub-1", tissues, Labels(nearest, fitted), atlas)[0].set_index("region")
+    assert table.loc["rh_gone", "flags"] == "no-surface" and np.isnan(table.loc["rh_gone", "area_mm2"])
+    assert table.loc["rh_gone", "thickness_mm"] == pytest.approx(3, rel=0.2)
+
+
 def test_both_means_stand_in_the_table(measured):
     cortex = measured[1].loc[["lh_near", "rh_far"]]
     assert cortex["thicknessvoxels_mm"].to_numpy() == pytest.approx([3, 3], rel=0.1)
