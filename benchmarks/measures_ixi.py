@@ -114,8 +114,9 @@ def thickness_rows(data: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
     ours, theirs = _thickness(data)
     whole = agreement("thickness, cortex, over people", ours.mean(axis=1), theirs.mean(axis=1), "mm", COARSE)
     whole["rank_r"] = stats.spearmanr(ours.mean(axis=1), theirs.mean(axis=1)).statistic
-    surface = agreement("thickness, mean over the surface, over people", *_over_surface(data), "mm", COARSE)
-    surface["rank_r"] = stats.spearmanr(*_over_surface(data)).statistic
+    means = _over_surface(data)
+    surface = agreement("thickness, mean over the surface, over people", *means, "mm", COARSE)
+    surface["rank_r"] = stats.spearmanr(*means).statistic
     mean = agreement("thickness, cohort mean, over 68 regions", ours.mean(), theirs.mean(), "mm", COARSE)
     rows = [whole, surface, mean]
     for name, found in (

@@ -58,7 +58,7 @@ def measured(ribbon: NDArray, parcels: NDArray, affine: NDArray) -> pd.DataFrame
     from anatcl.measures.atlas import load_atlas
     from anatcl.measures.direct import direct
     from anatcl.measures.labels import Labels
-    from anatcl.measures.surface import rounds_for_area, white_surface
+    from anatcl.measures.surface import area_surface
     from anatcl.measures.tissues import Tissues
     from anatcl.preprocess.geometry import bounding_box
 
@@ -73,8 +73,8 @@ def measured(ribbon: NDArray, parcels: NDArray, affine: NDArray) -> pd.DataFrame
         gm=grey, wm=white, csf=np.zeros_like(grey), dseg=dseg, icv=ribbon > 0, spacing=spacing, grid=grid, box=box
     )
     depth = np.where(labels > 0, direct(grey, white, spacing), 0)
-    mesh = white_surface(white, spacing, rounds_for_area(white))
-    table = regions.region_table(tissues, Labels(nearest=nearest, fitted=labels), atlas, depth, mesh)
+    fitted = Labels(nearest=nearest, fitted=labels)
+    table = regions.region_table(tissues, fitted, atlas, depth, area_surface(white, spacing))
     table = table[table["structure"] == "cortex"].set_index("region")
     harmonic = regions.harmonic_mean(labels, depth, int(atlas.regions["index"].max()) + 1)[table["index"]]
     share = regions.share_of_layer(spacing)

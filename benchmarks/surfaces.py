@@ -41,7 +41,7 @@ def shells() -> dict[str, Any]:
     """Errors (percent) of both engines on cortices of even thickness around a ball, 1 mm voxels."""
     from anatcl.images import Volume
     from anatcl.measures.direct import direct
-    from anatcl.measures.surface import white_surface
+    from anatcl.measures.surface import area_surface
     from anatcl.measures.surfaces import annotation, engine, filling
     from anatcl.measures.surfaces.table import distances, vertex_table
     from benchmarks.measures_phantoms import shapes
@@ -54,7 +54,7 @@ def shells() -> dict[str, Any]:
         depth = direct(grey, white, spacing)
         by_volume = {
             "thickness": float(depth[(grey > 0.5) & (depth > 0)].mean()),
-            "area": float(white_surface(white, spacing).vertex_area().sum()),
+            "area": float(area_surface(white, spacing).vertex_area().sum()),
             "volume": float(grey.sum()),
         }
         labels = filling.finer(Volume((1 + grey + 2 * white).astype(np.float32), np.eye(4)), 0.7)

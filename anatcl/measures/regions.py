@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from anatcl.measures.atlas import Atlas
 from anatcl.measures.labels import Labels
-from anatcl.measures.surface import Mesh, region_area, region_curvature
+from anatcl.measures.surface import Mesh, labels_at
 from anatcl.measures.tissues import Tissues
 
 THINNEST_MM = 1.0
@@ -41,14 +41,14 @@ def region_table(tissues: Tissues, labels: Labels, atlas: Atlas, thickness: NDAr
     voxels = np.bincount(labels.fitted.ravel(), minlength=size)
     mean, deviation = _mean_and_deviation(labels.fitted, thickness, size)
     harmonic = harmonic_mean(labels.fitted, thickness, size)
-    area = curvature = np.zeros(size)
-    if len(mesh.vertices):
-        area = region_area(mesh, labels.nearest, tissues.spacing, size)
-        curvature = region_curvature(mesh, labels.nearest, tissues.spacing, size)
+    at = labels_at(mesh, labels.nearest, tissues.spacing)
+    area, curvature = (
+        np.bincount(at, values, minlength=size)[index] for values in (mesh.vertex_area(), mesh.vertex_curvature())
+    )
     volume = _volumes(tissues, labels, atlas, size)
     share = share_of_layer(tissues.spacing)
-    pooled = _of_hemisphere(curvature[index], area[index], atlas)
-    layer = layer_thickness(volume, area[index], (1 - share) * curvature[index] + share * pooled)
+    pooled = _of_hemisphere(curvature, area, atlas)
+    layer = layer_thickness(volume, area, (1 - share) * curvature + share * pooled)
     # A region that the surface does not reach (flagged no-surface) has its voxels alone.
     layer = np.where(layer > 0, layer, harmonic[index])
     table = pd.DataFrame(
@@ -62,7 +62,7 @@ def region_table(tissues: Tissues, labels: Labels, atlas: Atlas, thickness: NDAr
             "thicknessvoxels_mm": np.where(cortex, mean[index], np.nan),
             "thicknessstd_mm": np.where(cortex, deviation[index], np.nan),
             "volume_mm3": volume,
-            "area_mm2": np.where(cortex, area[index], np.nan),
+            "area_mm2": np.where(cortex, area, np.nan),
         }
     )
     return _flag(table, tissues.voxel_volume)

@@ -23,7 +23,7 @@ from anatcl.measures.atlas import Atlas, load_atlas
 from anatcl.measures.distance import thickness_map
 from anatcl.measures.regions import COARSE_MM, global_volumes, region_table
 from anatcl.measures.structures import follow
-from anatcl.measures.surface import Mesh, labels_at, rounds_for_area, white_surface
+from anatcl.measures.surface import area_surface, labels_at, white_surface
 from anatcl.measures.tissues import Tissues, load_tissues, on_grid
 from anatcl.spec.names import THICKNESS
 
@@ -70,11 +70,10 @@ def measure(
         In mm, on the cut grid, zero outside the cortex.
     """
     inside = inside_white(tissues, labels, atlas)
-    mesh = white_surface(inside, tissues.spacing)
     cortex = np.isin(labels.nearest, atlas.regions.loc[atlas.regions["structure"] == "cortex", "index"])
-    thickness = _estimate(method)(tissues, labels, inside, mesh, cortex, options or {})
-    exact = white_surface(inside, tissues.spacing, rounds_for_area(inside))
-    table = pd.concat([global_volumes(tissues), region_table(tissues, labels, atlas, thickness, exact)])
+    thickness = _estimate(method)(tissues, labels, inside, cortex, options or {})
+    mesh = area_surface(inside, tissues.spacing)
+    table = pd.concat([global_volumes(tissues), region_table(tissues, labels, atlas, thickness, mesh)])
     return _said(table, scan, method, tissues)[TABLE], thickness
 
 
@@ -101,15 +100,16 @@ def _estimate(method: str) -> Callable[..., NDArray]:
 
 
 def _distance(
-    tissues: Tissues, labels: labelling.Labels, inside: NDArray, mesh: Mesh, cortex: NDArray, options: dict[str, Any]
+    tissues: Tissues, labels: labelling.Labels, inside: NDArray, cortex: NDArray, options: dict[str, Any]
 ) -> NDArray:
     where = cortex & (labels.fitted > 0)
+    mesh = white_surface(inside, tissues.spacing)
     cortical = labels_at(mesh, cortex, tissues.spacing)
     return thickness_map(_cortical_grey(tissues, cortex), inside, tissues.spacing, mesh, where, cortical)
 
 
 def _direct(
-    tissues: Tissues, labels: labelling.Labels, inside: NDArray, mesh: Mesh, cortex: NDArray, options: dict[str, Any]
+    tissues: Tissues, labels: labelling.Labels, inside: NDArray, cortex: NDArray, options: dict[str, Any]
 ) -> NDArray:
     from anatcl.measures.direct import direct
 
@@ -118,7 +118,7 @@ def _direct(
 
 
 def _kelly_kapowski(
-    tissues: Tissues, labels: labelling.Labels, inside: NDArray, mesh: Mesh, cortex: NDArray, options: dict[str, Any]
+    tissues: Tissues, labels: labelling.Labels, inside: NDArray, cortex: NDArray, options: dict[str, Any]
 ) -> NDArray:
     from anatcl.measures.kelly_kapowski import kelly_kapowski
 

@@ -72,7 +72,7 @@ def white_surface(inside: NDArray, spacing: NDArray, rounds: int = ROUNDS) -> Me
     rounds : int
         Smoothing of the mesh. Distances are measured from the smoothed one: without it thickness by `direct` agrees a
         little less with FreeSurfer's (r .802 for .808 over the regions of a head at 1 mm). For areas see
-        :func:`rounds_for_area`.
+        :func:`area_surface`.
 
     Returns
     -------
@@ -88,6 +88,11 @@ def white_surface(inside: NDArray, spacing: NDArray, rounds: int = ROUNDS) -> Me
     vertices, faces, _, _ = marching_cubes(padded, 0.5, spacing=tuple(spacing), allow_degenerate=False)
     vertices = smooth_mesh(vertices, faces, rounds)
     return Mesh(vertices - spacing, faces, _outward(ndimage.gaussian_filter(padded, 0.6), vertices, spacing))
+
+
+def area_surface(inside: NDArray, spacing: NDArray) -> Mesh:
+    """The white surface that areas and curvatures are measured on, smoothed as :func:`rounds_for_area` says."""
+    return white_surface(inside, spacing, rounds_for_area(inside))
 
 
 def rounds_for_area(inside: NDArray) -> int:
@@ -135,13 +140,3 @@ def labels_at(mesh: Mesh, labels: NDArray, spacing: NDArray) -> NDArray:
     """Label of the voxel in which each vertex lies, shape (V,)."""
     at = np.round(mesh.vertices / np.asarray(spacing)).astype(int)
     return labels[tuple(np.clip(at, 0, np.array(labels.shape) - 1).T)]
-
-
-def region_area(mesh: Mesh, labels: NDArray, spacing: NDArray, size: int) -> NDArray:
-    """Area of the surface inside each label, in mm2, shape (size,)."""
-    return np.bincount(labels_at(mesh, labels, spacing), mesh.vertex_area(), minlength=size)[:size]
-
-
-def region_curvature(mesh: Mesh, labels: NDArray, spacing: NDArray, size: int) -> NDArray:
-    """Integral of the mean curvature of the surface inside each label, in mm, shape (size,)."""
-    return np.bincount(labels_at(mesh, labels, spacing), mesh.vertex_curvature(), minlength=size)[:size]

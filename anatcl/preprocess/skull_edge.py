@@ -178,7 +178,7 @@ def brain_within(scan: Volume, icv: NDArray, core: NDArray | None = None) -> NDA
     ndarray of bool, shape (X, Y, Z)
         Brain mask, without holes; the intracranial mask where the scan has no contrast inside it.
     """
-    level = tissue_level(scan.data[signed_distance(icv, scan) < -DEEP_MM])
+    level = tissue_level(scan.data[erode_mm(icv, scan, DEEP_MM)])
     if level is None:
         return icv
     tissue = scan.data > level

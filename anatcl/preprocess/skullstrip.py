@@ -258,7 +258,7 @@ def refine(scan: Volume, brain: NDArray, icv: NDArray) -> tuple[NDArray, NDArray
 
 
 def _around(icv: NDArray, scan: Volume) -> tuple[slice, slice, slice]:
-    """The box around a mask that the levels of the shell are taken from, and a little more."""
+    """The box around a mask, with room for all that `skull_edge` looks at."""
     return bounding_box(icv, margin=int(np.ceil(SHELL_MM / scan.spacing.min())))
 
 

@@ -49,10 +49,8 @@ def test_people_have_their_agreement_and_the_metrics_of_their_surfaces(data, tmp
     numbers = {"L": {"euler": 2, "defects": 5, "intersections": 0}, "R": {"euler": 2, "defects": 7, "intersections": 1}}
     (folder / "sub-03_desc-surfaces_qc.json").write_text(json.dumps({"hemispheres": numbers}))
     table = measures_ixi.people_table(data, tmp_path).set_index("participant_id")
-    ours, theirs = (
-        data["ours"].filter(like="thickness_").loc["sub-07"],
-        data["freesurfer"].loc["sub-07"].iloc[: len(REGIONS)],
-    )
+    ours = data["ours"].filter(like="thickness_").loc["sub-07"]
+    theirs = data["freesurfer"].loc["sub-07"].iloc[: len(REGIONS)]
     assert table.loc["sub-07", "r_68_regions"] == pytest.approx(np.corrcoef(ours, theirs)[0, 1])
     assert table.loc["sub-07", "ours_mm"] - table.loc["sub-07", "freesurfer_mm"] == pytest.approx(SHIFT / len(REGIONS))
     assert table.loc["sub-03", ["defects_L", "defects_R", "intersections_R"]].tolist() == [5, 7, 1]

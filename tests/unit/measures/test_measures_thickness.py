@@ -5,12 +5,7 @@ import pytest
 from measures_phantoms import ribbon, shell
 
 from anatcl.measures.distance import thickness_at_vertices, thickness_map
-from anatcl.measures.surface import ROUNDS, rounds_for_area, white_surface
-
-
-def exact(white, spacing):
-    """The surface as areas are measured on it."""
-    return white_surface(white, spacing, rounds_for_area(white))
+from anatcl.measures.surface import ROUNDS, area_surface, rounds_for_area, white_surface
 
 
 @pytest.mark.parametrize("voxel", [1.0, 2.0, 3.0])
@@ -18,14 +13,14 @@ def exact(white, spacing):
 def test_area_of_a_sphere(voxel, hard):
     """Also of one whose probabilities jump from 0 to 1, so that voxel stairs are all there is."""
     _, white, spacing = shell(20, 3, voxel)
-    area = exact((white > 0.5).astype(np.float32) if hard else white, spacing).vertex_area().sum()
+    area = area_surface((white > 0.5).astype(np.float32) if hard else white, spacing).vertex_area().sum()
     assert area == pytest.approx(4 * np.pi * 20**2, rel=0.02)
 
 
 @pytest.mark.parametrize("hard", [False, True])
 def test_area_of_a_folded_sheet(hard):
     _, white, spacing, _ = ribbon(2.5)
-    mesh = exact((white > 0.5).astype(np.float32) if hard else white, spacing)
+    mesh = area_surface((white > 0.5).astype(np.float32) if hard else white, spacing)
     x, y, z = mesh.vertices.T
     block = (np.abs(x - 22.5) < 13) & (y >= 5.5) & (y < 11.5) & (z > 3)
     slope = 6 * 2 * np.pi / 13 * np.sin(np.linspace(0, 2 * np.pi, 10001))
@@ -37,7 +32,7 @@ def test_area_of_a_folded_sheet(hard):
 @pytest.mark.parametrize("hard", [False, True])
 def test_curvature_of_a_sphere(voxel, hard):
     _, white, spacing = shell(20, 3, voxel)
-    mesh = exact((white > 0.5).astype(np.float32) if hard else white, spacing)
+    mesh = area_surface((white > 0.5).astype(np.float32) if hard else white, spacing)
     assert mesh.vertex_curvature().sum() == pytest.approx(4 * np.pi * 20, rel=0.03)
 
 
@@ -69,7 +64,7 @@ def test_area_does_not_depend_on_the_voxels_shape():
 
     spacing = np.array([1.0, 1.5, 2.5])
     white = ball(15, (40, 27, 17), spacing)
-    assert exact(white, spacing).vertex_area().sum() == pytest.approx(4 * np.pi * 15**2, rel=0.02)
+    assert area_surface(white, spacing).vertex_area().sum() == pytest.approx(4 * np.pi * 15**2, rel=0.02)
 
 
 @pytest.mark.parametrize("voxel", [1.0, 2.0, 3.0])
